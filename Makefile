@@ -1,0 +1,27 @@
+# One line per target; the logic is in scripts/. Variables: QUICK=1 (short demo), PYTHON (default python3).
+PYTHON ?= python3
+export PYTHON
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help demo test check setup setup-cuda cargo
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: cargo setup ## distil and reinforce a small generator on emoji scenes, then show the report (QUICK=1: short)
+	@scripts/demo.sh
+
+test: cargo setup ## all tests
+	@scripts/test.sh
+
+check: cargo setup ## format, lints, layers, sizes, documentation, tests of the scripts
+	@scripts/check.sh
+
+setup: ## put libtorch into .libtorch, once (LIBTORCH or LIBTORCH_USE_PYTORCH=1 brings your own)
+	@$(PYTHON) scripts/setup-libtorch.py
+
+setup-cuda: ## put libtorch with CUDA into .libtorch-cuda, once (Linux, 2.5 GB to download)
+	@$(PYTHON) scripts/setup-libtorch.py --cuda
+
+cargo:
+	@scripts/need-cargo.sh

@@ -1,0 +1,22 @@
+//! `dmdr`: distribution matching distillation together with reinforcement learning.
+
+mod args;
+mod commands;
+mod environment;
+mod interrupt;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match commands::run(&args) {
+        Ok(code) => code,
+        Err(error) => {
+            progress::print_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

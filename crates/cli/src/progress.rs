@@ -1,0 +1,108 @@
+//! What a person sees on stderr: progress bar, messages, errors.
+#![expect(clippy::print_stderr, reason = "this file is the program's voice")]
+
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use dmdr_train::Observer;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::interrupt;
+
+/// Shows a training run: a bar on a terminal, a line now and then elsewhere.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    last_line: Option<Instant>,
+    /// Metrics shown beside the bar, by name or prefix.
+    shown: &'static [&'static str],
+}
+
+impl Progress {
+    /// `shown` names the metrics beside the bar.
+    pub(crate) fn new(quiet: bool, shown: &'static [&'static str]) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let style = ProgressStyle::with_template(
+                "{bar:28} {pos}/{len}  {per_sec}  eta {eta}  {msg}",
+            )
+            .expect("the template is valid");
+            ProgressBar::new(0).with_style(style)
+        });
+        Self { bar, quiet, last_line: None, shown }
+    }
+
+    fn summary(&self, values: &BTreeMap<String, f64>) -> String {
+        let shown = |name: &str| {
+            self.shown.iter().any(|wanted| {
+                name == *wanted || (wanted.ends_with('/') && name.starts_with(wanted))
+            })
+        };
+        values
+            .iter()
+            .filter(|(name, _)| shown(name))
+            .map(|(name, value)| format!("{name} {value:.4}"))
+            .collect::<Vec<_>>()
+            .join("  ")
+    }
+
+    fn say(&self, line: &str) {
+        match &self.bar {
+            _ if self.quiet => {}
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn updated(&mut self, step: u64, total: u64, values: &BTreeMap<String, f64>) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            if bar.position() == 0 {
+                bar.reset_eta();
+            }
+            bar.set_position(step);
+            bar.set_message(self.summary(values));
+            if step == total {
+                bar.finish();
+            }
+        } else if !self.quiet {
+            let due = self.last_line.is_none_or(|last| last.elapsed() > Duration::from_secs(10));
+            if due || step == total {
+                self.last_line = Some(Instant::now());
+                let seconds = values.get("time/update_s").copied().unwrap_or(f64::NAN);
+                eprintln!("{step}/{total}  {seconds:.2} s/update  {}", self.summary(values));
+            }
+        }
+    }
+
+    fn wrote(&mut self, what: &str, path: &Path) {
+        if what != "checkpoint" {
+            self.say(&format!("{what}: {}", path.display()));
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        interrupt::requested()
+    }
+}
+
+/// One message.
+pub(crate) fn say(quiet: bool, line: &str) {
+    if !quiet {
+        eprintln!("{line}");
+    }
+}
+
+/// The chain of causes, each on its line.
+pub(crate) fn print_error(error: &anyhow::Error) {
+    let mut causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    // A transparent error repeats its source's text.
+    causes.dedup_by(|next, previous| previous.contains(next.as_str()));
+    eprintln!("error: {}", causes.join("\n  caused by: "));
+}

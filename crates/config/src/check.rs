@@ -1,0 +1,189 @@
+//! Rules that tie several keys together. Ranges of single keys are in `range.rs`.
+
+use crate::error::Problem;
+use crate::experiment::Experiment;
+use crate::method::{Dmdr, Method};
+use crate::pretrain::{Pretrain, PretrainModel};
+
+/// Every broken rule of an experiment.
+pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
+    let Method::Dmdr(dmdr) = &e.method;
+    let mut problems = Vec::new();
+    rewards(e, dmdr, &mut problems);
+    if dmdr.dm.weight.bounds().1 == 0.0 {
+        problems.push(Problem::new(
+            &["method.dmdr.dm.weight"],
+            "it is 0 at every step, so nothing keeps the student at the teacher's distribution",
+            "give it a positive weight",
+        ));
+    }
+    for (index, reward) in e.rewards.iter().enumerate() {
+        if reward.model.weights() == e.assets.preference_heldout {
+            let key = format!("rewards.{index}.model.{}.weights", reward.model.name());
+            problems.push(Problem::new(
+                &[&key, "assets.preference_heldout"],
+                format!(
+                    "both are `{}`, but the held-out metric must not be trained on",
+                    reward.model.weights().display()
+                ),
+                "train on another reward model, or hold out another one",
+            ));
+        }
+    }
+    seed(e.seed, &mut problems);
+    problems
+}
+
+fn rewards(e: &Experiment, dmdr: &Dmdr, problems: &mut Vec<Problem>) {
+    let keys = ["method.dmdr.rl", "rewards"];
+    match (&dmdr.rl, e.rewards.len()) {
+        (Some(_), 0) => problems.push(Problem::new(
+            &keys,
+            "there is a reinforcement learning term but no reward",
+            "add a `[[rewards]]` table, or remove `[method.dmdr.rl]` for distribution matching only",
+        )),
+        (None, n) if n > 0 => problems.push(Problem::new(
+            &keys,
+            format!("there are {n} rewards but no reinforcement learning term to train on them"),
+            "add `[method.dmdr.rl]`, or remove `[[rewards]]` (`--set rewards=`)",
+        )),
+        (Some(_), _) if e.rewards.iter().all(|reward| reward.weight.bounds().1 == 0.0) => {
+            problems.push(Problem::new(
+                &["rewards"],
+                "the weight of every reward is 0 at every step",
+                "give at least one of them a positive `weight`",
+            ));
+        }
+        _ => {}
+    }
+}
+
+/// Every broken rule of a pretraining.
+pub(crate) fn pretrain(p: &Pretrain) -> Vec<Problem> {
+    let (dim, heads, patch) = match &p.model {
+        PretrainModel::Teacher(m) => (m.dim, m.heads, m.patch),
+        PretrainModel::WorldClip(m) => (m.dim, m.heads, m.patch),
+        PretrainModel::Preference(m) => (m.dim, m.heads, m.patch),
+    };
+    let mut problems = Vec::new();
+    let key = |field: &str| format!("model.{}.{field}", p.model.name());
+    let (dim_key, heads_key, patch_key) = (key("dim"), key("heads"), key("patch"));
+    if heads == 0 || !dim.is_multiple_of(heads) {
+        problems.push(Problem::new(
+            &[&dim_key, &heads_key],
+            format!("dim = {dim} is not divisible by heads = {heads}"),
+            "make `dim` a multiple of `heads`",
+        ));
+    } else if !(dim / heads).is_multiple_of(2) {
+        problems.push(Problem::new(
+            &[&dim_key, &heads_key],
+            format!(
+                "dim = {dim} over heads = {heads} gives a head of odd width {}",
+                dim / heads
+            ),
+            "choose them so that `dim / heads` is even",
+        ));
+    }
+    let canvas = p.world.preset.canvas();
+    if patch == 0 || !canvas.is_multiple_of(patch) {
+        problems.push(Problem::new(
+            &[&patch_key, "world.preset"],
+            format!(
+                "patch = {patch} does not divide the canvas of {canvas} pixels of world `{}`",
+                p.world.preset
+            ),
+            format!("choose a divisor of {canvas}, such as 4"),
+        ));
+    }
+    if p.events.evaluate_every > 0 {
+        problems.push(Problem::new(
+            &["events.evaluate_every"],
+            format!(
+                "it is {}, but a pretraining has no periodic evaluation",
+                p.events.evaluate_every
+            ),
+            "remove it or set it to 0",
+        ));
+    }
+    seed(p.seed, &mut problems);
+    problems
+}
+
+fn seed(seed: u64, problems: &mut Vec<Problem>) {
+    if i64::try_from(seed).is_err() {
+        problems.push(Problem::new(
+            &["seed"],
+            format!("{seed} does not fit 64 signed bits"),
+            format!("choose a seed of at most {}", i64::MAX),
+        ));
+    }
+}
+
+/// What is allowed in an experiment but probably not meant.
+pub(crate) fn experiment_warnings(e: &Experiment) -> Vec<String> {
+    let Method::Dmdr(dmdr) = &e.method;
+    let updates = dmdr.num_updates;
+    let mut warnings = Vec::new();
+    let (_, real_scale) = dmdr.dm.real_scale.bounds();
+    if real_scale > e.fake_score.scale {
+        warnings.push(format!(
+            "`method.dmdr.dm.real_scale` reaches {real_scale}, above `fake_score.scale` = {}: the real \
+             score is then further along the adapter than the fake score, and distribution matching \
+             pushes the student away from the teacher",
+            e.fake_score.scale
+        ));
+    }
+    if let Some(rl) = &dmdr.rl
+        && rl.weight.at(updates.saturating_sub(1)) == 0.0
+        && rl.weight.at(0) == 0.0
+    {
+        warnings.push(format!(
+            "`method.dmdr.rl.weight` is 0 for all {updates} updates: no reward is trained on"
+        ));
+    }
+    let anneals = [
+        ("method.dmdr.dm.real_scale", dmdr.dm.real_scale.settled_at()),
+        ("method.dmdr.dm.renoise", dmdr.dm.renoise.settled_at()),
+        ("method.dmdr.score.renoise", dmdr.score.renoise.settled_at()),
+    ];
+    for (key, settled) in anneals {
+        if settled > updates {
+            warnings.push(format!(
+                "`{key}` is annealed over {settled} steps, but `method.dmdr.num_updates` is {updates}: \
+                 the run ends on a biased objective"
+            ));
+        }
+    }
+    periods(&e.events, updates, "method.dmdr.num_updates", &mut warnings);
+    warnings
+}
+
+/// What is allowed in a pretraining but probably not meant.
+pub(crate) fn pretrain_warnings(p: &Pretrain) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let settled = p.optim.lr.settled_at();
+    if settled > p.num_steps {
+        warnings.push(format!(
+            "`optim.lr` is annealed over {settled} steps, but `num_steps` is {}",
+            p.num_steps
+        ));
+    }
+    periods(&p.events, p.num_steps, "num_steps", &mut warnings);
+    warnings
+}
+
+fn periods(events: &crate::Events, steps: u64, key: &str, warnings: &mut Vec<String>) {
+    for (name, period) in [
+        ("sample_every", events.sample_every),
+        ("evaluate_every", events.evaluate_every),
+    ] {
+        if period > steps {
+            warnings.push(format!(
+                "`events.{name}` = {period} is above `{key}` = {steps}: it never happens"
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Each rule once, with its message.
+
+use std::path::Path;
+
+use crate::{Experiment, Pretrain};
+
+const EXPERIMENT: &str = r#"
+name = "x"
+[method.dmdr]
+num_updates = 500
+[method.dmdr.rl]
+weight = 0.3
+[[rewards]]
+[rewards.model.preference]
+weights = "assets/preference.safetensors"
+[optim.generator]
+lr = 1e-4
+[optim.score]
+lr = 1e-4
+"#;
+
+const PRETRAIN: &str = r#"
+name = "x"
+num_steps = 100
+batch_size = 4
+[model.teacher]
+[optim]
+lr = 1e-3
+"#;
+
+fn experiment(overrides: &[&str]) -> Result<Experiment, String> {
+    let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+    Experiment::parse(Path::new("x.toml"), EXPERIMENT, &overrides).map_err(|e| e.to_string())
+}
+
+fn pretrain(overrides: &[&str]) -> Result<Pretrain, String> {
+    let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+    Pretrain::parse(Path::new("x.toml"), PRETRAIN, &overrides).map_err(|e| e.to_string())
+}
+
+#[test]
+fn the_bases_are_valid_and_quiet() {
+    assert_eq!(
+        experiment(&[]).expect("valid").warnings(),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        pretrain(&[]).expect("valid").warnings(),
+        Vec::<String>::new()
+    );
+    experiment(&["method.dmdr.rl=", "rewards="]).expect("distribution matching only");
+}
+
+#[test]
+fn rules_of_an_experiment() {
+    let held_out = "rewards.0.model.preference.weights=assets/preference-heldout.safetensors";
+    for (overrides, message) in [
+        (
+            &["rewards="][..],
+            "a reinforcement learning term but no reward; add a `[[rewards]]` table",
+        ),
+        (
+            &["method.dmdr.rl="],
+            "there are 1 rewards but no reinforcement learning term",
+        ),
+        (&["rewards.0.weight=0"], "the weight of every reward is 0"),
+        (
+            &["method.dmdr.dm.weight=0"],
+            "`method.dmdr.dm.weight`: it is 0 at every step",
+        ),
+        (&[held_out], "the held-out metric must not be trained on"),
+    ] {
+        let error = experiment(overrides).expect_err(message);
+        assert!(error.starts_with("`x.toml` contradicts itself:"), "{error}");
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn all_broken_rules_are_told_at_once() {
+    let error = experiment(&["rewards=", "method.dmdr.dm.weight=0"]).expect_err("two rules");
+    assert_eq!(error.lines().count(), 3, "{error}");
+}
+
+#[test]
+fn a_seed_beyond_toml_is_refused_before_it_is_rendered() {
+    let mut experiment = experiment(&[]).expect("valid");
+    experiment.seed = u64::MAX;
+    let error = experiment.check().expect_err("too large").to_string();
+    assert!(error.contains("`seed`"), "{error}");
+}
+
+#[test]
+fn rules_of_a_pretraining() {
+    for (overrides, message) in [
+        (
+            &["model.teacher.dim=10"][..],
+            "dim = 10 is not divisible by heads = 4",
+        ),
+        (&["model.teacher.dim=20"], "a head of odd width 5"),
+        (
+            &["model.teacher.patch=5"],
+            "patch = 5 does not divide the canvas of 32 pixels of world `mini`",
+        ),
+        (
+            &["model=", "model.world_clip.heads=3"],
+            "`model.world_clip.heads`: dim = 128 is not divisible",
+        ),
+        (
+            &["model=", "model.preference.patch=64"],
+            "`model.preference.patch`, `world.preset`",
+        ),
+        (
+            &["events.evaluate_every=5"],
+            "a pretraining has no periodic evaluation",
+        ),
+    ] {
+        let error = pretrain(overrides).expect_err(message);
+        assert!(error.contains(message), "{error}");
+    }
+    pretrain(&["model.teacher.patch=64", "world.preset=geneval"]).expect("one patch of 64 pixels");
+}
+
+#[test]
+fn warnings_name_what_will_not_happen() {
+    let cosine = "method.dmdr.dm.real_scale={ cosine = { from = 1.5, to = 0.0, over = 600 } }";
+    let late = "method.dmdr.rl.weight={ step = { from = 0.0, to = 0.3, at = 500 } }";
+    let warnings = experiment(&[cosine, late, "events.sample_every=501"])
+        .expect("valid")
+        .warnings();
+    for (warning, expected) in warnings.iter().zip([
+        "reaches 1.5, above `fake_score.scale` = 1",
+        "`method.dmdr.rl.weight` is 0 for all 500 updates",
+        "`method.dmdr.dm.real_scale` is annealed over 600 steps",
+        "`events.sample_every` = 501 is above `method.dmdr.num_updates` = 500",
+    ]) {
+        assert!(warning.contains(expected), "{warning}");
+    }
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
+
+    let lr = "optim.lr={ warmup_cosine = { peak = 1e-3, warmup = 5, total = 200, end = 0.0 } }";
+    let warnings = pretrain(&[lr]).expect("valid").warnings();
+    assert!(
+        warnings[0].contains("annealed over 200 steps, but `num_steps` is 100"),
+        "{warnings:?}"
+    );
+}

@@ -1,0 +1,186 @@
+//! Every default value of the configuration. What has none here must be written in the file.
+
+use crate::curve::Curve;
+use crate::events::{Evaluation, Events};
+use crate::experiment::{Assets, FakeScore, Lora, Student, Teacher, Tuning};
+use crate::method::{DistributionMatching, Dmdr, ReinforcementLearning, RlAlgorithm, Score};
+use crate::pretrain::{Prediction, PreferenceModel, TeacherModel, WorldClipModel};
+use crate::time::TimeDistribution;
+
+impl Default for Teacher {
+    fn default() -> Self {
+        Self {
+            weights: "assets/teacher.safetensors".into(),
+            num_steps: 25,
+            guidance: 3.0,
+        }
+    }
+}
+
+impl Default for Student {
+    fn default() -> Self {
+        Self {
+            num_steps: 4,
+            shift: 1.0,
+            tuning: Tuning::Full,
+        }
+    }
+}
+
+impl Default for Lora {
+    fn default() -> Self {
+        Self {
+            rank: 16,
+            alpha: 16.0,
+            targets: vec!["blocks.*".to_owned()],
+        }
+    }
+}
+
+impl Default for FakeScore {
+    fn default() -> Self {
+        let Lora {
+            rank,
+            alpha,
+            targets,
+        } = Lora::default();
+        Self {
+            rank,
+            alpha,
+            targets,
+            scale: 1.0,
+        }
+    }
+}
+
+/// Plain DMD: no dynamic guidance, uniform renoise, no reinforcement learning.
+impl Default for Dmdr {
+    fn default() -> Self {
+        Self {
+            num_updates: 500,
+            batch_size: 16,
+            ttur: 3,
+            dm: DistributionMatching::default(),
+            score: Score::default(),
+            rl: None,
+        }
+    }
+}
+
+impl Default for DistributionMatching {
+    fn default() -> Self {
+        Self {
+            weight: Curve::Constant(1.0),
+            real_scale: Curve::Constant(0.0),
+            renoise: TimeDistribution::Uniform,
+            normalize: true,
+        }
+    }
+}
+
+impl Default for ReinforcementLearning {
+    fn default() -> Self {
+        Self {
+            weight: Curve::Constant(1.0),
+            algorithm: RlAlgorithm::Refl,
+        }
+    }
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            log_every: 1,
+            sample_every: 0,
+            evaluate_every: 0,
+            checkpoint_every: 0,
+            keep_checkpoints: 2,
+            num_sample_prompts: 16,
+        }
+    }
+}
+
+impl Default for Evaluation {
+    fn default() -> Self {
+        Self { num_prompts: 60 }
+    }
+}
+
+impl Default for Assets {
+    fn default() -> Self {
+        Self {
+            world_clip: "assets/world-clip.safetensors".into(),
+            preference: "assets/preference.safetensors".into(),
+            preference_heldout: "assets/preference-heldout.safetensors".into(),
+        }
+    }
+}
+
+impl Default for TeacherModel {
+    fn default() -> Self {
+        Self {
+            text_encoder: "assets/world-clip.safetensors".into(),
+            dim: 256,
+            depth: 6,
+            heads: 4,
+            patch: 4,
+            prediction: Prediction::X0,
+            caption_dropout: 0.1,
+            time: TimeDistribution::Uniform,
+        }
+    }
+}
+
+impl Default for WorldClipModel {
+    fn default() -> Self {
+        Self {
+            dim: 128,
+            text_depth: 3,
+            image_depth: 3,
+            heads: 4,
+            patch: 4,
+            embed_dim: 128,
+            max_tokens: 64,
+            augment: true,
+        }
+    }
+}
+
+impl Default for PreferenceModel {
+    fn default() -> Self {
+        let towers = WorldClipModel::default();
+        Self {
+            dim: towers.dim,
+            text_depth: towers.text_depth,
+            image_depth: towers.image_depth,
+            heads: towers.heads,
+            patch: towers.patch,
+            embed_dim: towers.embed_dim,
+            max_tokens: towers.max_tokens,
+            augment: towers.augment,
+            margin: 0.0,
+        }
+    }
+}
+
+/// PyTorch's `AdamW`.
+pub(crate) fn betas() -> [f64; 2] {
+    [0.9, 0.999]
+}
+
+/// PyTorch's `AdamW`.
+pub(crate) fn eps() -> f64 {
+    1e-8
+}
+
+pub(crate) fn weight_decay() -> f64 {
+    0.0
+}
+
+pub(crate) fn clip_norm() -> f64 {
+    1.0
+}
+
+pub(crate) fn reward_weight() -> Curve {
+    Curve::Constant(1.0)
+}

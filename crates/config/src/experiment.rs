@@ -1,0 +1,229 @@
+//! [`Experiment`]: what `dmdr train` runs.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::Device;
+use crate::document::{self, Kind, ReferencedFile};
+use crate::error::ConfigError;
+use crate::events::{Evaluation, Events};
+use crate::method::Method;
+use crate::optimizer::{Ema, Optim};
+use crate::reward::Reward;
+use crate::world::World;
+use crate::{check, range};
+
+/// A distillation experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Name of the run's folder.
+    #[serde(deserialize_with = "range::folder_name")]
+    pub name: String,
+    /// Seed of every random number of the run.
+    #[serde(default)]
+    pub seed: u64,
+    /// Device of the run.
+    #[serde(default)]
+    pub device: Device,
+    /// Source of prompts and ground truth.
+    #[serde(default)]
+    pub world: World,
+    /// The model that is distilled; also the base of both scores.
+    #[serde(default)]
+    pub teacher: Teacher,
+    /// The few-step generator.
+    #[serde(default)]
+    pub student: Student,
+    /// The score of the student's distribution.
+    #[serde(default)]
+    pub fake_score: FakeScore,
+    /// What is optimised.
+    pub method: Method,
+    /// Rewards of the reinforcement learning term; empty without one.
+    #[serde(default)]
+    pub rewards: Vec<Reward>,
+    /// Optimisers of the student and the fake score.
+    pub optim: Optim,
+    /// Averaged student weights; absent = none.
+    pub ema: Option<Ema>,
+    /// When the run logs, samples, evaluates and saves.
+    #[serde(default)]
+    pub events: Events,
+    /// The periodic evaluation.
+    #[serde(default)]
+    pub evaluation: Evaluation,
+    /// Models that evaluation needs.
+    #[serde(default)]
+    pub assets: Assets,
+}
+
+/// `[teacher]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Teacher {
+    /// A safetensors file.
+    pub weights: PathBuf,
+    /// Euler steps when the teacher is sampled; with guidance each costs two network evaluations.
+    #[serde(deserialize_with = "range::count")]
+    pub num_steps: usize,
+    /// Classifier-free guidance `w` in `u + w (c - u)`, of the teacher and of the real score; 1 = none.
+    #[serde(deserialize_with = "range::guidance")]
+    pub guidance: f64,
+}
+
+/// `[student]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Student {
+    /// Number of sampling steps, 1 to 8.
+    #[serde(deserialize_with = "range::few_steps")]
+    pub num_steps: usize,
+    /// Timestep shift `s` of the time grid, `s t / (1 + (s - 1) t)`; above 0, 1 = none.
+    #[serde(deserialize_with = "range::positive")]
+    pub shift: f64,
+    /// Which of its weights are trained.
+    pub tuning: Tuning,
+}
+
+/// Which weights of the student are trained.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Tuning {
+    /// All of them, starting from the teacher's.
+    #[default]
+    Full,
+    /// A low-rank adapter on the frozen teacher.
+    Lora(Lora),
+}
+
+/// A low-rank adapter: `W + alpha / rank * B A`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lora {
+    /// Rank of the product.
+    #[serde(deserialize_with = "range::count")]
+    pub rank: usize,
+    /// Numerator of the adapter's built-in factor `alpha / rank`.
+    #[serde(deserialize_with = "range::positive")]
+    pub alpha: f64,
+    /// Glob patterns on the names of linear layers; one that matches nothing is an error.
+    #[serde(deserialize_with = "range::targets")]
+    pub targets: Vec<String>,
+}
+
+/// `[fake_score]`: the frozen teacher plus an adapter that is trained on the student's samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FakeScore {
+    /// Rank of the adapter.
+    #[serde(deserialize_with = "range::count")]
+    pub rank: usize,
+    /// Numerator of the adapter's built-in factor `alpha / rank`.
+    #[serde(deserialize_with = "range::positive")]
+    pub alpha: f64,
+    /// Glob patterns on the names of linear layers; one that matches nothing is an error.
+    #[serde(deserialize_with = "range::targets")]
+    pub targets: Vec<String>,
+    /// Scale `s_f` of the adapter in the fake score.
+    #[serde(deserialize_with = "range::positive")]
+    pub scale: f64,
+}
+
+impl FakeScore {
+    /// The adapter without its scale.
+    pub fn lora(&self) -> Lora {
+        Lora {
+            rank: self.rank,
+            alpha: self.alpha,
+            targets: self.targets.clone(),
+        }
+    }
+}
+
+/// `[assets]`: what evaluation needs besides the rewards that are trained on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Assets {
+    /// Text alignment metric; a safetensors file.
+    pub world_clip: PathBuf,
+    /// Preference metric; a safetensors file.
+    pub preference: PathBuf,
+    /// Preference metric that no run is trained on; a safetensors file.
+    pub preference_heldout: PathBuf,
+}
+
+impl Experiment {
+    /// Reads a file, applies `--set` overrides (`a.b.c=value`) and checks all rules.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, has an unknown key or a value out of range (with line and
+    /// caret), an override does not fit, or keys contradict each other.
+    pub fn load(path: impl AsRef<Path>, overrides: &[String]) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        Self::parse(path, &document::read(path)?, overrides)
+    }
+
+    /// Reads a document from text; `path` only names it in errors.
+    ///
+    /// # Errors
+    /// As [`Experiment::load`].
+    pub fn parse(path: &Path, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
+        let experiment: Self = document::parse(path, text, overrides, Kind::Experiment)?;
+        experiment.check().map_err(|error| error.in_file(path))?;
+        Ok(experiment)
+    }
+
+    /// Rules that tie several keys together.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with every rule that is broken.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::from_problems(check::experiment(self))
+    }
+
+    /// What is allowed but probably not meant; for the start of a run's log.
+    pub fn warnings(&self) -> Vec<String> {
+        check::experiment_warnings(self)
+    }
+
+    /// The resolved configuration, defaults included; loading it gives an equal value.
+    ///
+    /// # Panics
+    /// If an integer was set in code above `i64::MAX`, which TOML cannot hold.
+    pub fn to_toml(&self) -> String {
+        document::render(self)
+    }
+
+    /// Short stable hash (16 hexadecimal digits of SHA-256) of [`Experiment::to_toml`].
+    pub fn hash(&self) -> String {
+        document::hash(&self.to_toml())
+    }
+
+    /// Every file the configuration names, with its key; the caller checks that they exist.
+    ///
+    /// Keys that start with `assets.` are needed by evaluation only.
+    pub fn referenced_files(&self) -> Vec<ReferencedFile> {
+        let mut files = vec![ReferencedFile::new(
+            "teacher.weights",
+            &self.teacher.weights,
+        )];
+        for (index, reward) in self.rewards.iter().enumerate() {
+            let key = format!("rewards.{index}.model.{}.weights", reward.model.name());
+            files.push(ReferencedFile::new(key, reward.model.weights()));
+        }
+        let Assets {
+            world_clip,
+            preference,
+            preference_heldout,
+        } = &self.assets;
+        files.push(ReferencedFile::new("assets.world_clip", world_clip));
+        files.push(ReferencedFile::new("assets.preference", preference));
+        files.push(ReferencedFile::new(
+            "assets.preference_heldout",
+            preference_heldout,
+        ));
+        files
+    }
+}

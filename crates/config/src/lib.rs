@@ -1,0 +1,42 @@
+//! Configuration of `dmdr`: two TOML documents, read strictly.
+//!
+//! [`Experiment`] is what `dmdr train` runs, [`Pretrain`] is what `dmdr pretrain` runs, and
+//! [`Document`] finds out which of the two a file is. Unknown keys, wrong types and values out of
+//! range are refused with the file, the line and a caret under the key; rules that tie several keys
+//! together are in [`Experiment::check`] and [`Pretrain::check`]. Nothing here needs libtorch, so a
+//! configuration is validated in milliseconds, before any work starts.
+//!
+//! Relative paths in a configuration are relative to the working directory of the command.
+
+mod check;
+mod curve;
+mod defaults;
+mod device;
+mod document;
+mod error;
+mod events;
+mod experiment;
+mod hint;
+mod method;
+mod optimizer;
+mod overrides;
+mod pretrain;
+mod range;
+mod reward;
+mod time;
+mod world;
+
+pub use curve::Curve;
+pub use device::Device;
+pub use document::{Document, ReferencedFile};
+pub use error::{ConfigError, Problem};
+pub use events::{Evaluation, Events};
+pub use experiment::{Assets, Experiment, FakeScore, Lora, Student, Teacher, Tuning};
+pub use method::{DistributionMatching, Dmdr, Method, ReinforcementLearning, RlAlgorithm, Score};
+pub use optimizer::{Ema, Optim, Optimizer};
+pub use pretrain::{
+    Prediction, PreferenceModel, Pretrain, PretrainModel, TeacherModel, WorldClipModel,
+};
+pub use reward::{Reward, RewardModel, RewardWeights};
+pub use time::TimeDistribution;
+pub use world::{World, WorldPreset};

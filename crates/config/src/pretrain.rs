@@ -1,0 +1,246 @@
+//! [`Pretrain`]: what `dmdr pretrain` runs, to make the networks a distillation starts from.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::Device;
+use crate::document::{self, Kind, ReferencedFile};
+use crate::error::ConfigError;
+use crate::events::Events;
+use crate::optimizer::{Ema, Optimizer};
+use crate::time::TimeDistribution;
+use crate::world::World;
+use crate::{check, range};
+
+/// The training of a teacher or of a reward model on the emoji world.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pretrain {
+    /// Name of the run's folder.
+    #[serde(deserialize_with = "range::folder_name")]
+    pub name: String,
+    /// Seed of every random number of the run.
+    #[serde(default)]
+    pub seed: u64,
+    /// Device of the run.
+    #[serde(default)]
+    pub device: Device,
+    /// Number of updates.
+    #[serde(deserialize_with = "range::positive_steps")]
+    pub num_steps: u64,
+    /// Samples per update.
+    #[serde(deserialize_with = "range::count")]
+    pub batch_size: usize,
+    /// Source of images and captions.
+    #[serde(default)]
+    pub world: World,
+    /// The network and its loss.
+    pub model: PretrainModel,
+    /// The optimiser.
+    pub optim: Optimizer,
+    /// Averaged weights, the ones that are exported; absent = none.
+    pub ema: Option<Ema>,
+    /// When the run logs, samples and saves.
+    #[serde(default)]
+    pub events: Events,
+}
+
+/// The network that is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PretrainModel {
+    /// A text-to-image diffusion transformer.
+    Teacher(TeacherModel),
+    /// An image tower and a text tower, trained by contrast.
+    WorldClip(WorldClipModel),
+    /// An image tower and a text tower, trained on ranked pairs.
+    Preference(PreferenceModel),
+}
+
+impl PretrainModel {
+    /// Name of the kind as in the file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Teacher(_) => "teacher",
+            Self::WorldClip(_) => "world_clip",
+            Self::Preference(_) => "preference",
+        }
+    }
+}
+
+/// `[model.teacher]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TeacherModel {
+    /// Safetensors file of the world's CLIP, whose text tower is the frozen text encoder.
+    pub text_encoder: PathBuf,
+    /// Width of the transformer.
+    #[serde(deserialize_with = "range::count")]
+    pub dim: usize,
+    /// Number of blocks.
+    #[serde(deserialize_with = "range::count")]
+    pub depth: usize,
+    /// Number of attention heads; divides `dim`.
+    #[serde(deserialize_with = "range::count")]
+    pub heads: usize,
+    /// Side of a patch in pixels; divides the canvas.
+    #[serde(deserialize_with = "range::count")]
+    pub patch: usize,
+    /// The network's raw output.
+    pub prediction: Prediction,
+    /// Probability that a caption is replaced by the empty one, for guidance; in `[0, 1)`.
+    #[serde(deserialize_with = "range::below_one")]
+    pub caption_dropout: f64,
+    /// Distribution of the training time.
+    pub time: TimeDistribution,
+}
+
+/// A diffusion network's raw output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prediction {
+    /// The clean image.
+    #[default]
+    X0,
+    /// The flow velocity `eps - x0`.
+    Velocity,
+}
+
+/// `[model.world_clip]`: an image tower and a text tower.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorldClipModel {
+    /// Width of both towers.
+    #[serde(deserialize_with = "range::count")]
+    pub dim: usize,
+    /// Blocks of the text tower.
+    #[serde(deserialize_with = "range::count")]
+    pub text_depth: usize,
+    /// Blocks of the image tower.
+    #[serde(deserialize_with = "range::count")]
+    pub image_depth: usize,
+    /// Number of attention heads; divides `dim`.
+    #[serde(deserialize_with = "range::count")]
+    pub heads: usize,
+    /// Side of a patch of the image tower in pixels; divides the canvas.
+    #[serde(deserialize_with = "range::count")]
+    pub patch: usize,
+    /// Width of the shared embedding.
+    #[serde(deserialize_with = "range::count")]
+    pub embed_dim: usize,
+    /// Longest prompt in tokens.
+    #[serde(deserialize_with = "range::count")]
+    pub max_tokens: usize,
+    /// Train on augmented images, so that the score does not hang on details a generator can fake.
+    pub augment: bool,
+}
+
+/// `[model.preference]`: towers as in [`WorldClipModel`], trained on ranked pairs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PreferenceModel {
+    /// Width of both towers.
+    #[serde(deserialize_with = "range::count")]
+    pub dim: usize,
+    /// Blocks of the text tower.
+    #[serde(deserialize_with = "range::count")]
+    pub text_depth: usize,
+    /// Blocks of the image tower.
+    #[serde(deserialize_with = "range::count")]
+    pub image_depth: usize,
+    /// Number of attention heads; divides `dim`.
+    #[serde(deserialize_with = "range::count")]
+    pub heads: usize,
+    /// Side of a patch of the image tower in pixels; divides the canvas.
+    #[serde(deserialize_with = "range::count")]
+    pub patch: usize,
+    /// Width of the shared embedding.
+    #[serde(deserialize_with = "range::count")]
+    pub embed_dim: usize,
+    /// Longest prompt in tokens.
+    #[serde(deserialize_with = "range::count")]
+    pub max_tokens: usize,
+    /// Train on augmented images.
+    pub augment: bool,
+    /// Margin `m` of the ranking loss `-log sigmoid(s_win - s_lose - m)`.
+    #[serde(deserialize_with = "range::non_negative")]
+    pub margin: f64,
+}
+
+impl PreferenceModel {
+    /// The two towers, without the ranking loss.
+    pub fn towers(&self) -> WorldClipModel {
+        WorldClipModel {
+            dim: self.dim,
+            text_depth: self.text_depth,
+            image_depth: self.image_depth,
+            heads: self.heads,
+            patch: self.patch,
+            embed_dim: self.embed_dim,
+            max_tokens: self.max_tokens,
+            augment: self.augment,
+        }
+    }
+}
+
+impl Pretrain {
+    /// Reads a file, applies `--set` overrides (`a.b.c=value`) and checks all rules.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, has an unknown key or a value out of range (with line and
+    /// caret), an override does not fit, or keys contradict each other.
+    pub fn load(path: impl AsRef<Path>, overrides: &[String]) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        Self::parse(path, &document::read(path)?, overrides)
+    }
+
+    /// Reads a document from text; `path` only names it in errors.
+    ///
+    /// # Errors
+    /// As [`Pretrain::load`].
+    pub fn parse(path: &Path, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
+        let pretrain: Self = document::parse(path, text, overrides, Kind::Pretrain)?;
+        pretrain.check().map_err(|error| error.in_file(path))?;
+        Ok(pretrain)
+    }
+
+    /// Rules that tie several keys together.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with every rule that is broken.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::from_problems(check::pretrain(self))
+    }
+
+    /// What is allowed but probably not meant; for the start of a run's log.
+    pub fn warnings(&self) -> Vec<String> {
+        check::pretrain_warnings(self)
+    }
+
+    /// The resolved configuration, defaults included; loading it gives an equal value.
+    ///
+    /// # Panics
+    /// If an integer was set in code above `i64::MAX`, which TOML cannot hold.
+    pub fn to_toml(&self) -> String {
+        document::render(self)
+    }
+
+    /// Short stable hash (16 hexadecimal digits of SHA-256) of [`Pretrain::to_toml`].
+    pub fn hash(&self) -> String {
+        document::hash(&self.to_toml())
+    }
+
+    /// Every file the configuration names, with its key; the caller checks that they exist.
+    pub fn referenced_files(&self) -> Vec<ReferencedFile> {
+        match &self.model {
+            PretrainModel::Teacher(teacher) => {
+                vec![ReferencedFile::new(
+                    "model.teacher.text_encoder",
+                    &teacher.text_encoder,
+                )]
+            }
+            PretrainModel::WorldClip(_) | PretrainModel::Preference(_) => Vec::new(),
+        }
+    }
+}

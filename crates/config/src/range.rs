@@ -1,0 +1,129 @@
+//! Numbers with a checked range, for `#[serde(deserialize_with)]`.
+//!
+//! Fields stay plain numbers; a value out of range is an error at the value itself, with what was
+//! found and what was expected.
+
+use serde::de::{Error, Unexpected};
+use serde::{Deserialize, Deserializer};
+
+use crate::curve::Curve;
+
+fn float<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &str,
+    accept: impl Fn(f64) -> bool,
+) -> Result<f64, D::Error> {
+    let value = f64::deserialize(deserializer)?;
+    if value.is_finite() && accept(value) {
+        Ok(value)
+    } else {
+        Err(Error::invalid_value(Unexpected::Float(value), &expected))
+    }
+}
+
+fn integer<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &str,
+    accept: impl Fn(u64) -> bool,
+) -> Result<u64, D::Error> {
+    let value = u64::deserialize(deserializer)?;
+    if accept(value) {
+        Ok(value)
+    } else {
+        Err(Error::invalid_value(Unexpected::Unsigned(value), &expected))
+    }
+}
+
+fn curve<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &str,
+    accept: impl Fn(f64) -> bool,
+) -> Result<Curve, D::Error> {
+    let curve = <Curve as Deserialize>::deserialize(deserializer)?;
+    let (low, _) = curve.bounds();
+    if accept(low) {
+        Ok(curve)
+    } else {
+        Err(Error::custom(format!(
+            "invalid curve: its lowest value is {low}, expected {expected}"
+        )))
+    }
+}
+
+pub(crate) fn finite<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    float(d, "a finite number", |_| true)
+}
+
+pub(crate) fn positive<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    float(d, "a number above 0", |x| x > 0.0)
+}
+
+pub(crate) fn non_negative<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    float(d, "a number of at least 0", |x| x >= 0.0)
+}
+
+pub(crate) fn below_one<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    float(d, "a number in [0, 1)", |x| (0.0..1.0).contains(&x))
+}
+
+pub(crate) fn guidance<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    float(d, "a guidance of at least 1 (1 = no guidance)", |x| {
+        x >= 1.0
+    })
+}
+
+pub(crate) fn betas<'de, D: Deserializer<'de>>(d: D) -> Result<[f64; 2], D::Error> {
+    let betas = <[f64; 2]>::deserialize(d)?;
+    match betas.iter().find(|x| !(0.0..1.0).contains(*x)) {
+        None => Ok(betas),
+        Some(&bad) => Err(Error::invalid_value(
+            Unexpected::Float(bad),
+            &"two numbers in [0, 1)",
+        )),
+    }
+}
+
+pub(crate) fn positive_steps<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+    integer(d, "a number of steps of at least 1", |n| n >= 1)
+}
+
+pub(crate) fn count<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    integer(d, "a count of at least 1", |n| n >= 1).map(|n| n as usize)
+}
+
+pub(crate) fn few_steps<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    integer(d, "1 to 8 steps", |n| (1..=8).contains(&n)).map(|n| n as usize)
+}
+
+pub(crate) fn non_negative_curve<'de, D: Deserializer<'de>>(d: D) -> Result<Curve, D::Error> {
+    curve(d, "at least 0 at every step", |x| x >= 0.0)
+}
+
+pub(crate) fn positive_curve<'de, D: Deserializer<'de>>(d: D) -> Result<Curve, D::Error> {
+    curve(d, "above 0 at every step", |x| x > 0.0)
+}
+
+/// The name of a run: it becomes a folder, so it is kept to portable characters.
+pub(crate) fn folder_name<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    let name = String::deserialize(d)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if (1..=100).contains(&name.len()) && !name.starts_with(['.', '-']) && name.chars().all(plain) {
+        Ok(name)
+    } else {
+        Err(Error::invalid_value(
+            Unexpected::Str(&name),
+            &"a plain folder name: letters, digits, `-`, `_`, `.`, not starting with `.` or `-`",
+        ))
+    }
+}
+
+/// Glob patterns on layer names: at least one, none empty.
+pub(crate) fn targets<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
+    let targets = Vec::<String>::deserialize(d)?;
+    if targets.is_empty() || targets.iter().any(|t| t.trim().is_empty()) {
+        return Err(Error::custom(format!(
+            "invalid targets {targets:?}, expected at least one non-empty glob pattern such as \"blocks.*\""
+        )));
+    }
+    Ok(targets)
+}

@@ -1,0 +1,57 @@
+//! `[[rewards]]`: the weighted mix of reward models the student is trained on.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::curve::Curve;
+use crate::{defaults, range};
+
+/// One reward of the mix.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reward {
+    /// Weight in the mix over generator updates.
+    #[serde(
+        default = "defaults::reward_weight",
+        deserialize_with = "range::non_negative_curve"
+    )]
+    pub weight: Curve,
+    /// The model that scores an image and its prompt.
+    pub model: RewardModel,
+}
+
+/// A reward model by kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum RewardModel {
+    /// Text alignment: cosine of the emoji world's CLIP.
+    WorldClip(RewardWeights),
+    /// Human-like preference, trained on ranked pairs.
+    Preference(RewardWeights),
+}
+
+/// Where the weights of a reward model are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RewardWeights {
+    /// A safetensors file.
+    pub weights: PathBuf,
+}
+
+impl RewardModel {
+    /// Name of the kind as in the file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::WorldClip(_) => "world_clip",
+            Self::Preference(_) => "preference",
+        }
+    }
+
+    /// The safetensors file of the model.
+    pub fn weights(&self) -> &Path {
+        match self {
+            Self::WorldClip(model) | Self::Preference(model) => &model.weights,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Distribution of the renoise or training time `t in [0, 1]` (`t = 1` is noise).
+
+use serde::{Deserialize, Serialize};
+
+use crate::curve::Curve;
+use crate::range;
+
+/// How a time `t in [0, 1]` is drawn.
+///
+/// Deviation: the official demo calls its annealed Beta distribution "logit-normal"; here a Beta is
+/// called Beta.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum TimeDistribution {
+    /// `t ~ U(0, 1)`.
+    #[default]
+    Uniform,
+    /// `t ~ Beta(a, b)`; annealed to `Beta(1, 1) = U(0, 1)` this is `DynaRS`.
+    Beta {
+        /// First shape parameter, above 0 at every step.
+        #[serde(deserialize_with = "range::positive_curve")]
+        a: Curve,
+        /// Second shape parameter, above 0 at every step.
+        #[serde(deserialize_with = "range::positive_curve")]
+        b: Curve,
+    },
+    /// `t = sigmoid(mean + std n)`, `n ~ N(0, 1)`.
+    LogitNormal {
+        /// Mean of `logit(t)`.
+        #[serde(deserialize_with = "range::finite")]
+        mean: f64,
+        /// Standard deviation of `logit(t)`, above 0.
+        #[serde(deserialize_with = "range::positive")]
+        std: f64,
+    },
+}
+
+impl TimeDistribution {
+    /// First step from which the distribution no longer changes.
+    pub fn settled_at(&self) -> u64 {
+        match self {
+            Self::Uniform | Self::LogitNormal { .. } => 0,
+            Self::Beta { a, b } => a.settled_at().max(b.settled_at()),
+        }
+    }
+}

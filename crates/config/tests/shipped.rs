@@ -1,0 +1,98 @@
+//! Every file in `configs/` loads, resolves and says nothing suspicious.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dmdr_config::{Curve, Document, Experiment, Method, TimeDistribution};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs")
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("configs") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn all_load_and_resolve_to_themselves() {
+    let files = files(&folder());
+    assert!(files.len() >= 8, "{files:?}");
+    for path in files {
+        let document = Document::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(
+            document.warnings(),
+            Vec::<String>::new(),
+            "{}",
+            path.display()
+        );
+        let stem = path.file_stem().expect("name").to_string_lossy();
+        assert_eq!(document.name(), stem, "the run is named after its file");
+
+        let resolved = tempfile::NamedTempFile::new().expect("temporary file");
+        fs::write(resolved.path(), document.to_toml()).expect("written");
+        let again = Document::load(resolved.path(), &[]).expect("resolved text loads");
+        assert_eq!(again, document);
+        assert_eq!(again.hash(), document.hash());
+    }
+}
+
+fn experiment(name: &str) -> Experiment {
+    Experiment::load(folder().join(name), &[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn dmd_is_the_demo_without_dynamics_and_rewards() {
+    let mut demo = experiment("demo.toml");
+    let dmd = experiment("dmd.toml");
+    demo.name.clone_from(&dmd.name);
+    demo.rewards.clear();
+    let Method::Dmdr(method) = &mut demo.method;
+    method.rl = None;
+    method.dm.real_scale = Curve::Constant(0.0);
+    method.dm.renoise = TimeDistribution::Uniform;
+    method.score.renoise = TimeDistribution::Uniform;
+    assert_eq!(demo, dmd, "the baseline has the demo's budget");
+}
+
+#[test]
+fn the_held_out_preference_differs_in_its_seed_only() {
+    let load = |name: &str| match Document::load(folder().join(name), &[]) {
+        Ok(Document::Pretrain(pretrain)) => *pretrain,
+        other => panic!("{other:?}"),
+    };
+    let mut preference = load("preference.toml");
+    let heldout = load("preference-heldout.toml");
+    assert_ne!(preference.seed, heldout.seed);
+    preference.seed = heldout.seed;
+    preference.name.clone_from(&heldout.name);
+    assert_eq!(preference, heldout);
+}
+
+#[test]
+fn referenced_files_have_their_keys() {
+    let files = experiment("demo.toml").referenced_files();
+    let keys: Vec<&str> = files.iter().map(|file| file.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "teacher.weights",
+            "rewards.0.model.world_clip.weights",
+            "rewards.1.model.preference.weights",
+            "assets.world_clip",
+            "assets.preference",
+            "assets.preference_heldout",
+        ]
+    );
+}

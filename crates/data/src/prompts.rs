@@ -1,0 +1,126 @@
+//! A batch of prompts with their token ids.
+
+use dmdr_tensor::{Device, Tensor};
+use dmdr_world::{Prompt, Split, Tokenizer, World, WorldError};
+
+/// Prompts and what text towers read of them.
+#[derive(Debug)]
+pub struct Prompts {
+    /// Captions and what makes an image of them right.
+    pub prompts: Vec<Prompt>,
+    /// Token ids `[B, L]` (i64), padded to `L`.
+    pub ids: Tensor,
+}
+
+/// Errors of turning captions into tensors.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A word that the world's vocabulary lacks.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// A caption that does not fit the text tower.
+    #[error("caption `{caption}` has {found} tokens; the text tower takes {max_tokens}")]
+    TooLong {
+        /// The text.
+        caption: String,
+        /// Its length, start and end included.
+        found: usize,
+        /// The limit.
+        max_tokens: usize,
+    },
+}
+
+impl Prompts {
+    /// Tokenises `prompts` for a tower of `max_tokens`.
+    ///
+    /// # Errors
+    /// An unknown word or a caption that is too long.
+    pub fn new(
+        world: &World,
+        prompts: Vec<Prompt>,
+        max_tokens: usize,
+        device: Device,
+    ) -> Result<Self, DataError> {
+        let captions: Vec<&str> = prompts.iter().map(|prompt| prompt.caption.as_str()).collect();
+        let ids = tokenize(world, &captions, max_tokens, device)?;
+        Ok(Self { prompts, ids })
+    }
+
+    /// The `count` prompts of step `step` of a run with this `seed`.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn draw(
+        world: &World,
+        split: Split,
+        seed: u64,
+        step: u64,
+        count: usize,
+        max_tokens: usize,
+        device: Device,
+    ) -> Result<Self, DataError> {
+        let first = step * count as u64;
+        let prompts =
+            (first..first + count as u64).map(|index| world.prompt(split, seed, index)).collect();
+        Self::new(world, prompts, max_tokens, device)
+    }
+
+    /// Number of prompts.
+    pub fn len(&self) -> usize {
+        self.prompts.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.prompts.is_empty()
+    }
+
+    /// Ids of the empty caption, `[1, L]`: the unconditional one of classifier-free guidance.
+    ///
+    /// # Errors
+    /// A tower too short even for start and end.
+    pub fn null_ids(world: &World, max_tokens: usize, device: Device) -> Result<Tensor, DataError> {
+        tokenize(world, &[""], max_tokens, device)
+    }
+}
+
+fn tokenize(
+    world: &World,
+    captions: &[&str],
+    max_tokens: usize,
+    device: Device,
+) -> Result<Tensor, DataError> {
+    let mut flat = Vec::with_capacity(captions.len() * max_tokens);
+    for caption in captions {
+        let ids = world.tokenizer().encode(caption)?;
+        if ids.len() > max_tokens {
+            return Err(DataError::TooLong {
+                caption: (*caption).to_owned(),
+                found: ids.len(),
+                max_tokens,
+            });
+        }
+        let padding = std::iter::repeat_n(Tokenizer::PAD, max_tokens - ids.len());
+        flat.extend(ids.iter().copied().chain(padding).map(i64::from));
+    }
+    let shape = [captions.len() as i64, max_tokens as i64];
+    Ok(Tensor::from_slice(&flat).reshape(shape).to_device(device))
+}
+
+#[cfg(test)]
+mod tests {
+    use dmdr_world::Preset;
+
+    use super::*;
+
+    #[test]
+    fn captions_are_padded_and_too_long_ones_refused() {
+        let world = World::new(Preset::Mini).expect("valid drawings");
+        let prompts = Prompts::draw(&world, Split::Train, 0, 2, 6, 16, Device::Cpu).expect("fits");
+        assert_eq!(prompts.ids.size(), [6, 16]);
+        assert_eq!(prompts.prompts[0], world.prompt(Split::Train, 0, 12));
+        assert_eq!(prompts.ids.int64_value(&[0, 15]), i64::from(Tokenizer::PAD));
+        let error = Prompts::draw(&world, Split::Train, 0, 0, 6, 5, Device::Cpu).expect_err("long");
+        assert!(error.to_string().contains("the text tower takes 5"), "{error}");
+    }
+}

@@ -1,0 +1,89 @@
+//! Scenes drawn and rendered on the fly: pretraining never runs out of data.
+
+use dmdr_tensor::{Device, Kind, Tensor, mix};
+use dmdr_world::{Image, Split, World};
+
+use crate::{DataError, Prompts};
+
+/// Rendered scenes with their prompts.
+#[derive(Debug)]
+pub struct SceneBatch {
+    /// `[B, 3, H, W]` in `[0, 1]`.
+    pub images: Tensor,
+    /// One prompt an image.
+    pub prompts: Prompts,
+}
+
+impl SceneBatch {
+    /// The `count` scenes of step `step` of a run with this `seed`.
+    ///
+    /// # Errors
+    /// As for [`Prompts::new`].
+    pub fn draw(
+        world: &World,
+        split: Split,
+        seed: u64,
+        step: u64,
+        count: usize,
+        max_tokens: usize,
+        device: Device,
+    ) -> Result<Self, DataError> {
+        let prompts = Prompts::draw(world, split, seed, step, count, max_tokens, device)?;
+        let images = Self::render(world, &prompts, seed, step).to_device(device);
+        Ok(Self { images, prompts })
+    }
+
+    /// A scene for each prompt, `[B, 3, H, W]` in `[0, 1]`, on the CPU.
+    pub fn render(world: &World, prompts: &Prompts, seed: u64, step: u64) -> Tensor {
+        let images: Vec<Image> = prompts
+            .prompts
+            .iter()
+            .enumerate()
+            .map(|(index, prompt)| {
+                let seed = mix(&[seed, step, index as u64]) as u64;
+                world.render(&world.scene(prompt, seed))
+            })
+            .collect();
+        images_to_tensor(&images, Device::Cpu)
+    }
+}
+
+/// `[B, 3, H, W]` in `[0, 1]` of images of one size.
+pub fn images_to_tensor(images: &[Image], device: Device) -> Tensor {
+    let (width, height) = (images[0].width, images[0].height);
+    let flat: Vec<f32> = images.iter().flat_map(|image| image.data.iter().copied()).collect();
+    Tensor::from_slice(&flat)
+        .reshape([images.len() as i64, 3, height as i64, width as i64])
+        .to_device(device)
+}
+
+/// Images of `[B, 3, H, W]`, clamped to `[0, 1]`.
+pub fn images_from_tensor(images: &Tensor) -> Vec<Image> {
+    let (b, _, h, w) = images.size4().expect("images are [B, 3, H, W]");
+    let images = images.detach().to_device(Device::Cpu).to_kind(Kind::Float).clamp(0.0, 1.0);
+    (0..b)
+        .map(|index| {
+            let data = Vec::<f32>::try_from(images.get(index).flatten(0, -1).contiguous())
+                .expect("f32 on the CPU");
+            Image::from_chw(w as usize, h as usize, data).expect("sized from the tensor")
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use dmdr_world::Preset;
+
+    use super::*;
+
+    #[test]
+    fn tensors_and_images_agree() {
+        let world = World::new(Preset::Mini).expect("valid drawings");
+        let batch =
+            SceneBatch::draw(&world, Split::Train, 1, 4, 3, 16, Device::Cpu).expect("fits");
+        let images = images_from_tensor(&batch.images);
+        assert_eq!(images_to_tensor(&images, Device::Cpu), batch.images);
+        let again = SceneBatch::draw(&world, Split::Train, 1, 4, 3, 16, Device::Cpu).expect("fits");
+        assert_eq!(again.images, batch.images);
+    }
+}

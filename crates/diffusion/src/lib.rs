@@ -1,0 +1,15 @@
+//! Diffusion as pure functions on tensors: schedule, parameterization, time samplers, guidance, samplers, losses.
+//!
+//! Times run from `t = 0` (data) to `t = 1` (noise). Nothing here knows a network.
+
+mod guidance;
+pub mod loss;
+mod parameterization;
+pub mod sampler;
+mod schedule;
+mod time;
+
+pub use guidance::guide;
+pub use parameterization::Parameterization;
+pub use schedule::{Schedule, time_grid};
+pub use time::sample_times;

@@ -1,0 +1,54 @@
+//! How data and noise mix: `x_t = alpha(t) x0 + sigma(t) eps`.
+
+use dmdr_tensor::Tensor;
+
+/// A noise schedule on `t in [0, 1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// `alpha = 1 - t`, `sigma = t` (SiT, SD3, Z-Image).
+    RectifiedFlow,
+}
+
+impl Schedule {
+    /// `(alpha, sigma)`, each shaped `[B, 1, 1, 1]`, for `t [B]`.
+    pub fn coefficients(self, t: &Tensor) -> (Tensor, Tensor) {
+        let t = t.reshape([-1, 1, 1, 1]);
+        match self {
+            Self::RectifiedFlow => (1.0 - &t, t),
+        }
+    }
+
+    /// The forward process: `x0, eps [B, C, H, W]`, `t [B]`, result like `x0`.
+    pub fn add_noise(self, x0: &Tensor, eps: &Tensor, t: &Tensor) -> Tensor {
+        let (alpha, sigma) = self.coefficients(t);
+        alpha * x0 + sigma * eps
+    }
+}
+
+/// Decreasing times from 1 to 0 in `num_steps` steps, shifted by `t' = s t / (1 + (s - 1) t)`: `num_steps + 1` values.
+///
+/// The same list is used in training and sampling; diffusers' default list ends near 0 twice and wastes a call.
+pub fn time_grid(num_steps: usize, shift: f64) -> Vec<f64> {
+    (0..=num_steps)
+        .map(|i| {
+            let t = 1.0 - i as f64 / num_steps as f64;
+            shift * t / (1.0 + (shift - 1.0) * t)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_grids() {
+        let close = |a: &[f64], b: &[f64]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6)
+        };
+        assert!(close(&time_grid(4, 1.0), &[1.0, 0.75, 0.5, 0.25, 0.0]));
+        assert!(close(&time_grid(4, 3.0), &[1.0, 0.9, 0.75, 0.5, 0.0]));
+        assert!(close(&time_grid(4, 6.0), &[1.0, 0.947_368, 0.857_143, 0.666_667, 0.0]));
+        assert!(close(&time_grid(2, 3.0), &[1.0, 0.75, 0.0]));
+    }
+}

@@ -1,0 +1,251 @@
+//! [`RunDir`]: the folder of a run and the names in it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::atomic::atomic_write;
+use crate::environment::Environment;
+use crate::error::EventsError;
+use crate::eval::EvalReport;
+
+const CONFIG: &str = "config.toml";
+
+/// The folder of a run:
+///
+/// ```text
+/// config.toml                  the resolved configuration
+/// env.json                     program, machine, command
+/// metrics.jsonl                one record per line
+/// tensorboard/                 the same numbers as event files
+/// samples/step-000500.png      sheets of samples
+/// eval/NAME.json               evaluation reports
+/// checkpoints/step-000500/     checkpoints
+/// report/index.html            the report
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the folder `root/name` of a new run, with its subfolders.
+    ///
+    /// # Errors
+    /// It exists and is not empty, it cannot be made, or `name` is not a plain name.
+    pub fn create(root: impl AsRef<Path>, name: &str) -> Result<Self, EventsError> {
+        plain(name)?;
+        let root = root.as_ref();
+        fs::create_dir_all(root).map_err(EventsError::io("create", root))?;
+        let path = root.join(name);
+        match fs::create_dir(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let mut entries = fs::read_dir(&path).map_err(EventsError::io("open", &path))?;
+                if entries.next().is_some() {
+                    return Err(EventsError::RunExists { path });
+                }
+            }
+            Err(error) => return Err(EventsError::io("create", &path)(error)),
+        }
+        let run = Self { path };
+        for folder in [
+            run.tensorboard(),
+            run.path.join("samples"),
+            run.path.join("eval"),
+            run.checkpoints(),
+            run.path.join("report"),
+        ] {
+            fs::create_dir_all(&folder).map_err(EventsError::io("create", &folder))?;
+        }
+        Ok(run)
+    }
+
+    /// The folder of an existing run.
+    ///
+    /// # Errors
+    /// The folder has no `config.toml`.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, EventsError> {
+        let run = Self { path: path.into() };
+        if run.config().is_file() {
+            Ok(run)
+        } else {
+            Err(EventsError::NotARun {
+                path: run.path,
+                missing: CONFIG,
+            })
+        }
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The resolved configuration.
+    pub fn config(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
+    /// Program, machine and command.
+    pub fn env(&self) -> PathBuf {
+        self.path.join("env.json")
+    }
+
+    /// The records.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// The folder of event files.
+    pub fn tensorboard(&self) -> PathBuf {
+        self.path.join("tensorboard")
+    }
+
+    /// The sheet of samples after `step` updates.
+    pub fn sample(&self, step: u64) -> PathBuf {
+        self.path
+            .join("samples")
+            .join(format!("{}.png", step_name(step)))
+    }
+
+    /// The evaluation report called `name`.
+    ///
+    /// # Errors
+    /// `name` is not a plain name.
+    pub fn eval(&self, name: &str) -> Result<PathBuf, EventsError> {
+        plain(name)?;
+        Ok(self.path.join("eval").join(format!("{name}.json")))
+    }
+
+    /// The folder of checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// The folder of the checkpoint after `step` updates.
+    pub fn checkpoint(&self, step: u64) -> PathBuf {
+        self.checkpoints().join(step_name(step))
+    }
+
+    /// The report.
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report").join("index.html")
+    }
+
+    /// Sheets of samples that are there, by step.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn list_samples(&self) -> Result<Vec<(u64, PathBuf)>, EventsError> {
+        list_steps(&self.path.join("samples"), ".png")
+    }
+
+    /// Checkpoint folders that are there, by step; whether one is whole is for its reader to say.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn list_checkpoints(&self) -> Result<Vec<(u64, PathBuf)>, EventsError> {
+        list_steps(&self.checkpoints(), "")
+    }
+
+    /// Evaluation reports that are there, with their names, in order of names.
+    ///
+    /// # Errors
+    /// A report cannot be read.
+    pub fn list_evals(&self) -> Result<Vec<(String, EvalReport)>, EventsError> {
+        let mut reports = Vec::new();
+        for (name, path) in list(&self.path.join("eval"))? {
+            if let Some(stem) = name.strip_suffix(".json")
+                && plain(stem).is_ok()
+            {
+                reports.push((stem.to_owned(), EvalReport::read(path)?));
+            }
+        }
+        Ok(reports)
+    }
+
+    /// Saves the resolved configuration; from then on the folder is a run.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_config(&self, toml: &str) -> Result<(), EventsError> {
+        atomic_write(self.config(), toml)
+    }
+
+    /// Saves the environment.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_env(&self, environment: &Environment) -> Result<(), EventsError> {
+        environment.write(self.env())
+    }
+
+    /// Saves an evaluation report, replacing one of the same name.
+    ///
+    /// # Errors
+    /// `name` is not a plain name, or the file cannot be written.
+    pub fn write_eval(&self, name: &str, report: &EvalReport) -> Result<PathBuf, EventsError> {
+        let path = self.eval(name)?;
+        let folder = self.path.join("eval");
+        fs::create_dir_all(&folder).map_err(EventsError::io("create", &folder))?;
+        report.write(&path)?;
+        Ok(path)
+    }
+}
+
+/// `step-000500`.
+fn step_name(step: u64) -> String {
+    format!("step-{step:06}")
+}
+
+/// Refuses names that would leave the folder or be hidden in it.
+fn plain(name: &str) -> Result<(), EventsError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !name.is_empty() && !name.starts_with('.') && name.chars().all(allowed) {
+        Ok(())
+    } else {
+        Err(EventsError::Name {
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// Entries called `step-NNNNNN` and `suffix`; temporary names are left out.
+fn list_steps(folder: &Path, suffix: &str) -> Result<Vec<(u64, PathBuf)>, EventsError> {
+    let mut steps: Vec<(u64, PathBuf)> = list(folder)?
+        .into_iter()
+        .filter_map(|(name, path)| {
+            let step = name
+                .strip_suffix(suffix)?
+                .strip_prefix("step-")?
+                .parse()
+                .ok()?;
+            Some((step, path))
+        })
+        .collect();
+    steps.sort_unstable();
+    Ok(steps)
+}
+
+/// Names and paths in a folder, sorted; none if it is missing.
+fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, EventsError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(EventsError::io("list", folder)(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(EventsError::io("list", folder))?;
+        found.push((
+            entry.file_name().to_string_lossy().into_owned(),
+            entry.path(),
+        ));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Run folders.
+
+use std::fs;
+
+use super::RunDir;
+use crate::environment::Environment;
+use crate::error::EventsError;
+
+#[test]
+fn the_names_in_a_run() {
+    let root = tempfile::tempdir().expect("temporary folder");
+    let run = RunDir::create(root.path().join("runs"), "demo").expect("created");
+    let relative = |path: std::path::PathBuf| {
+        let path = path.strip_prefix(run.path()).expect("inside the run");
+        path.to_string_lossy().into_owned()
+    };
+    assert_eq!(relative(run.config()), "config.toml");
+    assert_eq!(relative(run.env()), "env.json");
+    assert_eq!(relative(run.metrics()), "metrics.jsonl");
+    assert_eq!(relative(run.tensorboard()), "tensorboard");
+    assert_eq!(relative(run.sample(500)), "samples/step-000500.png");
+    assert_eq!(
+        relative(run.eval("student").expect("plain")),
+        "eval/student.json"
+    );
+    assert_eq!(
+        relative(run.checkpoint(1_234_567)),
+        "checkpoints/step-1234567"
+    );
+    assert_eq!(relative(run.report()), "report/index.html");
+    for path in [
+        run.sample(0),
+        run.eval("a").expect("plain"),
+        run.checkpoint(0),
+        run.report(),
+    ] {
+        assert!(
+            path.parent().expect("folder").is_dir(),
+            "{}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn an_existing_run_is_not_overwritten() {
+    let root = tempfile::tempdir().expect("temporary folder");
+    let run = RunDir::create(root.path(), "demo").expect("created");
+    run.write_config("name = \"demo\"\n").expect("written");
+    let error = RunDir::create(root.path(), "demo").expect_err("exists");
+    assert!(matches!(error, EventsError::RunExists { .. }));
+    assert!(
+        error.to_string().contains("continue it with `--resume`"),
+        "{error}"
+    );
+    assert_eq!(RunDir::open(run.path()).expect("a run"), run);
+
+    fs::create_dir(root.path().join("empty")).expect("created");
+    RunDir::create(root.path(), "empty").expect("an empty folder is free");
+}
+
+#[test]
+fn what_is_not_a_run_or_cannot_be_one_is_told() {
+    let root = tempfile::tempdir().expect("temporary folder");
+    let error = RunDir::open(root.path()).expect_err("no configuration");
+    assert!(
+        error.to_string().contains("it has no `config.toml`"),
+        "{error}"
+    );
+    for name in ["", "..", "a/b", ".hidden", "a b"] {
+        let error = RunDir::create(root.path(), name).expect_err(name);
+        assert!(matches!(error, EventsError::Name { .. }), "{error}");
+    }
+    let file = root.path().join("file");
+    fs::write(&file, "").expect("written");
+    let error = RunDir::create(&file, "demo").expect_err("root is a file");
+    assert!(error.to_string().contains("cannot create `"), "{error}");
+    let error = RunDir::create(root.path(), "file").expect_err("run is a file");
+    assert!(error.to_string().contains("file"), "{error}");
+}
+
+#[test]
+fn lists_are_sorted_and_leave_out_strangers() {
+    let root = tempfile::tempdir().expect("temporary folder");
+    let run = RunDir::create(root.path(), "demo").expect("created");
+    for step in [500, 50, 1_000_000] {
+        fs::create_dir(run.checkpoint(step)).expect("created");
+        fs::write(run.sample(step), "").expect("written");
+    }
+    fs::create_dir(run.checkpoints().join(".step-000600.tmp")).expect("created");
+    fs::write(run.path().join("samples/notes.txt"), "").expect("written");
+    let steps = |list: Vec<(u64, std::path::PathBuf)>| -> Vec<u64> {
+        list.into_iter().map(|(step, _)| step).collect()
+    };
+    assert_eq!(
+        steps(run.list_checkpoints().expect("listed")),
+        [50, 500, 1_000_000]
+    );
+    assert_eq!(
+        steps(run.list_samples().expect("listed")),
+        [50, 500, 1_000_000]
+    );
+    assert_eq!(run.list_evals().expect("listed"), []);
+    run.write_env(&Environment::detect()).expect("written");
+    assert!(run.env().is_file());
+}

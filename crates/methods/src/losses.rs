@@ -1,0 +1,58 @@
+//! Named, weighted loss terms: the total is computed in one place, and every term is logged.
+
+use std::collections::BTreeMap;
+
+use dmdr_tensor::{Kind, Tensor};
+
+/// One term.
+#[derive(Debug)]
+pub struct Term {
+    /// Name in configs and metrics.
+    pub name: &'static str,
+    /// Its weight in the total.
+    pub weight: f64,
+    /// Unweighted scalar.
+    pub value: Tensor,
+}
+
+/// The terms of one update, what was observed beside them, and the batch they came from.
+#[derive(Debug, Default)]
+pub struct Losses {
+    /// Terms, in the order they were added.
+    pub terms: Vec<Term>,
+    /// Numbers worth logging that are no loss, by metric name.
+    pub observed: BTreeMap<String, f64>,
+    /// What the terms were computed from, kept for a post-mortem.
+    pub batch: BTreeMap<String, Tensor>,
+}
+
+impl Losses {
+    /// Adds a term; weight 0 leaves it out.
+    pub fn add(&mut self, name: &'static str, weight: f64, value: Tensor) {
+        if weight != 0.0 {
+            self.terms.push(Term { name, weight, value });
+        }
+    }
+
+    /// Records a number.
+    pub fn observe(&mut self, name: impl Into<String>, value: f64) {
+        self.observed.insert(name.into(), value);
+    }
+
+    /// Keeps a tensor of the batch.
+    pub fn keep(&mut self, name: &str, tensor: &Tensor) {
+        self.batch.insert(name.to_owned(), tensor.detach());
+    }
+
+    /// `sum of weight * value`.
+    ///
+    /// # Panics
+    /// Without any term.
+    pub fn total(&self) -> Tensor {
+        self.terms
+            .iter()
+            .map(|term| term.value.to_kind(Kind::Float) * term.weight)
+            .reduce(|a, b| a + b)
+            .expect("an update has at least one loss term")
+    }
+}

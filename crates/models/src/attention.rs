@@ -1,0 +1,92 @@
+//! Multi-head attention.
+
+use dmdr_tensor::{Init, Scope, Tensor};
+
+use crate::{Call, layers::Linear};
+
+/// Self-attention over `x`, optionally over extra context tokens as well (keys and values only).
+#[derive(Debug)]
+pub(crate) struct Attention {
+    qkv: Linear,
+    context_kv: Option<Linear>,
+    norm: Option<QkNorm>,
+    proj: Linear,
+    heads: i64,
+}
+
+/// RMS normalisation of queries and keys per head (SD3.5): keeps small models stable at high learning rates.
+#[derive(Debug)]
+struct QkNorm {
+    q: Tensor,
+    k: Tensor,
+}
+
+impl QkNorm {
+    fn new(scope: &Scope<'_>, head_dim: i64) -> Self {
+        Self {
+            q: scope.param("norm_q.weight", &[head_dim], Init::Ones),
+            k: scope.param("norm_k.weight", &[head_dim], Init::Ones),
+        }
+    }
+}
+
+impl Attention {
+    /// Plain self-attention.
+    pub(crate) fn new(scope: &Scope<'_>, dim: i64, heads: i64) -> Self {
+        Self {
+            qkv: Linear::new(&scope.sub("qkv"), dim, 3 * dim, Init::XavierUniform),
+            context_kv: None,
+            norm: None,
+            proj: Linear::new(&scope.sub("proj"), dim, dim, Init::XavierUniform),
+            heads,
+        }
+    }
+
+    /// Attention of image tokens over image and context tokens together, with query-key normalisation.
+    pub(crate) fn joint(scope: &Scope<'_>, dim: i64, heads: i64, context_dim: i64) -> Self {
+        let context =
+            Linear::new(&scope.sub("context_kv"), context_dim, 2 * dim, Init::XavierUniform);
+        Self {
+            context_kv: Some(context),
+            norm: Some(QkNorm::new(scope, dim / heads)),
+            ..Self::new(scope, dim, heads)
+        }
+    }
+
+    /// `x [B, N, D]`, `context [B, L, Dc]` -> `[B, N, D]`.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        context: Option<&Tensor>,
+        causal: bool,
+        call: &Call<'_>,
+    ) -> Tensor {
+        let (b, n, d) = x.size3().expect("tokens are [B, N, D]");
+        let head_dim = d / self.heads;
+        let qkv = self.qkv.forward(x, call).reshape([b, n, 3, self.heads, head_dim]);
+        let (q, mut k, mut v) = (qkv.select(2, 0), qkv.select(2, 1), qkv.select(2, 2)); // [B, N, H, d]
+        if let (Some(linear), Some(context)) = (&self.context_kv, context) {
+            let kv = linear.forward(context, call).reshape([b, -1, 2, self.heads, head_dim]);
+            k = Tensor::cat(&[k, kv.select(2, 0)], 1); // image tokens first, as in SD3
+            v = Tensor::cat(&[v, kv.select(2, 1)], 1);
+        }
+        let (q, k) = match &self.norm {
+            Some(norm) => (
+                q.rms_norm([head_dim], Some(&norm.q), 1e-6),
+                k.rms_norm([head_dim], Some(&norm.k), 1e-6),
+            ),
+            None => (q, k),
+        };
+        let out = Tensor::scaled_dot_product_attention(
+            &q.transpose(1, 2),
+            &k.transpose(1, 2),
+            &v.transpose(1, 2),
+            None::<&Tensor>,
+            0.0,
+            causal,
+            None,
+            false,
+        );
+        self.proj.forward(&out.transpose(1, 2).reshape([b, n, d]), call)
+    }
+}

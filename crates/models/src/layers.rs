@@ -1,0 +1,177 @@
+//! Layers shared by all networks.
+
+use dmdr_tensor::{Device, Init, Kind, Lora, Scope, Tensor};
+
+use crate::Call;
+
+/// `y = x W^T + b`, plus the adapters that target it.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+    loras: Vec<Lora>,
+}
+
+impl Linear {
+    /// `weight [out, in]` by `init`, zero bias `[out]`.
+    pub(crate) fn new(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
+        Self {
+            weight: scope.param("weight", &[fan_out, fan_in], init),
+            bias: scope.param("bias", &[fan_out], Init::Zeros),
+            loras: scope.loras(fan_in, fan_out),
+        }
+    }
+
+    /// `x [.., in]` -> `[.., out]`.
+    pub(crate) fn forward(&self, x: &Tensor, call: &Call<'_>) -> Tensor {
+        let active: Vec<(&Lora, f64)> = self
+            .loras
+            .iter()
+            .filter_map(|lora| Some((lora, call.scale(lora.adapter)? * lora.scaling)))
+            .collect();
+        if active.is_empty() {
+            x.linear(&self.weight, Some(&self.bias))
+        } else if call.train {
+            active.iter().fold(x.linear(&self.weight, Some(&self.bias)), |y, (lora, scale)| {
+                let low = x.linear(&lora.a, None::<&Tensor>);
+                y + low.linear(&lora.b, None::<&Tensor>) * *scale
+            })
+        } else {
+            let merged = active.iter().fold(self.weight.shallow_clone(), |weight, (lora, scale)| {
+                weight + lora.b.matmul(&lora.a) * *scale
+            });
+            x.linear(&merged, Some(&self.bias))
+        }
+    }
+}
+
+/// Layer normalisation over the last dimension, eps 1e-6.
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    affine: Option<(Tensor, Tensor)>,
+    dim: i64,
+}
+
+impl LayerNorm {
+    /// With learned scale and offset.
+    pub(crate) fn affine(scope: &Scope<'_>, dim: i64) -> Self {
+        let affine = (
+            scope.param("weight", &[dim], Init::Ones),
+            scope.param("bias", &[dim], Init::Zeros),
+        );
+        Self { affine: Some(affine), dim }
+    }
+
+    /// Without parameters (the modulation of adaLN brings them).
+    pub(crate) fn plain(dim: i64) -> Self {
+        Self { affine: None, dim }
+    }
+
+    /// Same shape as `x [.., dim]`.
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        let (weight, bias) = match &self.affine {
+            Some((weight, bias)) => (Some(weight), Some(bias)),
+            None => (None, None),
+        };
+        x.layer_norm([self.dim], weight, bias, 1e-6, true)
+    }
+}
+
+/// Linear, tanh-GELU, linear.
+#[derive(Debug)]
+pub(crate) struct Mlp {
+    fc1: Linear,
+    fc2: Linear,
+}
+
+impl Mlp {
+    pub(crate) fn new(scope: &Scope<'_>, dim: i64, hidden: i64) -> Self {
+        Self {
+            fc1: Linear::new(&scope.sub("fc1"), dim, hidden, Init::XavierUniform),
+            fc2: Linear::new(&scope.sub("fc2"), hidden, dim, Init::XavierUniform),
+        }
+    }
+
+    /// `x [.., dim]` -> same shape.
+    pub(crate) fn forward(&self, x: &Tensor, call: &Call<'_>) -> Tensor {
+        self.fc2.forward(&self.fc1.forward(x, call).gelu("tanh"), call)
+    }
+}
+
+/// `[cos, sin]` features of `t [B]` in `[0, 1]`, scaled to `[0, 1000]` as SD3 does; result `[B, dim]`, f32.
+pub(crate) fn timestep_features(t: &Tensor, dim: i64) -> Tensor {
+    let half = dim / 2;
+    let index = Tensor::arange(half, (Kind::Float, t.device()));
+    let frequencies = (index * (-(10_000f64.ln()) / half as f64)).exp();
+    let angles = t.unsqueeze(1) * 1000.0 * frequencies.unsqueeze(0);
+    Tensor::cat(&[angles.cos(), angles.sin()], 1)
+}
+
+/// Fixed 2-D sin-cos positions `[1, side * side, dim]`: half the channels encode the row, half the column.
+/// Learned positions of small initial size fail to make coherent objects in small models.
+pub(crate) fn sincos_positions(side: i64, dim: i64, device: Device) -> Tensor {
+    let quarter = dim / 4;
+    let index = Tensor::arange(quarter, (Kind::Float, device));
+    let frequencies = (index * (-(10_000f64.ln()) / quarter as f64)).exp();
+    let coordinate = Tensor::arange(side, (Kind::Float, device));
+    let angles = coordinate.unsqueeze(1) * frequencies.unsqueeze(0); // [side, dim / 4]
+    let axis = Tensor::cat(&[angles.sin(), angles.cos()], 1); // [side, dim / 2]
+    let rows = axis.unsqueeze(1).expand([side, side, dim / 2], false);
+    let columns = axis.unsqueeze(0).expand([side, side, dim / 2], false);
+    Tensor::cat(&[rows, columns], 2).reshape([1, side * side, dim])
+}
+
+/// `[B, C, H, W]` -> `[B, (H/p)(W/p), C p p]`.
+pub(crate) fn patchify(x: &Tensor, patch: i64) -> Tensor {
+    let (b, c, h, w) = x.size4().expect("images are [B, C, H, W]");
+    x.reshape([b, c, h / patch, patch, w / patch, patch])
+        .permute([0, 2, 4, 1, 3, 5])
+        .reshape([b, (h / patch) * (w / patch), c * patch * patch])
+}
+
+/// Inverse of [`patchify`] for square images.
+pub(crate) fn unpatchify(tokens: &Tensor, patch: i64, channels: i64) -> Tensor {
+    let (b, n, _) = tokens.size3().expect("tokens are [B, N, D]");
+    let side = (n as f64).sqrt() as i64;
+    tokens
+        .reshape([b, side, side, channels, patch, patch])
+        .permute([0, 3, 1, 4, 2, 5])
+        .reshape([b, channels, side * patch, side * patch])
+}
+
+#[cfg(test)]
+mod tests {
+    use dmdr_tensor::{AdapterId, AdapterSpec, ParamStore, reseed};
+
+    use super::*;
+
+    #[test]
+    fn patches_round_trip() {
+        let x = Tensor::randn([2, 3, 8, 8], (Kind::Float, Device::Cpu));
+        assert_eq!(unpatchify(&patchify(&x, 4), 4, 3), x);
+    }
+
+    #[test]
+    fn adapter_scale_is_linear_and_zero_is_the_base() {
+        let base = ParamStore::frozen(Device::Cpu);
+        let lora = ParamStore::trainable(Device::Cpu, 1);
+        let specs = [AdapterSpec::new(2, 4.0, &["*".into()], lora)];
+        let linear = Linear::new(&Scope::root(&base, &specs).sub("l"), 6, 5, Init::XavierUniform);
+        reseed(&[1]);
+        linear.loras[0].b.set_requires_grad(false).copy_(&Tensor::randn(
+            [5, 2],
+            (Kind::Float, Device::Cpu),
+        ));
+        let x = Tensor::randn([7, 6], (Kind::Float, Device::Cpu));
+        let at = |scale: f64, train: bool| {
+            linear.forward(&x, &Call { train, adapters: &[(AdapterId(0), scale)] })
+        };
+        let plain = linear.forward(&x, &Call::default());
+        assert_eq!(at(0.0, false), plain);
+        assert_eq!(at(0.0, true), plain);
+        let close = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]) < 1e-5;
+        assert!(close(&(at(2.0, true) - &plain), &((at(1.0, true) - &plain) * 2.0)));
+        assert!(close(&at(1.5, true), &at(1.5, false)));
+        assert!(!close(&at(1.0, true), &plain));
+    }
+}

@@ -1,0 +1,80 @@
+//! Weight files that describe themselves: format name and sizes stand in the safetensors metadata.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use dmdr_tensor::{Kind, ParamStore, TensorError, read_metadata};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A network whose weight files carry its config.
+pub trait Stored {
+    /// Name in the file's metadata, so that a reward is never loaded as a teacher.
+    const FORMAT: &'static str;
+    /// Sizes.
+    type Config: Serialize + DeserializeOwned;
+
+    /// Writes `store` with format, config and notes (command, seed, commit ...), atomically.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    fn save(
+        store: &ParamStore,
+        config: &Self::Config,
+        path: &Path,
+        kind: Kind,
+        notes: &BTreeMap<String, String>,
+    ) -> Result<(), ModelError> {
+        let mut metadata = notes.clone();
+        metadata.insert("format".into(), Self::FORMAT.into());
+        let config = serde_json::to_string(config).expect("plain numbers serialise");
+        metadata.insert("config".into(), config);
+        Ok(store.save(path, kind, &metadata)?)
+    }
+}
+
+/// Sizes of the `N` in `path`.
+///
+/// # Errors
+/// An unreadable file, or one of another format or with an unreadable config.
+pub fn load_config<N: Stored>(path: &Path) -> Result<N::Config, ModelError> {
+    let metadata = read_metadata(path)?;
+    let found = metadata.get("format").map_or("none", String::as_str);
+    if found != N::FORMAT {
+        return Err(ModelError::Format {
+            path: path.to_owned(),
+            expected: N::FORMAT,
+            found: found.to_owned(),
+        });
+    }
+    let config = metadata.get("config").map_or("", String::as_str);
+    serde_json::from_str(config)
+        .map_err(|source| ModelError::Config { path: path.to_owned(), source })
+}
+
+/// Errors of building and loading networks.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// Weights, adapters.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// A weight file of another kind of network.
+    #[error("`{path}` holds `{found}` weights; expected `{expected}`")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Wanted.
+        expected: &'static str,
+        /// In the metadata.
+        found: String,
+    },
+    /// A weight file whose sizes cannot be read.
+    #[error("`{path}`: unreadable network config in the metadata: {source}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        source: serde_json::Error,
+    },
+}

@@ -1,0 +1,57 @@
+//! One role of a network: teacher, real score, fake score and student are all views.
+
+use dmdr_diffusion::{Schedule, guide};
+use dmdr_tensor::{Tensor, no_grad_guard};
+
+use crate::{Call, Conditioning, Denoiser};
+
+/// Classifier-free guidance of a view.
+#[derive(Clone, Debug)]
+pub struct Guidance {
+    /// `w` of `u + w (c - u)`; 1 is off.
+    pub scale: f64,
+    /// Encoding of the empty caption, one row.
+    pub null: Conditioning,
+}
+
+/// A network in one role: how it is called and guided. Methods ask it for `x0` and never see the parameterization.
+pub struct View<'a> {
+    /// The network.
+    pub net: &'a dyn Denoiser,
+    /// Its noise schedule.
+    pub schedule: Schedule,
+    /// Adapter scales of this role.
+    pub call: Call<'a>,
+    /// Guidance of this role.
+    pub guidance: Option<Guidance>,
+}
+
+impl View<'_> {
+    /// Clean prediction for `x_t [B, C, H, W]`, `t [B]`; guided calls evaluate both halves in one batch of `2 B`.
+    pub fn x0(&self, x_t: &Tensor, t: &Tensor, cond: &Conditioning) -> Tensor {
+        let to_x0 = |x_t: &Tensor, t: &Tensor, cond: &Conditioning| {
+            let raw = self.net.forward(x_t, t, cond, &self.call);
+            self.net.parameterization().to_x0(self.schedule, &raw, x_t, t)
+        };
+        match &self.guidance {
+            Some(guidance) if guidance.scale != 1.0 => {
+                let batch = x_t.size()[0];
+                let both = cond.concat(&guidance.null.expand(batch));
+                let x0 = to_x0(&Tensor::cat(&[x_t, x_t], 0), &Tensor::cat(&[t, t], 0), &both);
+                guide(&x0.narrow(0, 0, batch), &x0.narrow(0, batch, batch), guidance.scale)
+            }
+            _ => to_x0(x_t, t, cond),
+        }
+    }
+
+    /// [`Self::x0`] without a graph, for roles that are never trained through.
+    pub fn x0_no_grad(&self, x_t: &Tensor, t: &Tensor, cond: &Conditioning) -> Tensor {
+        let _guard = no_grad_guard();
+        self.x0(x_t, t, cond)
+    }
+
+    /// Network evaluations one [`Self::x0`] costs: 2 with guidance.
+    pub fn evaluations(&self) -> usize {
+        if self.guidance.as_ref().is_some_and(|guidance| guidance.scale != 1.0) { 2 } else { 1 }
+    }
+}

@@ -1,0 +1,91 @@
+//! Names of the numbers, in words.
+
+/// Title of a number and what it is, where a word helps.
+pub(crate) fn describe(key: &str) -> (String, &'static str) {
+    let (title, about) = match key {
+        "loss/dm" => ("Distribution matching loss", ""),
+        "loss/rl" => ("Reinforcement learning loss", ""),
+        "loss/total" => ("Total loss of the generator", ""),
+        "loss/score" => (
+            "Fake-score loss",
+            "denoising loss on the student's own samples",
+        ),
+        "dm/real_scale" => (
+            "Adapter scale of the real score",
+            "DynaDG: at 0 the real score is the teacher",
+        ),
+        "dm/grad_abs" => (
+            "Distribution matching gradient",
+            "mean magnitude of fake minus real score, normalised",
+        ),
+        "rl/weight" => ("Weight of the reward term", "0 during the cold start"),
+        "lr" => ("Learning rate", ""),
+        "grad_norm/generator" => ("Gradient norm of the generator", "before clipping"),
+        "grad_norm/score" => ("Gradient norm of the fake score", "before clipping"),
+        "geneval/overall" => (
+            "GenEval, overall",
+            "mean over task kinds of the share of images the exact judge accepts",
+        ),
+        "world_clip" => ("Text alignment", "world CLIP"),
+        "preference" => ("Preference", "the model that is trained on"),
+        "preference_heldout" => ("Preference, held out", "a model that no run is trained on"),
+        "diversity" => ("Diversity", "between images of one prompt"),
+        _ => return (words(key), ""),
+    };
+    (title.to_owned(), about)
+}
+
+/// Title of a metric in a table.
+pub(crate) fn title(key: &str) -> String {
+    match key.strip_prefix("geneval/") {
+        Some("overall") | None => describe(key).0,
+        Some(kind) => format!("GenEval, {}", spaced(kind)),
+    }
+}
+
+/// The most telling metrics first, then by name.
+pub(crate) fn rank(key: &str) -> (usize, String) {
+    const ORDER: [&str; 5] = [
+        "geneval/overall",
+        "preference_heldout",
+        "preference",
+        "world_clip",
+        "diversity",
+    ];
+    let place = ORDER
+        .iter()
+        .position(|name| *name == key)
+        .unwrap_or(ORDER.len());
+    (place, key.to_owned())
+}
+
+/// `reward/world_clip` as `Reward: world clip`.
+fn words(key: &str) -> String {
+    let text = key.split('/').map(spaced).collect::<Vec<_>>().join(": ");
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
+
+/// `two_objects` as `two objects`.
+pub(crate) fn spaced(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_and_unknown_names() {
+        assert_eq!(title("geneval/overall"), "GenEval, overall");
+        assert_eq!(title("geneval/two_objects"), "GenEval, two objects");
+        assert_eq!(title("preference"), "Preference");
+        assert_eq!(describe("reward/world_clip").0, "Reward: world clip");
+        assert_eq!(describe("").0, "");
+        let mut keys = vec!["geneval/colors", "diversity", "geneval/overall"];
+        keys.sort_by_key(|key| rank(key));
+        assert_eq!(keys, ["geneval/overall", "diversity", "geneval/colors"]);
+    }
+}

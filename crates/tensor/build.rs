@@ -1,0 +1,22 @@
+//! Compiles the C++ shim against the libtorch that `torch-sys` found, and hands its path to dependents.
+
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo:rerun-if-changed=cpp/shim.cpp");
+    let lib = PathBuf::from(
+        std::env::var("DEP_TCH_LIBTORCH_LIB")
+            .expect("`torch-sys` reports no libtorch: run `make setup`"),
+    );
+    let include = lib.parent().expect("libtorch's lib folder has a parent").join("include");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .warnings(false)
+        .include(&include)
+        .include(include.join("torch/csrc/api/include"))
+        .file("cpp/shim.cpp")
+        .compile("dmdr_shim");
+    println!("cargo:libtorch_lib={}", lib.display());
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+}

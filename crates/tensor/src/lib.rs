@@ -1,0 +1,47 @@
+//! Tensors, parameters, optimiser and weight files: the only crate that names `tch`.
+//!
+//! `tch` is a thin binding; what it does not do well (silent renames, lenient loading, optimisers without state,
+//! gradients that leak between networks) is replaced here by small types with strict contracts.
+
+mod adamw;
+mod error;
+mod init;
+mod memory;
+mod params;
+mod scope;
+mod seed;
+mod shim;
+mod weights;
+
+pub use adamw::{AdamW, AdamWConfig};
+pub use error::TensorError;
+pub use init::Init;
+pub use memory::peak_memory_bytes;
+pub use params::{ParamGroup, ParamStore};
+pub use scope::{AdapterId, AdapterSpec, Lora, Scope};
+pub use seed::{mix, reseed};
+pub use tch::{Device, IndexOp, Kind, Tensor, get_num_threads, no_grad_guard, set_num_threads};
+pub use weights::{LoadReport, read_metadata, read_tensors, write_tensors};
+
+/// Version of the libtorch this binary is built for.
+pub const LIBTORCH_VERSION: &str = "2.11.0";
+
+/// The device named in a config: `cpu`, `cuda` or `cuda:N`.
+///
+/// # Errors
+/// An unknown name, or a CUDA device that is not there.
+pub fn device(name: &str) -> Result<Device, TensorError> {
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "cuda" => Some(0),
+        other => other.strip_prefix("cuda:").and_then(|index| index.parse().ok()),
+    };
+    let index: usize =
+        index.ok_or_else(|| TensorError::UnknownDevice { name: name.to_owned() })?;
+    let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+    if index < count {
+        Ok(Device::Cuda(index))
+    } else {
+        Err(TensorError::NoSuchDevice { name: name.to_owned(), count })
+    }
+}

@@ -1,0 +1,174 @@
+//! Names parameters while a network is built, and injects LoRA by name so that model files never mention it.
+
+use std::cell::RefCell;
+
+use tch::Tensor;
+
+use crate::{Init, ParamStore, TensorError};
+
+/// Which adapter of a network, in the order the specs were given when it was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdapterId(pub usize);
+
+/// One LoRA set: where it goes and the store that owns its parameters.
+#[derive(Debug)]
+pub struct AdapterSpec {
+    rank: i64,
+    alpha: f64,
+    targets: Vec<String>,
+    store: ParamStore,
+    seen: RefCell<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    layers: Vec<String>,
+    matches: Vec<usize>,
+}
+
+/// The pair of one linear layer: `y += scale * (alpha / rank) * x A^T B^T` (PEFT's convention).
+#[derive(Debug)]
+pub struct Lora {
+    /// Which adapter this pair belongs to.
+    pub adapter: AdapterId,
+    /// `lora_A.weight [rank, in]`, Kaiming-uniform.
+    pub a: Tensor,
+    /// `lora_B.weight [out, rank]`, zeros: a fresh adapter changes nothing.
+    pub b: Tensor,
+    /// `alpha / rank`.
+    pub scaling: f64,
+}
+
+impl AdapterSpec {
+    /// LoRA of `rank` on every linear layer whose name matches one of `targets` (`*` matches any run of characters).
+    pub fn new(rank: i64, alpha: f64, targets: &[String], store: ParamStore) -> Self {
+        let seen = RefCell::new(Seen { layers: Vec::new(), matches: vec![0; targets.len()] });
+        Self { rank, alpha, targets: targets.to_vec(), store, seen }
+    }
+
+    fn inject(&self, id: usize, layer: &str, fan_in: i64, fan_out: i64) -> Option<Lora> {
+        let mut seen = self.seen.borrow_mut();
+        seen.layers.push(layer.to_owned());
+        let mut hit = false;
+        for (pattern, count) in self.targets.iter().zip(&mut seen.matches) {
+            if matches(pattern, layer) {
+                *count += 1;
+                hit = true;
+            }
+        }
+        hit.then(|| Lora {
+            adapter: AdapterId(id),
+            a: self.store.create(
+                format!("{layer}.lora_A.weight"),
+                &[self.rank, fan_in],
+                Init::KaimingUniform,
+            ),
+            b: self.store.create(
+                format!("{layer}.lora_B.weight"),
+                &[fan_out, self.rank],
+                Init::Zeros,
+            ),
+            scaling: self.alpha / self.rank as f64,
+        })
+    }
+
+    /// To be called once the network is built.
+    ///
+    /// # Errors
+    /// If a target matched no layer.
+    pub fn check(&self) -> Result<(), TensorError> {
+        let seen = self.seen.borrow();
+        match seen.matches.iter().position(|&count| count == 0) {
+            None => Ok(()),
+            Some(index) => Err(TensorError::TargetMatchesNothing {
+                pattern: self.targets[index].clone(),
+                examples: seen.layers.iter().take(4).cloned().collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+}
+
+/// A place in the name tree of a network under construction.
+#[derive(Clone, Debug)]
+pub struct Scope<'a> {
+    store: &'a ParamStore,
+    adapters: &'a [AdapterSpec],
+    path: String,
+}
+
+impl<'a> Scope<'a> {
+    /// The root of a network with parameters in `store` and LoRA according to `adapters`.
+    pub fn root(store: &'a ParamStore, adapters: &'a [AdapterSpec]) -> Self {
+        Self { store, adapters, path: String::new() }
+    }
+
+    /// The child `name`; `name` may itself contain dots.
+    #[must_use]
+    pub fn sub(&self, name: impl std::fmt::Display) -> Self {
+        Self { path: self.name(&name.to_string()), ..self.clone() }
+    }
+
+    /// Creates parameter `name` here.
+    pub fn param(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
+        self.store.create(self.name(name), shape, init)
+    }
+
+    /// The LoRA pairs of the linear layer at this place, if any adapter targets it.
+    pub fn loras(&self, fan_in: i64, fan_out: i64) -> Vec<Lora> {
+        self.adapters
+            .iter()
+            .enumerate()
+            .filter_map(|(id, spec)| spec.inject(id, &self.path, fan_in, fan_out))
+            .collect()
+    }
+
+    /// The device parameters are created on.
+    pub fn device(&self) -> tch::Device {
+        self.store.device()
+    }
+
+    fn name(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+}
+
+/// Glob match with `*` for any run of characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((head, rest)) => name.strip_prefix(head).is_some_and(|tail| {
+            (0..=tail.len()).any(|skip| tail.is_char_boundary(skip) && matches(rest, &tail[skip..]))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    #[test]
+    fn globs() {
+        assert!(matches("blocks.*", "blocks.10.attn.qkv"));
+        assert!(matches("blocks.*.attn.*", "blocks.1.attn.qkv"));
+        assert!(!matches("blocks.1.*", "blocks.10.attn"));
+        assert!(!matches("blocks", "blocks.1"));
+    }
+
+    #[test]
+    fn a_target_without_layer_is_an_error() {
+        let store = ParamStore::frozen(Device::Cpu);
+        let spec = AdapterSpec::new(
+            2,
+            2.0,
+            &["a*".into(), "nope".into()],
+            ParamStore::trainable(Device::Cpu, 0),
+        );
+        let specs = [spec];
+        let scope = Scope::root(&store, &specs).sub("a1");
+        assert_eq!(scope.loras(4, 3).len(), 1);
+        let error = specs[0].check().expect_err("`nope` names no layer").to_string();
+        assert!(error.contains("`nope`") && error.contains("a1"), "{error}");
+    }
+}

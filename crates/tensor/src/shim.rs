@@ -1,0 +1,97 @@
+//! The C++ shim: functions of libtorch that `tch` does not bind. All `unsafe` of the project is here.
+#![expect(unsafe_code, reason = "FFI to cpp/shim.cpp; every call copies its error message out")]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+use tch::Tensor;
+
+use crate::TensorError;
+
+unsafe extern "C" {
+    fn dmdr_fused_adamw(
+        params: *const *mut c_void,
+        grads: *const *mut c_void,
+        exp_avgs: *const *mut c_void,
+        exp_avg_sqs: *const *mut c_void,
+        steps: *const *mut c_void,
+        n: usize,
+        lr: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        eps: f64,
+    ) -> *mut c_char;
+    fn dmdr_cuda_peak_bytes(index: c_int, bytes: *mut i64) -> *mut c_char;
+    fn free(pointer: *mut c_void);
+}
+
+fn result(what: &str, message: *mut c_char) -> Result<(), TensorError> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the shim returns a NUL-terminated string from `strdup`, owned by us.
+    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    // SAFETY: as above; freed once.
+    unsafe { free(message.cast()) };
+    Err(TensorError::torch(what, &text))
+}
+
+/// Moments and step counters of the fused kernel, one entry a parameter.
+#[derive(Debug)]
+pub(crate) struct Moments {
+    pub(crate) exp_avgs: Vec<Tensor>,
+    pub(crate) exp_avg_sqs: Vec<Tensor>,
+    pub(crate) steps: Vec<Tensor>,
+}
+
+/// Numbers of one AdamW step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hyper {
+    pub(crate) lr: f64,
+    pub(crate) betas: (f64, f64),
+    pub(crate) weight_decay: f64,
+    pub(crate) eps: f64,
+}
+
+pub(crate) fn fused_adamw(
+    params: &[Tensor],
+    grads: &[Tensor],
+    moments: &Moments,
+    hyper: Hyper,
+) -> Result<(), TensorError> {
+    let pointers = |tensors: &[Tensor]| -> Vec<*mut c_void> {
+        tensors.iter().map(|tensor| tensor.as_ptr().cast_mut().cast()).collect()
+    };
+    let (p, g) = (pointers(params), pointers(grads));
+    let (m, v, s) = (
+        pointers(&moments.exp_avgs),
+        pointers(&moments.exp_avg_sqs),
+        pointers(&moments.steps),
+    );
+    let n = p.len();
+    assert!([g.len(), m.len(), v.len(), s.len()] == [n; 4], "one gradient and moment a parameter");
+    // SAFETY: all arrays hold `n` live `at::Tensor*`; the shim keeps none of them.
+    let message = unsafe {
+        dmdr_fused_adamw(
+            p.as_ptr(),
+            g.as_ptr(),
+            m.as_ptr(),
+            v.as_ptr(),
+            s.as_ptr(),
+            n,
+            hyper.lr,
+            hyper.betas.0,
+            hyper.betas.1,
+            hyper.weight_decay,
+            hyper.eps,
+        )
+    };
+    result("AdamW step", message)
+}
+
+pub(crate) fn cuda_peak_bytes(index: usize) -> Result<u64, TensorError> {
+    let mut bytes = 0_i64;
+    // SAFETY: `bytes` outlives the call.
+    let message = unsafe { dmdr_cuda_peak_bytes(index as c_int, &raw mut bytes) };
+    result("CUDA memory figure", message).map(|()| bytes.max(0) as u64)
+}

@@ -1,0 +1,237 @@
+//! Safetensors files in and out. A pickle is never read.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    fs::File,
+    path::Path,
+};
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use tch::{Kind, Tensor};
+
+use crate::TensorError;
+
+/// How a file's tensors compare with what a network asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Asked for, not in the file.
+    pub missing: Vec<String>,
+    /// In the file, not asked for.
+    pub unexpected: Vec<String>,
+    /// Name, expected shape, found shape.
+    pub reshaped: Vec<(String, Vec<i64>, Vec<i64>)>,
+    /// Widened from f16 or bf16.
+    pub cast: Vec<String>,
+}
+
+impl LoadReport {
+    pub(crate) fn compare(
+        expected: &BTreeMap<String, Tensor>,
+        found: &BTreeMap<String, Tensor>,
+    ) -> Self {
+        let mut report = Self {
+            unexpected: found.keys().filter(|n| !expected.contains_key(*n)).cloned().collect(),
+            ..Self::default()
+        };
+        for (name, param) in expected {
+            match found.get(name) {
+                None => report.missing.push(name.clone()),
+                Some(tensor) if tensor.size() != param.size() => {
+                    report.reshaped.push((name.clone(), param.size(), tensor.size()));
+                }
+                Some(tensor) if tensor.kind() != param.kind() => report.cast.push(name.clone()),
+                Some(_) => {}
+            }
+        }
+        report
+    }
+
+    /// Whether names and shapes agree.
+    pub fn fits(&self) -> bool {
+        self.missing.is_empty() && self.unexpected.is_empty() && self.reshaped.is_empty()
+    }
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let few = |names: &[String]| names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+        let mut parts = Vec::new();
+        if !self.missing.is_empty() {
+            parts.push(format!("{} missing ({} ..)", self.missing.len(), few(&self.missing)));
+        }
+        if !self.unexpected.is_empty() {
+            parts.push(format!("{} unexpected ({} ..)", self.unexpected.len(), few(&self.unexpected)));
+        }
+        if let Some((name, expected, found)) = self.reshaped.first() {
+            parts.push(format!(
+                "{} of another shape (`{name}`: expected {expected:?}, found {found:?})",
+                self.reshaped.len()
+            ));
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
+fn with_file<T>(
+    path: &Path,
+    read: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<T, TensorError> {
+    let io = |source| TensorError::Read { path: path.to_owned(), source };
+    let format = |reason| TensorError::Format { path: path.to_owned(), reason };
+    let pickle = ["bin", "pt", "pth", "ckpt"];
+    if path.extension().is_some_and(|ext| pickle.iter().any(|p| ext.eq_ignore_ascii_case(p))) {
+        return Err(format("a pickle is never executed; convert it to safetensors first".into()));
+    }
+    let file = File::open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.len() == 0 {
+        return Err(format("the file is empty".into()));
+    }
+    #[expect(unsafe_code, reason = "read-only map; weight files are replaced by rename, never rewritten in place")]
+    // SAFETY: the map is read-only and dropped before this function returns.
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+    read(&map).map_err(format)
+}
+
+/// All tensors of a file, on the CPU, in the file's own precision.
+///
+/// # Errors
+/// An unreadable, truncated or malformed file, or a dtype that is not f32, f16 or bf16.
+pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, TensorError> {
+    with_file(path, |bytes| {
+        let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+        file.tensors()
+            .into_iter()
+            .map(|(name, view)| Ok((name.clone(), tensor_of(&name, &view)?)))
+            .collect()
+    })
+}
+
+/// The string metadata of a file.
+///
+/// # Errors
+/// As for [`read_tensors`].
+pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, TensorError> {
+    with_file(path, |bytes| {
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+        Ok(metadata.metadata().clone().unwrap_or_default().into_iter().collect())
+    })
+}
+
+fn tensor_of(name: &str, view: &TensorView<'_>) -> Result<Tensor, String> {
+    let kind = match view.dtype() {
+        Dtype::F32 => Kind::Float,
+        Dtype::F16 => Kind::Half,
+        Dtype::BF16 => Kind::BFloat16,
+        other => return Err(format!("tensor `{name}` is {other:?}; expected F32, F16 or BF16")),
+    };
+    let shape: Vec<i64> = view.shape().iter().map(|&dim| dim as i64).collect();
+    Tensor::f_from_data_size(view.data(), &shape, kind)
+        .map_err(|error| format!("tensor `{name}`: {}", error.to_string().lines().next().unwrap_or("")))
+}
+
+/// Writes `tensors` as `kind` to `path`, atomically.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_tensors(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    kind: Kind,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), TensorError> {
+    let dtype = match kind {
+        Kind::Half => Dtype::F16,
+        Kind::BFloat16 => Dtype::BF16,
+        _ => Dtype::F32,
+    };
+    let kind = if dtype == Dtype::F32 { Kind::Float } else { kind };
+    let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            let tensor = tensor.detach().to_device(tch::Device::Cpu).to_kind(kind).contiguous();
+            let mut data = vec![0u8; tensor.numel() * kind.elt_size_in_bytes()];
+            tensor.copy_data_u8(&mut data, tensor.numel());
+            (name, tensor.size().iter().map(|&dim| dim as usize).collect(), data)
+        })
+        .collect();
+    let views = bytes.iter().map(|(name, shape, data)| {
+        let view = TensorView::new(dtype, shape.clone(), data)
+            .expect("the buffer was sized from shape and dtype");
+        (name.as_str(), view)
+    });
+    let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
+    let metadata = (!metadata.is_empty()).then_some(metadata);
+    let file = safetensors::serialize(views, metadata)
+        .map_err(|error| TensorError::Format { path: path.to_owned(), reason: error.to_string() })?;
+    Ok(dmdr_events::atomic_write(path, &file)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::{Init, ParamStore, Scope};
+
+    fn store(names: &[&str]) -> ParamStore {
+        let store = ParamStore::trainable(Device::Cpu, 1);
+        for name in names {
+            let _ = Scope::root(&store, &[]).param(name, &[2, 3], Init::Normal(1.0));
+        }
+        store
+    }
+
+    #[test]
+    fn round_trip_and_strictness() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("w.safetensors");
+        let saved = store(&["a", "b"]);
+        saved.save(&path, Kind::Float, &BTreeMap::new()).expect("writable");
+        let same = store(&["a", "b"]);
+        assert!(same.load(&path).expect("same names").cast.is_empty());
+        assert_eq!(same.group().tensors[1], saved.group().tensors[1]);
+
+        let error = store(&["a", "c"]).load(&path).expect_err("other names").to_string();
+        assert!(error.contains("1 missing (c ..)") && error.contains("1 unexpected (b ..)"), "{error}");
+        let other = ParamStore::trainable(Device::Cpu, 1);
+        let _ = Scope::root(&other, &[]).param("a", &[3, 2], Init::Zeros);
+        let _ = Scope::root(&other, &[]).param("b", &[2, 3], Init::Zeros);
+        let error = other.load(&path).expect_err("other shape").to_string();
+        assert!(error.contains("`a`: expected [3, 2], found [2, 3]"), "{error}");
+    }
+
+    #[test]
+    fn half_precision_is_widened_and_reported() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("w.safetensors");
+        let saved = store(&["a"]);
+        saved.save(&path, Kind::Half, &BTreeMap::new()).expect("writable");
+        let loaded = store(&["a"]);
+        assert_eq!(loaded.load(&path).expect("fits").cast, ["a"]);
+        assert_eq!(loaded.group().tensors[0].kind(), Kind::Float);
+    }
+
+    #[test]
+    fn broken_files_give_one_clear_error() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("w.safetensors");
+        store(&["a"]).save(&path, Kind::Float, &BTreeMap::new()).expect("writable");
+        let good = std::fs::read(&path).expect("readable");
+        let cases: [(&str, Vec<u8>); 4] = [
+            ("empty", Vec::new()),
+            ("truncated", good[..good.len() - 4].to_vec()),
+            ("huge header", [&u64::MAX.to_le_bytes()[..], &good[8..]].concat()),
+            ("text", b"not a tensor file at all".to_vec()),
+        ];
+        for (name, bytes) in cases {
+            std::fs::write(&path, bytes).expect("writable");
+            let error = store(&["a"]).load(&path).expect_err(name).to_string();
+            assert!(error.contains("w.safetensors") && error.lines().count() == 1, "{name}: {error}");
+        }
+        let error = read_tensors(&dir.path().join("none.safetensors")).expect_err("no file");
+        assert!(error.to_string().contains("cannot read weights"), "{error}");
+        let error = read_tensors(&dir.path().join("model.ckpt")).expect_err("pickle").to_string();
+        assert!(error.contains("pickle"), "{error}");
+    }
+}

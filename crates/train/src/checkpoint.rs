@@ -1,0 +1,249 @@
+//! Checkpoints: a folder that appears whole or not at all, with a manifest of sizes and hashes.
+//!
+//! Files go to a hidden temporary folder, each synced; the folder is renamed last. A run killed at any moment has
+//! the previous checkpoints and perhaps a leftover temporary folder, which the next save removes.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use dmdr_events::{EventsError, RunDir, atomic_write};
+use dmdr_tensor::{AdamW, Kind, ParamStore};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::TrainError;
+
+/// A stateful thing that is saved and restored.
+#[derive(Debug)]
+pub enum Part<'a> {
+    /// Parameters, f32.
+    Params(&'a ParamStore),
+    /// Optimiser moments.
+    Optimizer(&'a mut AdamW),
+}
+
+/// What a checkpoint says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Updates done.
+    pub step: u64,
+    /// Hash of the resolved config.
+    pub config: String,
+    /// Seconds of training so far.
+    pub wall_s: f64,
+    /// Size and SHA-256 of each file.
+    pub files: BTreeMap<String, FileRecord>,
+}
+
+/// One file of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Bytes.
+    pub bytes: u64,
+    /// Hex digest.
+    pub sha256: String,
+}
+
+const MANIFEST: &str = "manifest.json";
+
+/// The checkpoints of a run.
+#[derive(Debug)]
+pub struct Checkpoint<'a> {
+    run: &'a RunDir,
+    config: String,
+    keep: usize,
+}
+
+impl<'a> Checkpoint<'a> {
+    /// Checkpoints of `run` under the config with this hash; the newest `keep` are kept.
+    pub fn new(run: &'a RunDir, config: String, keep: usize) -> Self {
+        Self { run, config, keep }
+    }
+
+    /// Saves `parts` as the state after `step` updates.
+    ///
+    /// # Errors
+    /// If something cannot be written; earlier checkpoints are untouched.
+    pub fn save(
+        &self,
+        step: u64,
+        wall_s: f64,
+        parts: &[(&str, Part<'_>)],
+    ) -> Result<PathBuf, TrainError> {
+        let folder = self.run.checkpoint(step);
+        let temporary = self.run.checkpoints().join(format!(".tmp-{step:06}"));
+        let io = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| EventsError::Io { action, path, source }
+        };
+        remove(&temporary)?;
+        fs::create_dir_all(&temporary).map_err(io("create", &temporary))?;
+        let mut files = BTreeMap::new();
+        for (name, part) in parts {
+            let file = format!("{name}.safetensors");
+            let path = temporary.join(&file);
+            match part {
+                Part::Params(store) => store.save(&path, Kind::Float, &BTreeMap::new())?,
+                Part::Optimizer(adamw) => adamw.save(&path)?,
+            }
+            files.insert(file, describe(&path)?);
+        }
+        let manifest = Manifest { step, config: self.config.clone(), wall_s, files };
+        let text = serde_json::to_string_pretty(&manifest).expect("plain data serialises");
+        atomic_write(temporary.join(MANIFEST), text)?;
+        remove(&folder)?;
+        fs::rename(&temporary, &folder).map_err(io("rename", &temporary))?;
+        fs::File::open(self.run.checkpoints())
+            .and_then(|parent| parent.sync_all())
+            .map_err(io("sync", &folder))?;
+        self.prune()?;
+        Ok(folder)
+    }
+
+    /// Restores the newest checkpoint into `parts`.
+    ///
+    /// # Errors
+    /// No checkpoint, one of another config, or a damaged file.
+    pub fn load_latest(&self, parts: &mut [(&str, Part<'_>)]) -> Result<Manifest, TrainError> {
+        let all = self.run.list_checkpoints()?;
+        let Some((_, folder)) = all.last() else {
+            return Err(TrainError::NoCheckpoint { path: self.run.checkpoints() });
+        };
+        let manifest = read_manifest(folder)?;
+        if manifest.config != self.config {
+            return Err(TrainError::OtherConfig {
+                path: folder.clone(),
+                expected: self.config.clone(),
+                found: manifest.config,
+            });
+        }
+        for (file, expected) in &manifest.files {
+            let path = folder.join(file);
+            let found = describe(&path)?;
+            if found != *expected {
+                let reason = format!(
+                    "expected {} bytes with SHA-256 {}, found {} bytes with {}",
+                    expected.bytes, expected.sha256, found.bytes, found.sha256
+                );
+                return Err(TrainError::Damaged { path, reason });
+            }
+        }
+        for (name, part) in parts {
+            let path = folder.join(format!("{name}.safetensors"));
+            match part {
+                Part::Params(store) => drop(store.load(&path)?),
+                Part::Optimizer(adamw) => adamw.load(&path)?,
+            }
+        }
+        Ok(manifest)
+    }
+
+    fn prune(&self) -> Result<(), TrainError> {
+        let all = self.run.list_checkpoints()?;
+        for (_, folder) in &all[..all.len().saturating_sub(self.keep)] {
+            remove(folder)?;
+        }
+        Ok(())
+    }
+}
+
+fn remove(folder: &Path) -> Result<(), EventsError> {
+    match fs::remove_dir_all(folder) {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            Err(EventsError::Io { action: "remove", path: folder.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_manifest(folder: &Path) -> Result<Manifest, TrainError> {
+    let path = folder.join(MANIFEST);
+    let damaged = |reason: String| TrainError::Damaged { path: path.clone(), reason };
+    let text = fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))
+}
+
+fn describe(path: &Path) -> Result<FileRecord, TrainError> {
+    let bytes = fs::read(path).map_err(|error| TrainError::Damaged {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    let digest = Sha256::digest(&bytes);
+    let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(FileRecord { bytes: bytes.len() as u64, sha256 })
+}
+
+#[cfg(test)]
+mod tests {
+    use dmdr_tensor::{Device, Init, Scope};
+
+    use super::*;
+
+    fn store(seed: u64) -> ParamStore {
+        let store = ParamStore::trainable(Device::Cpu, seed);
+        let _ = Scope::root(&store, &[]).param("w", &[4], Init::Normal(1.0));
+        store
+    }
+
+    fn run(dir: &Path) -> RunDir {
+        let run = RunDir::create(dir, "r").expect("writable");
+        run.write_config("name = \"r\"").expect("writable");
+        run
+    }
+
+    #[test]
+    fn round_trip_prune_and_damage() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let run = run(dir.path());
+        let checkpoints = Checkpoint::new(&run, "abc".into(), 2);
+        let saved = store(1);
+        for step in [10, 20, 30] {
+            checkpoints.save(step, 1.5, &[("model", Part::Params(&saved))]).expect("writable");
+        }
+        let steps: Vec<u64> =
+            run.list_checkpoints().expect("listed").into_iter().map(|(step, _)| step).collect();
+        assert_eq!(steps, [20, 30]);
+
+        let loaded = store(2);
+        let manifest =
+            checkpoints.load_latest(&mut [("model", Part::Params(&loaded))]).expect("whole");
+        assert_eq!((manifest.step, manifest.wall_s), (30, 1.5));
+        assert_eq!(loaded.group().tensors[0], saved.group().tensors[0]);
+
+        let other = Checkpoint::new(&run, "xyz".into(), 2);
+        let error = other.load_latest(&mut []).expect_err("other config").to_string();
+        assert!(error.contains("made with config abc, this is xyz"), "{error}");
+
+        let file = run.checkpoint(30).join("model.safetensors");
+        let mut bytes = fs::read(&file).expect("readable");
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&file, bytes).expect("writable");
+        let error = checkpoints
+            .load_latest(&mut [("model", Part::Params(&loaded))])
+            .expect_err("damaged")
+            .to_string();
+        assert!(error.contains("model.safetensors") && error.contains("damaged"), "{error}");
+    }
+
+    #[test]
+    fn a_torn_save_is_invisible() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let run = run(dir.path());
+        let checkpoints = Checkpoint::new(&run, "abc".into(), 2);
+        checkpoints.save(1, 0.0, &[("model", Part::Params(&store(1)))]).expect("writable");
+        let torn = run.checkpoints().join(".tmp-000002");
+        fs::create_dir(&torn).expect("writable");
+        fs::write(torn.join("model.safetensors"), b"half").expect("writable");
+        let manifest = checkpoints
+            .load_latest(&mut [("model", Part::Params(&store(2)))])
+            .expect("the whole one");
+        assert_eq!(manifest.step, 1);
+        checkpoints.save(2, 0.0, &[("model", Part::Params(&store(1)))]).expect("writable");
+        assert!(!torn.exists());
+    }
+}

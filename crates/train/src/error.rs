@@ -1,0 +1,80 @@
+//! What can stop a training run.
+
+use std::path::PathBuf;
+
+use dmdr_data::DataError;
+use dmdr_events::EventsError;
+use dmdr_models::ModelError;
+use dmdr_tensor::TensorError;
+use dmdr_world::WorldError;
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A loss term or gradient norm that is NaN or infinite. Nothing was updated.
+    #[error(
+        "`{what}` is {value} at step {step}; the weights are those before this step, the batch is in `{}`",
+        post_mortem.display()
+    )]
+    NotFinite {
+        /// Term or norm.
+        what: String,
+        /// Its value.
+        value: f64,
+        /// Update index.
+        step: u64,
+        /// Where the batch was kept.
+        post_mortem: PathBuf,
+    },
+    /// A checkpoint made under another config.
+    #[error(
+        "checkpoint `{}` was made with config {found}, this is {expected}; resume with the run's own config.toml",
+        path.display()
+    )]
+    OtherConfig {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Hash of the config in use.
+        expected: String,
+        /// Hash in the manifest.
+        found: String,
+    },
+    /// A checkpoint file that differs from what its manifest says.
+    #[error("checkpoint file `{}` is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+    /// A run without any usable checkpoint.
+    #[error("`{}` holds no checkpoint to resume from", path.display())]
+    NoCheckpoint {
+        /// The checkpoint folder.
+        path: PathBuf,
+    },
+    /// A text encoder and a backbone that do not fit together.
+    #[error("`{what}`: {reason}")]
+    Incompatible {
+        /// The config key.
+        what: &'static str,
+        /// What does not fit.
+        reason: String,
+    },
+    /// Files of a run.
+    #[error(transparent)]
+    Events(#[from] EventsError),
+    /// Networks and weight files.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Tensors and optimisers.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// Captions.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The embedded world.
+    #[error(transparent)]
+    World(#[from] WorldError),
+}

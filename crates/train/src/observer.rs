@@ -1,0 +1,37 @@
+//! Who watches a run: the command line's progress bar, or nobody. Observers cannot change a number.
+
+use std::{collections::BTreeMap, path::Path};
+
+/// Told what happens; asked whether to go on.
+pub trait Observer {
+    /// After update `step` (counted from 1) of `total`.
+    fn updated(&mut self, step: u64, total: u64, values: &BTreeMap<String, f64>);
+    /// A picture or checkpoint was written.
+    fn wrote(&mut self, what: &str, path: &Path);
+    /// Whether to write a checkpoint and stop.
+    fn interrupted(&self) -> bool;
+}
+
+/// Nobody.
+#[derive(Debug)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn updated(&mut self, _step: u64, _total: u64, _values: &BTreeMap<String, f64>) {}
+    fn wrote(&mut self, _what: &str, _path: &Path) {}
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All updates are done.
+    Finished,
+    /// Stopped on request after this many updates, with a checkpoint.
+    Interrupted {
+        /// Updates done.
+        step: u64,
+    },
+}

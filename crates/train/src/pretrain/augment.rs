@@ -1,0 +1,53 @@
+//! Damage to images `[B, 3, H, W]` in `[0, 1]`: mild as augmentation, strong as the worse side of preference pairs.
+
+use dmdr_tensor::{Kind, Tensor};
+
+/// One strength per image, uniform in `[0, max]`, shaped `[B, 1, 1, 1]`.
+fn strengths(images: &Tensor, max: f64) -> Tensor {
+    Tensor::rand([images.size()[0], 1, 1, 1], (Kind::Float, images.device())) * max
+}
+
+/// Mix with a binomially blurred copy (3x3, twice) by a random share up to `max`.
+pub(super) fn blur(images: &Tensor, max: f64) -> Tensor {
+    let kernel = Tensor::from_slice(&[1.0f32, 2.0, 1.0]) / 4.0;
+    let kernel = kernel.outer(&kernel).reshape([1, 1, 3, 3]).expand([3, 1, 3, 3], false);
+    let kernel = kernel.to_device(images.device());
+    let once = |x: &Tensor| {
+        x.replication_pad2d([1, 1, 1, 1]).conv2d(&kernel, None::<&Tensor>, [1, 1], [0, 0], [1, 1], 3)
+    };
+    let blurred = once(&once(images));
+    let share = strengths(images, max);
+    images + share * (blurred - images)
+}
+
+/// Gaussian noise of a random standard deviation up to `max`.
+pub(super) fn noise(images: &Tensor, max: f64) -> Tensor {
+    (images + images.randn_like() * strengths(images, max)).clamp(0.0, 1.0)
+}
+
+/// Mix with the mean colour of the image by a random share up to `max`: low contrast.
+pub(super) fn fade(images: &Tensor, max: f64) -> Tensor {
+    let mean = images.mean_dim(&[2i64, 3][..], true, Kind::Float);
+    let share = strengths(images, max);
+    images + share * (mean - images)
+}
+
+/// Two random rectangles exchanged between neighbours in the batch: objects cut, doubled or melted together.
+pub(super) fn misplace(images: &Tensor) -> Tensor {
+    let size = images.size();
+    let (h, w) = (size[2], size[3]);
+    let rows = Tensor::arange(h, (Kind::Float, images.device())).reshape([1, 1, h, 1]);
+    let columns = Tensor::arange(w, (Kind::Float, images.device())).reshape([1, 1, 1, w]);
+    let inside = |axis: &Tensor, length: i64| {
+        let start = strengths(images, length as f64 * 0.6);
+        let extent = strengths(images, length as f64 * 0.3) + length as f64 * 0.15;
+        axis.ge_tensor(&start).logical_and(&axis.lt_tensor(&(&start + extent)))
+    };
+    let window = inside(&rows, h).logical_and(&inside(&columns, w)).to_kind(Kind::Float);
+    images + window * (images.roll([1], [0]) - images)
+}
+
+/// The mild damage under which a score should not change much.
+pub(super) fn mild(images: &Tensor) -> Tensor {
+    noise(&blur(images, 0.5), 0.08)
+}

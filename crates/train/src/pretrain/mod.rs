@@ -1,0 +1,124 @@
+//! Pretraining of the emoji world's networks: teacher, World-CLIP, preference models.
+
+mod augment;
+mod objective;
+mod preference;
+mod teacher;
+mod world_clip;
+
+use std::{collections::BTreeMap, time::Instant};
+
+use dmdr_config::{Pretrain, PretrainModel};
+use dmdr_events::{Kind, RunDir};
+use dmdr_tensor::{ParamStore, device, reseed};
+use dmdr_world::World;
+
+use crate::{world, Checkpoint, Observer, Outcome, Part, Recorder, TrainError, Update};
+
+pub use objective::Objective;
+
+/// Runs (or resumes) a pretraining in `run` and writes the result to `run/model.safetensors`.
+///
+/// # Errors
+/// Bad inputs before the first step; afterwards a loss that is not finite or a file that cannot be written.
+pub fn pretrain(
+    config: &Pretrain,
+    run: &RunDir,
+    resume: bool,
+    notes: &BTreeMap<String, String>,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, TrainError> {
+    let world = world(config.world.preset)?;
+    let objective = build(config, world)?;
+    let store = objective.store();
+    let mut update = Update::new("model", store.group(), &config.optim);
+    let ema = config.ema.map(|ema| (objective.twin(), ema.decay));
+    if let Some((average, _)) = &ema {
+        average.copy_from(store);
+    }
+
+    let checkpoints = Checkpoint::new(run, config.hash(), config.events.keep_checkpoints);
+    let mut first = 0;
+    let mut resumed = None;
+    if resume {
+        let manifest = checkpoints.load_latest(&mut parts(store, ema.as_ref(), &mut update))?;
+        first = manifest.step;
+        resumed = Some((manifest.step, manifest.wall_s));
+    }
+    let mut recorder = Recorder::open(run, resumed)?;
+
+    for step in first..config.num_steps {
+        let started = Instant::now();
+        reseed(&[config.seed, step]);
+        let losses = objective.losses(step)?;
+        let mut values = update.step(&losses, step, run.path())?;
+        if let Some((average, decay)) = &ema {
+            // The average warms up: early on it must follow, or it would remember the initial values.
+            let decay = decay.min((step + 1) as f64 / (step + 10) as f64);
+            average.lerp_from(store, decay);
+        }
+        values.insert("time/update_s".into(), started.elapsed().as_secs_f64());
+
+        let done = step + 1;
+        if due(done, config.events.log_every) {
+            recorder.record(step, Kind::Train, &values)?;
+        }
+        observer.updated(done, config.num_steps, &values);
+        if due(done, config.events.sample_every) {
+            let average = ema.as_ref().map_or(store, |(average, _)| average);
+            if let Some(sheet) = objective.sheet(average, config.events.num_sample_prompts)? {
+                let path = run.sample(done);
+                sheet.to_png(&path)?;
+                observer.wrote("samples", &path);
+            }
+        }
+        let stop = observer.interrupted();
+        if due(done, config.events.checkpoint_every) || stop || done == config.num_steps {
+            let wall_s = recorder.wall_s();
+            let path = checkpoints.save(done, wall_s, &parts(store, ema.as_ref(), &mut update))?;
+            observer.wrote("checkpoint", &path);
+        }
+        if stop {
+            return Ok(Outcome::Interrupted { step: done });
+        }
+    }
+
+    let average = ema.as_ref().map_or(store, |(average, _)| average);
+    let path = run.path().join("model.safetensors");
+    objective.save(average, &path, notes)?;
+    observer.wrote("weights", &path);
+    Ok(Outcome::Finished)
+}
+
+fn build(config: &Pretrain, world: World) -> Result<Box<dyn Objective>, TrainError> {
+    let device = device(&config.device.to_string())?;
+    Ok(match &config.model {
+        PretrainModel::Teacher(model) => {
+            Box::new(teacher::TeacherObjective::new(config, model, world, device)?)
+        }
+        PretrainModel::WorldClip(model) => {
+            Box::new(world_clip::ClipObjective::new(config, model, world, device))
+        }
+        PretrainModel::Preference(model) => {
+            Box::new(preference::PreferenceObjective::new(config, model, world, device))
+        }
+    })
+}
+
+fn parts<'a>(
+    store: &'a ParamStore,
+    ema: Option<&'a (ParamStore, f64)>,
+    update: &'a mut Update,
+) -> Vec<(&'static str, Part<'a>)> {
+    let mut parts = vec![("model", Part::Params(store))];
+    if let Some((average, _)) = ema {
+        parts.push(("model.ema", Part::Params(average)));
+    }
+    parts.push(("optim.model", Part::Optimizer(update.adamw_mut())));
+    parts
+}
+
+/// Whether something that happens every `every` updates (0 = never) is due after `done` updates.
+pub(crate) fn due(done: u64, every: u64) -> bool {
+    every != 0 && done.is_multiple_of(every)
+}

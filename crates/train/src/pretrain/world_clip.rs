@@ -1,0 +1,139 @@
+//! World-CLIP: symmetric contrastive loss (CLIP, arXiv 2103.00020) with one hard negative caption an image.
+
+use std::{collections::BTreeMap, path::Path};
+
+use dmdr_config::{Pretrain, WorldClipModel};
+use dmdr_data::{Prompts, SceneBatch};
+use dmdr_methods::Losses;
+use dmdr_models::{ClipConfig, ImageTowerConfig, Stored, TextTowerConfig, WorldClip};
+use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix};
+use dmdr_world::{Image, Prompt, Split, Tokenizer, World};
+
+use super::{Objective, augment};
+use crate::TrainError;
+
+pub(super) struct ClipObjective {
+    world: World,
+    store: ParamStore,
+    net: WorldClip,
+    augment: bool,
+    seed: u64,
+    batch_size: usize,
+}
+
+/// Tower sizes for `world`.
+pub(super) fn towers(model: &WorldClipModel, world: &World) -> ClipConfig {
+    let (dim, heads) = (model.dim as i64, model.heads as i64);
+    ClipConfig {
+        text: TextTowerConfig {
+            vocabulary: world.tokenizer().vocab_len() as i64,
+            max_tokens: model.max_tokens as i64,
+            end_token: i64::from(Tokenizer::END),
+            dim,
+            depth: model.text_depth as i64,
+            heads,
+        },
+        image: ImageTowerConfig {
+            image_size: world.canvas() as i64,
+            patch: model.patch as i64,
+            dim,
+            depth: model.image_depth as i64,
+            heads,
+        },
+        embed_dim: model.embed_dim as i64,
+    }
+}
+
+/// For each prompt one that differs in a single fact.
+pub(super) fn contrasts(world: &World, prompts: &[Prompt], seed: u64, step: u64) -> Vec<Prompt> {
+    prompts
+        .iter()
+        .enumerate()
+        .map(|(index, prompt)| {
+            world.contrast(Split::Train, prompt, mix(&[seed, step, index as u64]) as u64)
+        })
+        .collect()
+}
+
+impl ClipObjective {
+    pub(super) fn new(
+        config: &Pretrain,
+        model: &WorldClipModel,
+        world: World,
+        device: Device,
+    ) -> Self {
+        let store = ParamStore::trainable(device, config.seed);
+        let net = WorldClip::new(&store, towers(model, &world));
+        Self {
+            world,
+            store,
+            net,
+            augment: model.augment,
+            seed: config.seed,
+            batch_size: config.batch_size,
+        }
+    }
+}
+
+impl Objective for ClipObjective {
+    fn store(&self) -> &ParamStore {
+        &self.store
+    }
+
+    fn twin(&self) -> ParamStore {
+        let twin = ParamStore::frozen(self.store.device());
+        let _ = WorldClip::new(&twin, self.net.config().clone());
+        twin
+    }
+
+    fn losses(&self, step: u64) -> Result<Losses, TrainError> {
+        let device = self.store.device();
+        let max_tokens = self.net.config().text.max_tokens as usize;
+        let SceneBatch { images, prompts } = SceneBatch::draw(
+            &self.world,
+            Split::Train,
+            self.seed,
+            step,
+            self.batch_size,
+            max_tokens,
+            device,
+        )?;
+        let wrong = contrasts(&self.world, &prompts.prompts, self.seed, step);
+        let wrong = Prompts::new(&self.world, wrong, max_tokens, device)?;
+        let images = if self.augment { augment::mild(&images) } else { images };
+
+        let count = images.size()[0];
+        let image = self.net.embed_image(&images);
+        let ids = Tensor::cat(&[&prompts.ids, &wrong.ids], 0);
+        let text = self.net.embed_text(&ids); // [2 B, E]
+        let logits = image.matmul(&text.transpose(0, 1)) * self.net.temperature(); // [B, 2 B]
+        // Another image's equal caption is no negative.
+        let same = ids.unsqueeze(0).eq_tensor(&prompts.ids.unsqueeze(1)).all_dim(2, false);
+        let diagonal = Tensor::eye_m(count, 2 * count, (Kind::Bool, device));
+        let logits =
+            logits.masked_fill(&same.logical_and(&diagonal.logical_not()), f64::NEG_INFINITY);
+        let target = Tensor::arange(count, (Kind::Int64, device));
+        let image_loss = logits.cross_entropy_for_logits(&target);
+        let text_loss = logits.narrow(1, 0, count).transpose(0, 1).cross_entropy_for_logits(&target);
+
+        let mut losses = Losses::default();
+        let accuracy = logits.argmax(1, false).eq_tensor(&target).to_kind(Kind::Float);
+        losses.observe("accuracy", accuracy.mean(Kind::Float).double_value(&[]));
+        losses.keep("images", &images);
+        losses.add("contrastive", 0.5, image_loss + text_loss);
+        Ok(losses)
+    }
+
+    fn sheet(&self, _store: &ParamStore, _num_prompts: usize) -> Result<Option<Image>, TrainError> {
+        Ok(None)
+    }
+
+    fn save(
+        &self,
+        store: &ParamStore,
+        path: &Path,
+        notes: &BTreeMap<String, String>,
+    ) -> Result<(), TrainError> {
+        Ok(WorldClip::save(store, self.net.config(), path, Kind::Half, notes)?)
+    }
+}

@@ -1,0 +1,52 @@
+//! Writes what a run logs: `metrics.jsonl`, TensorBoard events, and the clock over all resumes.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use dmdr_events::{EventsError, Kind, MetricsWriter, Record, RunDir, TensorBoardWriter};
+
+/// The numbers of one run.
+#[derive(Debug)]
+pub struct Recorder {
+    metrics: MetricsWriter,
+    tensorboard: TensorBoardWriter,
+    wall_before: f64,
+    started: Instant,
+}
+
+impl Recorder {
+    /// Opens the run's files; `resume` = (updates done, seconds so far) drops what was logged after that.
+    ///
+    /// # Errors
+    /// If they cannot be opened.
+    pub fn open(run: &RunDir, resume: Option<(u64, f64)>) -> Result<Self, EventsError> {
+        // Records carry the update index from 0, so the last one kept is `step - 1`.
+        let last = resume.map(|(step, _)| step.saturating_sub(1));
+        Ok(Self {
+            metrics: MetricsWriter::open(run.metrics(), last)?,
+            tensorboard: TensorBoardWriter::open(run.tensorboard(), last)?,
+            wall_before: resume.map_or(0.0, |(_, wall_s)| wall_s),
+            started: Instant::now(),
+        })
+    }
+
+    /// Seconds of training, over all resumes.
+    pub fn wall_s(&self) -> f64 {
+        self.wall_before + self.started.elapsed().as_secs_f64()
+    }
+
+    /// Appends the numbers of update `step`.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn record(
+        &mut self,
+        step: u64,
+        kind: Kind,
+        values: &BTreeMap<String, f64>,
+    ) -> Result<(), EventsError> {
+        let values = values.iter().map(|(name, value)| (name.clone(), *value));
+        let record = Record::new(step, kind, self.wall_s(), values);
+        self.metrics.append(&record)?;
+        self.tensorboard.append(&record)
+    }
+}

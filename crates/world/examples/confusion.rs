@@ -1,0 +1,81 @@
+//! Measures the judge on scenes whose truth is known, as Markdown.
+//!
+//! `cargo run --release -p dmdr-world --example confusion -- [mini|geneval] [SCENES]`
+
+use std::time::Instant;
+
+use dmdr_world::{
+    Audit, Defect, Disturbance, Error, Judge, Kind, Preset, Split, World, WorldError,
+};
+
+#[expect(clippy::print_stdout, reason = "the table is the program's result")]
+fn main() -> Result<(), WorldError> {
+    let mut arguments = std::env::args().skip(1);
+    let preset = match arguments.next().as_deref() {
+        Some("geneval") => Preset::Geneval,
+        _ => Preset::Mini,
+    };
+    let num: u64 = arguments
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(3000);
+    let world = World::new(preset)?;
+    let judge = Judge::new(&world);
+    let clean = Audit::of_scenes(&world, &judge, None, num).with_malformed(&world, &judge, num / 6);
+
+    println!(
+        "| disturbance | right prompts accepted | worst kind | wrong prompts rejected |\n|---|---|---|---|"
+    );
+    let disturbances = [
+        None,
+        Some(Disturbance::Blur(0.5)),
+        Some(Disturbance::Blur(0.6)),
+        Some(Disturbance::Noise(0.03)),
+        Some(Disturbance::Noise(0.05)),
+        Some(Disturbance::Jpeg(85)),
+        Some(Disturbance::Scale(0.95)),
+        Some(Disturbance::Scale(1.05)),
+        Some(Disturbance::Shift(0.5, 0.5)),
+    ];
+    for disturbance in disturbances {
+        let audit = Audit::of_scenes(&world, &judge, disturbance, num);
+        let name = disturbance.map_or("none".to_owned(), |disturbance| disturbance.to_string());
+        let worst = Kind::ALL
+            .into_iter()
+            .zip(&audit.accepted)
+            .min_by(|a, b| a.1.value().total_cmp(&b.1.value()));
+        let worst = worst
+            .map(|(kind, rate)| format!("{} {rate}", kind.name()))
+            .unwrap_or_default();
+        println!(
+            "| {name} | {} | {worst} | {} |",
+            audit.accepted_rate(),
+            audit.rejected_rate()
+        );
+    }
+    println!("\n| kind | right prompts accepted |\n|---|---|");
+    for (kind, rate) in Kind::ALL.into_iter().zip(&clean.accepted) {
+        println!("| {} | {rate} |", kind.name());
+    }
+    println!("\n| error in the prompt | rejected |\n|---|---|");
+    for (error, rate) in Error::ALL.into_iter().zip(&clean.rejected) {
+        println!("| {error:?} | {rate} |");
+    }
+    println!("\n| defect of the image | rejected |\n|---|---|");
+    for (defect, rate) in Defect::ALL.into_iter().zip(&clean.malformed) {
+        println!("| {defect:?} | {rate} |");
+    }
+    println!("\n{}", clean.confusion_table(&world));
+
+    let scene = |index| world.render(&world.scene(&world.prompt(Split::Test, 0, index), index));
+    let images: Vec<_> = (0..300).map(scene).collect();
+    let start = Instant::now();
+    for image in &images {
+        std::hint::black_box(judge.read(image));
+    }
+    println!(
+        "{:.2} ms per image on one core",
+        start.elapsed().as_secs_f64() * 1e3 / images.len() as f64
+    );
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! Plain RGB images, channels first, as the models see them.
+
+use std::path::Path;
+
+use crate::WorldError;
+
+/// An RGB image, `[3, height, width]` row by row, values in `[0, 1]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Image {
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// `[3, height, width]`, values in `[0, 1]`.
+    pub data: Vec<f32>,
+}
+
+impl Image {
+    /// An image of one colour.
+    pub fn filled(width: usize, height: usize, color: [f32; 3]) -> Self {
+        let data = color
+            .iter()
+            .flat_map(|&value| std::iter::repeat_n(value, width * height))
+            .collect();
+        Self {
+            width,
+            height,
+            data,
+        }
+    }
+
+    /// Takes `[3, height, width]` values in `[0, 1]`.
+    ///
+    /// # Errors
+    /// When the number of values does not fit the size.
+    pub fn from_chw(width: usize, height: usize, data: Vec<f32>) -> Result<Self, WorldError> {
+        if data.len() == 3 * width * height {
+            Ok(Self {
+                width,
+                height,
+                data,
+            })
+        } else {
+            Err(WorldError::PixelCount {
+                width,
+                height,
+                got: data.len(),
+            })
+        }
+    }
+
+    /// Takes `[height, width, 3]` bytes.
+    ///
+    /// # Errors
+    /// When the number of bytes does not fit the size.
+    pub fn from_rgb8(width: usize, height: usize, bytes: &[u8]) -> Result<Self, WorldError> {
+        if bytes.len() != 3 * width * height {
+            return Err(WorldError::PixelCount {
+                width,
+                height,
+                got: bytes.len(),
+            });
+        }
+        let plane = |channel: usize| {
+            bytes
+                .iter()
+                .skip(channel)
+                .step_by(3)
+                .map(|&byte| f32::from(byte) / 255.0)
+        };
+        Ok(Self {
+            width,
+            height,
+            data: (0..3).flat_map(plane).collect(),
+        })
+    }
+
+    /// `[height, width, 3]` bytes; values outside `[0, 1]` are clamped.
+    pub fn to_rgb8(&self) -> Vec<u8> {
+        let area = self.width * self.height;
+        (0..area)
+            .flat_map(|at| (0..3).map(move |channel| channel * area + at))
+            .map(|at| (self.data[at].clamp(0.0, 1.0) * 255.0).round() as u8)
+            .collect()
+    }
+
+    /// Colour of the pixel in column `x` of row `y`.
+    pub fn pixel(&self, x: usize, y: usize) -> [f32; 3] {
+        let area = self.width * self.height;
+        let at = y * self.width + x;
+        [
+            self.data[at],
+            self.data[area + at],
+            self.data[2 * area + at],
+        ]
+    }
+
+    /// Sets the pixel in column `x` of row `y`.
+    pub fn set_pixel(&mut self, x: usize, y: usize, color: [f32; 3]) {
+        let area = self.width * self.height;
+        let at = y * self.width + x;
+        for (channel, value) in color.into_iter().enumerate() {
+            self.data[channel * area + at] = value;
+        }
+    }
+
+    /// Every pixel repeated `factor` times in both directions, so that small images can be looked at.
+    #[must_use]
+    pub fn enlarge(&self, factor: usize) -> Self {
+        let mut large = Self::filled(self.width * factor, self.height * factor, [0.0; 3]);
+        for y in 0..large.height {
+            for x in 0..large.width {
+                large.set_pixel(x, y, self.pixel(x / factor, y / factor));
+            }
+        }
+        large
+    }
+
+    /// Images side by side, `columns` in a row, on white with a margin of 2 pixels. Cells are as large as the largest image.
+    #[must_use]
+    pub fn grid(images: &[Self], columns: usize) -> Self {
+        const MARGIN: usize = 2;
+        let columns = columns.max(1);
+        let cell_width = images.iter().map(|image| image.width).max().unwrap_or(0) + MARGIN;
+        let cell_height = images.iter().map(|image| image.height).max().unwrap_or(0) + MARGIN;
+        let rows = images.len().div_ceil(columns);
+        let mut sheet = Self::filled(
+            columns * cell_width + MARGIN,
+            rows * cell_height + MARGIN,
+            [1.0; 3],
+        );
+        for (index, image) in images.iter().enumerate() {
+            let (left, top) = (
+                index % columns * cell_width + MARGIN,
+                index / columns * cell_height + MARGIN,
+            );
+            for y in 0..image.height {
+                for x in 0..image.width {
+                    sheet.set_pixel(left + x, top + y, image.pixel(x, y));
+                }
+            }
+        }
+        sheet
+    }
+
+    /// Writes a PNG file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn to_png(&self, path: &Path) -> Result<(), WorldError> {
+        image::save_buffer_with_format(
+            path,
+            &self.to_rgb8(),
+            self.width as u32,
+            self.height as u32,
+            image::ExtendedColorType::Rgb8,
+            image::ImageFormat::Png,
+        )
+        .map_err(|source| WorldError::File {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Reads a PNG or JPEG file.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn from_file(path: &Path) -> Result<Self, WorldError> {
+        let pixels = image::open(path)
+            .map_err(|source| WorldError::File {
+                path: path.to_owned(),
+                source,
+            })?
+            .to_rgb8();
+        Self::from_rgb8(
+            pixels.width() as usize,
+            pixels.height() as usize,
+            pixels.as_raw(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_survive_the_round_trip() {
+        let bytes: Vec<u8> = (0..5 * 4 * 3).map(|value| (value * 4) as u8).collect();
+        let image = Image::from_rgb8(5, 4, &bytes).expect("the size fits");
+        assert_eq!(image.to_rgb8(), bytes);
+        assert_eq!(
+            image.pixel(1, 0),
+            [12.0 / 255.0, 16.0 / 255.0, 20.0 / 255.0]
+        );
+    }
+
+    #[test]
+    fn a_wrong_number_of_values_is_an_error() {
+        assert!(matches!(
+            Image::from_rgb8(5, 4, &[0; 59]),
+            Err(WorldError::PixelCount { got: 59, .. })
+        ));
+        assert!(matches!(
+            Image::from_chw(5, 4, vec![0.0; 61]),
+            Err(WorldError::PixelCount { got: 61, .. })
+        ));
+    }
+
+    #[test]
+    fn a_grid_keeps_every_image() {
+        let images = [
+            Image::filled(3, 2, [0.0; 3]),
+            Image::filled(3, 2, [0.5; 3]),
+            Image::filled(3, 2, [0.25; 3]),
+        ];
+        let sheet = Image::grid(&images, 2);
+        assert_eq!((sheet.width, sheet.height), (2 * 5 + 2, 2 * 4 + 2));
+        assert_eq!(
+            (
+                sheet.pixel(2, 2)[0],
+                sheet.pixel(7, 2)[0],
+                sheet.pixel(2, 6)[0]
+            ),
+            (0.0, 0.5, 0.25)
+        );
+        assert_eq!(sheet.pixel(0, 0), [1.0; 3]);
+    }
+
+    #[test]
+    fn png_files_survive_the_round_trip() {
+        let path = std::env::temp_dir().join(format!("dmdr-world-{}.png", std::process::id()));
+        let image = Image::filled(4, 3, [0.0, 1.0, 128.0 / 255.0]).enlarge(2);
+        image
+            .to_png(&path)
+            .expect("a temporary file can be written");
+        let read = Image::from_file(&path).expect("it was just written");
+        std::fs::remove_file(&path).expect("it is there");
+        assert_eq!(read, image);
+    }
+}
