@@ -14,19 +14,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TORCH_FREE = ["config", "events", "world", "data", "report"]
+TORCH_FREE = ["config", "events", "world", "report"]
 # Each crate may use the ones before it in this chain, and what is listed for it below.
 CHAIN = ["tensor", "diffusion", "models", "rewards", "methods", "train"]
 EXTRA = {
     "config": [],
     "events": ["config"],
     "world": ["config"],
-    "data": ["config", "events", "world"],
+    "data": ["config", "events", "world", "tensor"],
     "report": ["config", "events"],
     **{crate: ["config", "events"] for crate in CHAIN},
     "train": ["config", "events", "world", "data"],
     "eval": ["config", "events", "world", "data", "tensor", "diffusion", "models", "rewards"],
-    "cli": [*TORCH_FREE, *CHAIN, "eval"],
+    "cli": [*TORCH_FREE, *CHAIN, "data", "eval"],
 }
 ALLOWED = {name: {*extra, *CHAIN[: CHAIN.index(name) if name in CHAIN else 0]} for name, extra in EXTRA.items()}
 # The engine behind the tensors. `torch-sys` in the binary is for the rpath alone.

@@ -81,6 +81,15 @@ impl Observer for Progress {
         }
     }
 
+    fn evaluated(&mut self, step: u64, values: &BTreeMap<String, f64>) {
+        let wanted = ["geneval/overall", "world_clip", "preference_heldout"];
+        let values: Vec<String> = wanted
+            .iter()
+            .filter_map(|name| Some(format!("{name} {:.3}", values.get(*name)?)))
+            .collect();
+        self.say(&format!("evaluated after {step}: {}", values.join("  ")));
+    }
+
     fn wrote(&mut self, what: &str, path: &Path) {
         if what != "checkpoint" {
             self.say(&format!("{what}: {}", path.display()));

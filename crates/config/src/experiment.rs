@@ -10,6 +10,7 @@ use crate::error::ConfigError;
 use crate::events::{Evaluation, Events};
 use crate::method::Method;
 use crate::optimizer::{Ema, Optim};
+use crate::precision::Precision;
 use crate::reward::Reward;
 use crate::world::World;
 use crate::{check, range};
@@ -27,6 +28,9 @@ pub struct Experiment {
     /// Device of the run.
     #[serde(default)]
     pub device: Device,
+    /// Number format of large matrix products.
+    #[serde(default)]
+    pub precision: Precision,
     /// Source of prompts and ground truth.
     #[serde(default)]
     pub world: World,

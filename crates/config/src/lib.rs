@@ -20,6 +20,7 @@ mod hint;
 mod method;
 mod optimizer;
 mod overrides;
+mod precision;
 mod pretrain;
 mod range;
 mod reward;
@@ -34,6 +35,7 @@ pub use events::{Evaluation, Events};
 pub use experiment::{Assets, Experiment, FakeScore, Lora, Student, Teacher, Tuning};
 pub use method::{DistributionMatching, Dmdr, Method, ReinforcementLearning, RlAlgorithm, Score};
 pub use optimizer::{Ema, Optim, Optimizer};
+pub use precision::Precision;
 pub use pretrain::{
     Prediction, PreferenceModel, Pretrain, PretrainModel, TeacherModel, WorldClipModel,
 };

@@ -9,6 +9,7 @@ use crate::document::{self, Kind, ReferencedFile};
 use crate::error::ConfigError;
 use crate::events::Events;
 use crate::optimizer::{Ema, Optimizer};
+use crate::precision::Precision;
 use crate::time::TimeDistribution;
 use crate::world::World;
 use crate::{check, range};
@@ -26,6 +27,9 @@ pub struct Pretrain {
     /// Device of the run.
     #[serde(default)]
     pub device: Device,
+    /// Number format of large matrix products.
+    #[serde(default)]
+    pub precision: Precision,
     /// Number of updates.
     #[serde(deserialize_with = "range::positive_steps")]
     pub num_steps: u64,

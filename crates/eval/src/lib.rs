@@ -1,1 +1,26 @@
-//! placeholder
+//! Metrics of image generators on the embedded world, on prompts and noise that everyone shares.
+//!
+//! An [`Evaluator`] draws the prompts of an [`EvalSet`], lets a [`Sampler`] make one image for each prompt and seed, and
+//! scores it: [`Evaluation`]. Two of them on the same set are compared image by image with [`compare`]. What the
+//! metrics can reach at best shows [`TrueScenes`].
+
+mod compare;
+mod error;
+mod evaluation;
+mod evaluator;
+mod frechet;
+mod judging;
+mod metrics;
+mod sampler;
+mod set;
+mod true_scenes;
+
+pub use compare::{Comparison, Interval, compare};
+pub use error::EvalError;
+pub use evaluation::{Evaluation, Provenance, scalars};
+pub use evaluator::Evaluator;
+pub use frechet::Gaussian;
+pub use metrics::ImageScore;
+pub use sampler::Sampler;
+pub use set::{BATCH_SIZE, EvalSet, PROMPT_SEED};
+pub use true_scenes::TrueScenes;

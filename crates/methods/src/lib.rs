@@ -1,5 +1,14 @@
 //! Training algorithms, one per file. A method owns its networks' roles and returns named losses; it never steps.
 
+mod dmdr;
 mod losses;
+mod method;
+pub mod rl;
+mod roles;
+mod rollout;
 
+pub use dmdr::Dmdr;
 pub use losses::{Losses, Term};
+pub use method::{Method, MethodError, StepInfo};
+pub use roles::{Generator, Roles};
+pub use rollout::{Rollout, backward_simulation};

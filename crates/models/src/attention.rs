@@ -72,8 +72,8 @@ impl Attention {
         }
         let (q, k) = match &self.norm {
             Some(norm) => (
-                q.rms_norm([head_dim], Some(&norm.q), 1e-6),
-                k.rms_norm([head_dim], Some(&norm.k), 1e-6),
+                q.rms_norm([head_dim], Some(&norm.q.to_kind(q.kind())), 1e-6),
+                k.rms_norm([head_dim], Some(&norm.k.to_kind(k.kind())), 1e-6),
             ),
             None => (q, k),
         };

@@ -79,13 +79,13 @@ impl Dit {
         let patch_dim = channels * patch * patch;
         let xavier = Init::XavierUniform;
         let net = Self {
-            x_embedder: Linear::new(&scope.sub("x_embedder"), patch_dim, dim, xavier),
+            x_embedder: Linear::precise(&scope.sub("x_embedder"), patch_dim, dim, xavier),
             positions: sincos_positions(config.image_size / patch, dim, scope.device()),
             t_embedder: (
-                Linear::new(&scope.sub("t_embedder.0"), TIME_FEATURES, dim, Init::Normal(0.02)),
-                Linear::new(&scope.sub("t_embedder.2"), dim, dim, Init::Normal(0.02)),
+                Linear::precise(&scope.sub("t_embedder.0"), TIME_FEATURES, dim, Init::Normal(0.02)),
+                Linear::precise(&scope.sub("t_embedder.2"), dim, dim, Init::Normal(0.02)),
             ),
-            pooled_embedder: Linear::new(
+            pooled_embedder: Linear::precise(
                 &scope.sub("pooled_embedder"),
                 config.pooled_dim,
                 dim,
@@ -95,13 +95,13 @@ impl Dit {
                 .map(|index| Block::new(&scope.sub("blocks").sub(index), &config))
                 .collect(),
             final_norm: LayerNorm::plain(dim),
-            final_modulation: Linear::new(
+            final_modulation: Linear::precise(
                 &scope.sub("final_layer.modulation"),
                 dim,
                 2 * dim,
                 Init::Zeros,
             ),
-            final_linear: Linear::new(
+            final_linear: Linear::precise(
                 &scope.sub("final_layer.linear"),
                 dim,
                 patch_dim,
@@ -171,7 +171,7 @@ impl Block {
             attn: Attention::joint(&scope.sub("attn"), dim, heads, context_dim),
             norm2: LayerNorm::plain(dim),
             mlp: Mlp::new(&scope.sub("mlp"), dim, 4 * dim),
-            modulation: Linear::new(&scope.sub("modulation"), dim, 6 * dim, Init::Zeros),
+            modulation: Linear::precise(&scope.sub("modulation"), dim, 6 * dim, Init::Zeros),
         }
     }
 

@@ -4,12 +4,14 @@ use dmdr_tensor::{Device, Init, Kind, Lora, Scope, Tensor};
 
 use crate::Call;
 
-/// `y = x W^T + b`, plus the adapters that target it.
+/// `y = x W^T + b`, plus the adapters that target it. Parameters are f32; the product is computed, and returned, in
+/// the network's compute kind.
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Tensor,
     bias: Tensor,
     loras: Vec<Lora>,
+    compute: Kind,
 }
 
 impl Linear {
@@ -19,28 +21,39 @@ impl Linear {
             weight: scope.param("weight", &[fan_out, fan_in], init),
             bias: scope.param("bias", &[fan_out], Init::Zeros),
             loras: scope.loras(fan_in, fan_out),
+            compute: scope.compute(),
         }
+    }
+
+    /// Like [`Self::new`], but computed in f32 whatever the network's compute kind: for small products at the edges of
+    /// a network, where rounding costs more than it saves.
+    pub(crate) fn precise(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
+        Self { compute: Kind::Float, ..Self::new(scope, fan_in, fan_out, init) }
     }
 
     /// `x [.., in]` -> `[.., out]`.
     pub(crate) fn forward(&self, x: &Tensor, call: &Call<'_>) -> Tensor {
+        let cast = |tensor: &Tensor| tensor.to_kind(self.compute);
+        let none = None::<&Tensor>;
         let active: Vec<(&Lora, f64)> = self
             .loras
             .iter()
             .filter_map(|lora| Some((lora, call.scale(lora.adapter)? * lora.scaling)))
             .collect();
+        let (x, bias) = (cast(x), cast(&self.bias));
         if active.is_empty() {
-            x.linear(&self.weight, Some(&self.bias))
+            x.linear(&cast(&self.weight), Some(&bias))
         } else if call.train {
-            active.iter().fold(x.linear(&self.weight, Some(&self.bias)), |y, (lora, scale)| {
-                let low = x.linear(&lora.a, None::<&Tensor>);
-                y + low.linear(&lora.b, None::<&Tensor>) * *scale
+            let base = x.linear(&cast(&self.weight), Some(&bias));
+            active.iter().fold(base, |y, (lora, scale)| {
+                let low = x.linear(&cast(&lora.a), none);
+                y + low.linear(&cast(&lora.b), none) * *scale
             })
         } else {
             let merged = active.iter().fold(self.weight.shallow_clone(), |weight, (lora, scale)| {
                 weight + lora.b.matmul(&lora.a) * *scale
             });
-            x.linear(&merged, Some(&self.bias))
+            x.linear(&cast(&merged), Some(&bias))
         }
     }
 }

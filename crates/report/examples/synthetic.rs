@@ -64,7 +64,7 @@ fn records(step: u64) -> Vec<Record> {
         to + (from - to) * 0.5 * (1.0 + (PI * part).cos())
     };
     let weight = if t < COLD_START { 0.0 } else { 0.3 };
-    let gain = ((t - COLD_START) / 120.0).max(0.0).min(1.2);
+    let gain = ((t - COLD_START) / 120.0).clamp(0.0, 1.2);
     let mut train = vec![
         (
             "loss/dm",
@@ -129,22 +129,7 @@ fn records(step: u64) -> Vec<Record> {
         ));
     }
     if step % 50 == 49 {
-        let quality = 0.25 + 0.35 * (1.0 - (-t / 80.0).exp()) + 0.12 * gain;
-        let mut values: Vec<(String, f64)> = (0..)
-            .zip(KINDS)
-            .map(|(index, kind)| {
-                let value = quality + 0.25 - 0.1 * index as f64 + 0.03 * noise(step, 40 + index);
-                (format!("geneval/{kind}"), value.clamp(0.0, 1.0))
-            })
-            .collect();
-        values.extend([
-            ("geneval/overall".to_owned(), quality),
-            ("world_clip".to_owned(), 0.3 + 0.2 * quality),
-            ("preference".to_owned(), quality + 0.2 * gain),
-            ("preference_heldout".to_owned(), quality + 0.1 * gain),
-            ("diversity".to_owned(), 0.5 - 0.1 * gain),
-        ]);
-        all.push(Record::new(step, Kind::Evaluate, wall, values));
+        all.push(evaluated(step, wall, gain));
         all.push(Record::new(
             step,
             Kind::System,
@@ -153,6 +138,26 @@ fn records(step: u64) -> Vec<Record> {
         ));
     }
     all
+}
+
+/// A periodic evaluation; `gain` is what the reward has brought.
+fn evaluated(step: u64, wall: f64, gain: f64) -> Record {
+    let quality = 0.25 + 0.35 * (1.0 - (-(step as f64) / 80.0).exp()) + 0.12 * gain;
+    let mut values: Vec<(String, f64)> = (0..)
+        .zip(KINDS)
+        .map(|(index, kind)| {
+            let value = quality + 0.25 - 0.1 * index as f64 + 0.03 * noise(step, 40 + index);
+            (format!("geneval/{kind}"), value.clamp(0.0, 1.0))
+        })
+        .collect();
+    values.extend([
+        ("geneval/overall".to_owned(), quality),
+        ("world_clip".to_owned(), 0.3 + 0.2 * quality),
+        ("preference".to_owned(), quality + 0.2 * gain),
+        ("preference_heldout".to_owned(), quality + 0.1 * gain),
+        ("diversity".to_owned(), 0.5 - 0.1 * gain),
+    ]);
+    Record::new(step, Kind::Evaluate, wall, values)
 }
 
 fn evaluation(what: &str, quality: f64) -> EvalReport {

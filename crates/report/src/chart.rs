@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::hover;
 use crate::scale::Scale;
 
-const TOP: f64 = 14.0;
+const TOP: f64 = 18.0;
 const BOTTOM: f64 = 34.0;
 const LEFT: f64 = 50.0;
 const RIGHT: f64 = 16.0;
@@ -38,6 +38,8 @@ pub(crate) struct Chart {
     /// Steps whose value was not finite.
     pub(crate) broken: Vec<f64>,
     pub(crate) is_wide: bool,
+    /// Names in a list, in the order of the lines, where the line ends tell nothing.
+    pub(crate) has_legend: bool,
 }
 
 /// A line through points.
@@ -151,7 +153,7 @@ impl Chart {
                     @let x = frame.x(*step);
                     @let is_right = x > 0.7 * frame.right;
                     line.mark x1=(px(x)) x2=(px(x)) y1=(TOP) y2=(frame.bottom()) {}
-                    text.mark-name x=(px(if is_right { x - 4.0 } else { x + 4.0 })) y=(TOP + 9.0)
+                    text.mark-name x=(px(if is_right { x - 4.0 } else { x + 4.0 })) y=(TOP - 5.0)
                         text-anchor=(if is_right { "end" } else { "start" }) { (name) }
                 }
                 @for band in &self.bands {
@@ -204,7 +206,13 @@ impl Chart {
             .labels()
             .map(|(name, value, class)| (name, frame.y(value), class))
             .collect();
-        labels.sort_by(|a, b| a.1.total_cmp(&b.1));
+        if self.has_legend {
+            for label in &mut labels {
+                label.1 = TOP + 6.0;
+            }
+        } else {
+            labels.sort_by(|a, b| a.1.total_cmp(&b.1));
+        }
         for index in 1..labels.len() {
             labels[index].1 = labels[index].1.max(labels[index - 1].1 + LABEL_GAP);
         }
@@ -282,12 +290,10 @@ impl Band {
 }
 
 fn polyline(points: impl Iterator<Item = (f64, f64)>, first: char) -> String {
-    let mut path = String::new();
-    for (index, (x, y)) in points.enumerate() {
-        path.push(if index == 0 { first } else { 'L' });
-        path += &format!("{} {}", px(x), px(y));
-    }
-    path
+    let places: Vec<String> = points
+        .map(|(x, y)| format!("{} {}", px(x), px(y)))
+        .collect();
+    format!("{first}{}", places.join("L"))
 }
 
 /// A place with a tenth of a pixel, without a needless fraction.
@@ -300,78 +306,4 @@ pub(crate) fn color(index: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chart(lines: Vec<Line>) -> Chart {
-        Chart {
-            title: "Loss <dm>".to_owned(),
-            key: "loss/dm".to_owned(),
-            about: String::new(),
-            note: "n = 2".to_owned(),
-            x: Scale::exact(0.0, 10.0),
-            x_label: "update",
-            y: None,
-            bands: vec![Band {
-                color: 0,
-                points: vec![(0.0, 0.0, 2.0), (10.0, 1.0, 3.0)],
-            }],
-            lines,
-            levels: Vec::new(),
-            marks: vec![("reward joins".to_owned(), 4.0)],
-            broken: vec![7.0],
-            is_wide: false,
-        }
-    }
-
-    fn line(name: &str, end: f64) -> Line {
-        Line {
-            name: name.to_owned(),
-            color: 0,
-            points: vec![(0.0, 1.0), (10.0, end)],
-            has_dots: false,
-        }
-    }
-
-    #[test]
-    fn draws_what_it_is_given_and_escapes_text() {
-        let svg = chart(vec![line("dm", 2.0)]).figure().into_string();
-        for part in [
-            "Loss &lt;dm&gt;",
-            "class=\"line c0\"",
-            "class=\"band c0\"",
-            "reward joins",
-            "×",
-            "n = 2",
-            "dm from 1 to 2",
-        ] {
-            assert!(svg.contains(part), "no `{part}` in {svg}");
-        }
-        assert!(!svg.contains("NaN"));
-    }
-
-    #[test]
-    fn names_do_not_overlap() {
-        let lines = ["a", "b", "c"].map(|name| line(name, 2.0)).to_vec();
-        let svg = chart(lines).figure().into_string();
-        let mut places: Vec<f64> = svg
-            .split("class=\"name ")
-            .skip(1)
-            .filter_map(|part| part.split("y=\"").nth(1)?.split('"').next()?.parse().ok())
-            .collect();
-        places.sort_by(f64::total_cmp);
-        assert_eq!(places.len(), 3);
-        assert!(
-            places
-                .windows(2)
-                .all(|pair| pair[1] - pair[0] >= LABEL_GAP - 0.2)
-        );
-    }
-
-    #[test]
-    fn nothing_to_draw_is_no_figure() {
-        let mut empty = chart(vec![]);
-        empty.broken.clear();
-        assert_eq!(empty.figure().into_string(), "");
-    }
-}
+mod tests;

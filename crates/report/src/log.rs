@@ -113,11 +113,6 @@ impl Log {
         self.wall_s
     }
 
-    /// Last step of the run, for the horizontal axes.
-    pub(crate) fn last_step(&self) -> f64 {
-        self.last_step.unwrap_or(0) as f64
-    }
-
     /// The step from which the reward takes part, where it joins later than the start.
     pub(crate) fn rl_start(&self) -> Option<f64> {
         let weight = self.get("rl/weight")?;

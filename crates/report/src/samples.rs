@@ -128,7 +128,7 @@ impl Sheets {
                 thead {
                     tr {
                         @for (step, _) in &self.steps { th { (step) } }
-                        @if self.teacher.is_some() { th.apart { "teacher" } }
+                        @if self.teacher.is_some() { th.gap {} th { "teacher" } }
                         th {}
                     }
                 }
@@ -140,7 +140,7 @@ impl Sheets {
                                 td { (picture(&sheet.tiles[row], &format!("update {step}: {caption}"))) }
                             }
                             @if let Some(teacher) = &self.teacher {
-                                td.apart { (picture(&teacher.tiles[row], &format!("teacher: {caption}"))) }
+                                td.gap {} td { (picture(&teacher.tiles[row], &format!("teacher: {caption}"))) }
                             }
                             td.caption { (caption) }
                         }

@@ -96,38 +96,33 @@ impl Scale {
     fn linear_ticks(self, count: usize) -> Vec<f64> {
         let rough = (self.high - self.low) / count.max(1) as f64;
         let power = 10f64.powf(rough.log10().floor());
+        // The round step that is nearest by ratio.
         let step = [1.0, 2.0, 2.5, 5.0, 10.0]
-            .into_iter()
             .map(|factor| factor * power)
-            .find(|step| *step >= rough * 0.999)
+            .into_iter()
+            .min_by(|a, b| (a / rough).ln().abs().total_cmp(&(b / rough).ln().abs()))
             .unwrap_or(rough);
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
         (first..=last).map(|index| index as f64 * step).collect()
     }
 
-    /// Powers of ten, or 1-2-5 within few decades.
+    /// Powers of ten, thinned out where there are many; 1-2-5 where there are few.
     fn log_ticks(self, count: usize) -> Vec<f64> {
-        let (first, last) = (
-            self.low.log10().floor() as i32,
-            self.high.log10().ceil() as i32,
-        );
-        let decades = (last - first).max(1) as usize;
-        let factors: &[f64] = if decades < count.max(3) {
-            &[1.0, 2.0, 5.0]
-        } else {
-            &[1.0]
+        let powers = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
+        let inside = |factors: &'static [f64]| {
+            let all = powers
+                .clone()
+                .flat_map(move |p| factors.iter().map(move |f| f * 10f64.powi(p)));
+            all.filter(|value| (self.low..=self.high).contains(value))
+                .collect::<Vec<_>>()
         };
-        let every = decades.div_ceil(count.max(1)).max(1);
-        let all = (first..=last)
-            .step_by(every)
-            .flat_map(|power| factors.iter().map(move |factor| factor * 10f64.powi(power)));
-        let inside: Vec<f64> = all.filter(|v| (self.low..=self.high).contains(v)).collect();
-        if inside.len() > 2 * count {
-            let ten = |value: &f64| (value.log10() - value.log10().round()).abs() < 1e-9;
-            return inside.into_iter().filter(ten).collect();
+        let tens = inside(&[1.0]);
+        if tens.len() < 3 {
+            return inside(&[1.0, 2.0, 5.0]);
         }
-        inside
+        let every = tens.len().div_ceil(count + 1);
+        tens.into_iter().step_by(every).collect()
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn sections(log: &Log, evals: &[EvalReport], seed: Option<i64>) -> Ve
     let context = Context {
         log,
         seed,
-        x: Scale::exact(0.0, log.last_step()),
+        x: Scale::exact(0.0, log.num_updates() as f64),
         marks: log
             .rl_start()
             .map(|step| ("reward joins".to_owned(), step))
@@ -181,6 +181,7 @@ impl Context<'_> {
             marks: self.marks.clone(),
             broken: Vec::new(),
             is_wide: false,
+            has_legend: false,
         }
     }
 

@@ -158,24 +158,38 @@ fn captions(reports: &[&EvalReport]) -> Vec<String> {
          bold is more than two standard deviations."
             .to_owned(),
     ];
+    // What all reports share is said once.
+    let mut shared: Vec<String> = reports.iter().map(|report| origin(report)).collect();
+    shared.dedup();
     lines.extend(reports.iter().map(|report| {
-        let seeds = report
-            .seeds
-            .iter()
-            .map(u64::to_string)
-            .collect::<Vec<_>>()
-            .join(", ");
+        let own = if shared.len() > 1 {
+            format!("; {}", origin(report))
+        } else {
+            String::new()
+        };
         format!(
-            "{}: {} prompts, seeds {seeds}; weights {}; commit {}; {}; {}",
-            report.what,
-            report.num_prompts,
-            report.checkpoint,
-            report.commit,
-            report.machine,
-            report.command
+            "{}: {}{own}; {}",
+            report.what, report.checkpoint, report.command
         )
     }));
+    if let [only] = &shared[..] {
+        lines.push(format!("All: {only}"));
+    }
     lines
+}
+
+/// Prompts, seeds, program and machine of a report.
+fn origin(report: &EvalReport) -> String {
+    let seeds = report
+        .seeds
+        .iter()
+        .map(u64::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    format!(
+        "{} prompts, seeds {seeds}; commit {}; {}",
+        report.num_prompts, report.commit, report.machine
+    )
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ struct Inner {
     device: Device,
     trainable: bool,
     seed: u64,
+    compute: Kind,
 }
 
 impl ParamStore {
@@ -34,8 +35,41 @@ impl ParamStore {
     }
 
     fn new(device: Device, trainable: bool, seed: u64) -> Self {
-        let inner = Inner { params: BTreeMap::new(), device, trainable, seed };
+        let inner = Inner { params: BTreeMap::new(), device, trainable, seed, compute: Kind::Float };
         Self { inner: Rc::new(RefCell::new(inner)) }
+    }
+
+    /// The kind the large matrix products of this network are computed in; parameters stay f32.
+    #[must_use]
+    pub fn with_compute(self, compute: Kind) -> Self {
+        self.inner.borrow_mut().compute = compute;
+        self
+    }
+
+    /// See [`Self::with_compute`].
+    pub fn compute(&self) -> Kind {
+        self.inner.borrow().compute
+    }
+
+    /// A frozen copy of the values, for averages.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        let twin = Self::frozen(self.device());
+        let _guard = no_grad_guard();
+        let params = self.inner.borrow();
+        let copies = params.params.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy()));
+        twin.inner.borrow_mut().params = copies.collect();
+        twin
+    }
+
+    /// Exchanges all values with `other`, which must have the same structure.
+    ///
+    /// # Panics
+    /// If the stores differ in structure.
+    pub fn swap(&self, other: &Self) {
+        let mine = self.duplicate();
+        self.copy_from(other);
+        other.copy_from(&mine);
     }
 
     /// The device all parameters live on.

@@ -127,6 +127,11 @@ impl<'a> Scope<'a> {
         self.store.device()
     }
 
+    /// The kind large matrix products are computed in.
+    pub fn compute(&self) -> tch::Kind {
+        self.store.compute()
+    }
+
     fn name(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }

@@ -151,6 +151,11 @@ impl<'a> Checkpoint<'a> {
     }
 }
 
+/// Whether something that happens every `every` updates (0 = never) is due after `done` updates.
+pub(crate) fn due(done: u64, every: u64) -> bool {
+    every != 0 && done.is_multiple_of(every)
+}
+
 fn remove(folder: &Path) -> Result<(), EventsError> {
     match fs::remove_dir_all(folder) {
         Err(source) if source.kind() != ErrorKind::NotFound => {

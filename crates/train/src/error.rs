@@ -74,6 +74,15 @@ pub enum TrainError {
     /// Captions.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Methods and rewards.
+    #[error(transparent)]
+    Method(#[from] dmdr_methods::MethodError),
+    /// Rewards.
+    #[error(transparent)]
+    Reward(#[from] dmdr_rewards::RewardError),
+    /// Metrics.
+    #[error(transparent)]
+    Eval(#[from] dmdr_eval::EvalError),
     /// The embedded world.
     #[error(transparent)]
     World(#[from] WorldError),

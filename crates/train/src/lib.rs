@@ -1,17 +1,46 @@
-//! Training: update step, checkpoints, events, and the two loops, [`pretrain`] and [`distill`].
+//! Training: update step, checkpoints, events, and the two loops, [`pretrain`] and [`Distillation`].
 
 mod checkpoint;
+mod distill;
 mod error;
+mod networks;
 mod observer;
 pub mod pretrain;
 mod recorder;
+mod samplers;
+mod sheet;
 mod update;
 
 pub use checkpoint::{Checkpoint, Manifest, Part};
+pub use distill::Distillation;
 pub use error::TrainError;
+pub use networks::{Networks, TextEncoder};
 pub use observer::{Observer, Outcome, Silent};
 pub use recorder::Recorder;
+pub use samplers::{StudentSampler, TeacherSampler};
 pub use update::{Update, UpdateStats};
+
+/// The kind large matrix products are computed in.
+///
+/// `auto` is bf16 where the hardware multiplies it natively (CUDA, AVX512-BF16: 2.4 times faster than f32 on a Zen 4
+/// core), f32 elsewhere.
+pub fn compute(precision: dmdr_config::Precision, device: dmdr_tensor::Device) -> dmdr_tensor::Kind {
+    use dmdr_config::Precision;
+    use dmdr_tensor::{Device, Kind};
+    match precision {
+        Precision::F32 => Kind::Float,
+        Precision::Bf16 => Kind::BFloat16,
+        Precision::Auto if device != Device::Cpu || native_bf16() => Kind::BFloat16,
+        Precision::Auto => Kind::Float,
+    }
+}
+
+fn native_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
 
 /// The embedded world a config names.
 ///

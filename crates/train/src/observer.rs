@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, path::Path};
 pub trait Observer {
     /// After update `step` (counted from 1) of `total`.
     fn updated(&mut self, step: u64, total: u64, values: &BTreeMap<String, f64>);
+    /// After a periodic evaluation.
+    fn evaluated(&mut self, step: u64, values: &BTreeMap<String, f64>);
     /// A picture or checkpoint was written.
     fn wrote(&mut self, what: &str, path: &Path);
     /// Whether to write a checkpoint and stop.
@@ -18,6 +20,7 @@ pub struct Silent;
 
 impl Observer for Silent {
     fn updated(&mut self, _step: u64, _total: u64, _values: &BTreeMap<String, f64>) {}
+    fn evaluated(&mut self, _step: u64, _values: &BTreeMap<String, f64>) {}
     fn wrote(&mut self, _what: &str, _path: &Path) {}
     fn interrupted(&self) -> bool {
         false

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use dmdr_world::{
-    Audit, Defect, Disturbance, Error, Judge, Kind, Preset, Split, World, WorldError,
+    Audit, Defect, Disturbance, Judge, Kind, Mistake, Preset, Split, World, WorldError,
 };
 
 #[expect(clippy::print_stdout, reason = "the table is the program's result")]
@@ -57,15 +57,20 @@ fn main() -> Result<(), WorldError> {
     for (kind, rate) in Kind::ALL.into_iter().zip(&clean.accepted) {
         println!("| {} | {rate} |", kind.name());
     }
-    println!("\n| error in the prompt | rejected |\n|---|---|");
-    for (error, rate) in Error::ALL.into_iter().zip(&clean.rejected) {
-        println!("| {error:?} | {rate} |");
+    println!("\n| mistake in the prompt | rejected |\n|---|---|");
+    for (mistake, rate) in Mistake::ALL.into_iter().zip(&clean.rejected) {
+        println!("| {mistake:?} | {rate} |");
     }
     println!("\n| defect of the image | rejected |\n|---|---|");
     for (defect, rate) in Defect::ALL.into_iter().zip(&clean.malformed) {
         println!("| {defect:?} | {rate} |");
     }
-    println!("\n{}", clean.confusion_table(&world));
+    if world.objects().len() <= 16 {
+        println!("\n{}", clean.confusion_table(&world));
+    }
+    for (drawn, seen, times) in clean.confusions(&world) {
+        println!("- {drawn} seen as {seen}: {times} times");
+    }
 
     let scene = |index| world.render(&world.scene(&world.prompt(Split::Test, 0, index), index));
     let images: Vec<_> = (0..300).map(scene).collect();

@@ -6,7 +6,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    Disturbance, Image, Judge, Kind, ObjectId, Prompt, Scene, Split, World,
+    Defect, Disturbance, Judge, Kind, ObjectId, Prompt, Split, World,
     caption::Names,
     prompt::{ColorId, Relation},
     random::{Stream, generator},
@@ -50,9 +50,9 @@ impl std::fmt::Display for Rate {
     }
 }
 
-/// One way in which a prompt differs from the scene it is judged with.
+/// One way in which a prompt is wrong about the scene it is judged with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Error {
+pub enum Mistake {
     /// Another object.
     Object,
     /// Another colour.
@@ -65,7 +65,7 @@ pub enum Error {
     Exchange,
 }
 
-impl Error {
+impl Mistake {
     /// All of them.
     pub const ALL: [Self; 5] = [
         Self::Object,
@@ -75,7 +75,7 @@ impl Error {
         Self::Exchange,
     ];
 
-    /// A prompt with this error; `None` where the kind of prompt cannot have it.
+    /// A prompt with this mistake; `None` where the kind of prompt cannot have it.
     fn introduce(self, world: &World, prompt: &Prompt, rng: &mut ChaCha8Rng) -> Option<Prompt> {
         let mut include = prompt.include.clone();
         let mut relation = prompt.relation;
@@ -131,97 +131,12 @@ impl Error {
     }
 }
 
-/// A way to spoil an image so that its objects are none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Defect {
-    /// Gaussian blur with a standard deviation of a sixth of the smallest sprite's side.
-    Blur,
-    /// Only the left part of every object is there.
-    Half,
-    /// The left half is one object, the right half another.
-    Chimera,
-    /// The mean of one object and another at the same place.
-    Mixture,
-    /// The pixels of blocks of a fifth of the smallest sprite's side exchanged with their neighbours.
-    Shuffle,
-}
-
-impl Defect {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Blur,
-        Self::Half,
-        Self::Chimera,
-        Self::Mixture,
-        Self::Shuffle,
-    ];
-
-    /// A spoilt image of a scene with one object.
-    fn spoil(self, world: &World, scene: &Scene, rng: &mut ChaCha8Rng) -> Image {
-        let good = world.render(scene);
-        let empty = world.render(&Scene {
-            items: Vec::new(),
-            ..scene.clone()
-        });
-        let mut other = scene.clone();
-        for item in &mut other.items {
-            item.object = ObjectId(
-                (item.object.0 + rng.random_range(1..world.objects().len()))
-                    % world.objects().len(),
-            );
-        }
-        let other = world.render(&other);
-        let smallest = world.table().size_limits().0;
-        let middle = world.bounds(&scene.items[0]).centre().0 as usize;
-        let select = |source: &dyn Fn(usize, usize) -> [f32; 3]| {
-            let mut image = good.clone();
-            for at in 0..image.width * image.height {
-                let (x, y) = (at % image.width, at / image.width);
-                image.set_pixel(x, y, source(x, y));
-            }
-            image
-        };
-        match self {
-            Self::Blur => Disturbance::Blur(smallest as f32 / 6.0).apply(&good, 0),
-            Self::Half => select(&|x, y| {
-                if x < middle {
-                    good.pixel(x, y)
-                } else {
-                    empty.pixel(x, y)
-                }
-            }),
-            Self::Chimera => select(&|x, y| {
-                if x < middle {
-                    good.pixel(x, y)
-                } else {
-                    other.pixel(x, y)
-                }
-            }),
-            Self::Mixture => select(&|x, y| {
-                let (a, b) = (good.pixel(x, y), other.pixel(x, y));
-                std::array::from_fn(|c| f32::midpoint(a[c], b[c]))
-            }),
-            Self::Shuffle => {
-                let block = smallest / 5;
-                let swap = |v: usize, side: usize| {
-                    if (v ^ block) < side / block * block {
-                        v ^ block
-                    } else {
-                        v
-                    }
-                };
-                select(&|x, y| good.pixel(swap(x, good.width), swap(y, good.height)))
-            }
-        }
-    }
-}
-
 /// How often the judge is right about a world.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Audit {
     /// Accepted true scenes, by kind in the order of [`Kind::ALL`].
     pub accepted: [Rate; 6],
-    /// Rejected wrong prompts, by error in the order of [`Error::ALL`].
+    /// Rejected wrong prompts, by mistake in the order of [`Mistake::ALL`].
     pub rejected: [Rate; 5],
     /// Rejected malformed images, by defect in the order of [`Defect::ALL`].
     pub malformed: [Rate; 5],
@@ -252,8 +167,8 @@ impl Audit {
             }
             let reading = judge.read(&image);
             audit.accepted[prompt.kind as usize].count(judge.verdict_of(&reading, &prompt).correct);
-            for (rate, error) in audit.rejected.iter_mut().zip(Error::ALL) {
-                if let Some(wrong) = error.introduce(world, &prompt, &mut rng) {
+            for (rate, mistake) in audit.rejected.iter_mut().zip(Mistake::ALL) {
+                if let Some(wrong) = mistake.introduce(world, &prompt, &mut rng) {
                     rate.count(!judge.verdict_of(&reading, &wrong).correct);
                 }
             }
@@ -275,7 +190,6 @@ impl Audit {
     #[must_use]
     pub fn with_malformed(mut self, world: &World, judge: &Judge, num: u64) -> Self {
         for index in 0..num {
-            let mut rng = generator(Stream::Audit, [index, 1]);
             let kind = [Kind::SingleObject, Kind::Colors][(index % 2) as usize];
             let prompt = world.prompt(
                 Split::Train,
@@ -284,7 +198,7 @@ impl Audit {
             );
             let scene = world.scene(&prompt, index);
             for (rate, defect) in self.malformed.iter_mut().zip(Defect::ALL) {
-                let image = defect.spoil(world, &scene, &mut rng);
+                let image = defect.spoil(world, &scene, index);
                 rate.count(!judge.verdict(&image, &prompt).correct);
             }
         }
@@ -299,6 +213,22 @@ impl Audit {
     /// All wrong prompts together.
     pub fn rejected_rate(&self) -> Rate {
         sum(&self.rejected)
+    }
+
+    /// Every confusion: what was drawn, what was seen, how often.
+    pub fn confusions(&self, world: &World) -> Vec<(&'static str, &'static str, usize)> {
+        let names = world.objects();
+        let name = |id: usize| names.get(id).copied().unwrap_or("no single object");
+        let cells = self.confusion.iter().enumerate();
+        let cells = cells.flat_map(|(drawn, row)| {
+            row.iter()
+                .enumerate()
+                .map(move |(seen, &n)| (drawn, seen, n))
+        });
+        cells
+            .filter(|&(drawn, seen, n)| n > 0 && drawn != seen)
+            .map(|(a, b, n)| (name(a), name(b), n))
+            .collect()
     }
 
     /// The confusions as a Markdown table; rows are what was drawn.
@@ -325,4 +255,81 @@ fn sum(rates: &[Rate]) -> Rate {
         right: all.right + rate.right,
         total: all.total + rate.total,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Preset;
+
+    #[test]
+    fn true_scenes_are_accepted_and_wrong_prompts_rejected() {
+        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let audit = Audit::of_scenes(&world, &Judge::new(&world), None, 600);
+        for (kind, rate) in Kind::ALL.into_iter().zip(audit.accepted) {
+            assert!(rate.total == 100 && rate.value() >= 0.99, "{kind:?} {rate}");
+        }
+        for (mistake, rate) in Mistake::ALL.into_iter().zip(audit.rejected) {
+            assert!(
+                rate.total >= 100 && rate.value() >= 0.99,
+                "{mistake:?} {rate}"
+            );
+        }
+        assert_eq!(audit.confusions(&world), []);
+    }
+
+    #[test]
+    fn slightly_disturbed_scenes_are_accepted() {
+        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let judge = Judge::new(&world);
+        let disturbances = [
+            Disturbance::Blur(0.6),
+            Disturbance::Noise(0.05),
+            Disturbance::Jpeg(85),
+            Disturbance::Scale(0.95),
+            Disturbance::Scale(1.05),
+            Disturbance::Shift(0.5, 0.5),
+        ];
+        for disturbance in disturbances {
+            let audit = Audit::of_scenes(&world, &judge, Some(disturbance), 240);
+            assert!(
+                audit.accepted_rate().value() >= 0.97,
+                "{disturbance} {}",
+                audit.accepted_rate()
+            );
+            assert!(
+                audit.rejected_rate().value() >= 0.99,
+                "{disturbance} {}",
+                audit.rejected_rate()
+            );
+        }
+    }
+
+    #[test]
+    fn malformed_objects_do_not_count() {
+        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let audit = Audit::default().with_malformed(&world, &Judge::new(&world), 100);
+        for (defect, rate) in Defect::ALL.into_iter().zip(audit.malformed) {
+            assert!(
+                rate.total == 100 && rate.value() >= 0.9,
+                "{defect:?} {rate}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_larger_world_is_judged_as_well() {
+        let world = World::new(Preset::Geneval).expect("the drawings are valid");
+        let audit = Audit::of_scenes(&world, &Judge::new(&world), None, 120);
+        assert!(
+            audit.accepted_rate().value() >= 0.99,
+            "{}",
+            audit.accepted_rate()
+        );
+        assert!(
+            audit.rejected_rate().value() >= 0.99,
+            "{}",
+            audit.rejected_rate()
+        );
+    }
 }

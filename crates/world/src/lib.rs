@@ -6,6 +6,8 @@
 mod audit;
 mod caption;
 mod contrast;
+mod defect;
+mod dense;
 mod disturbance;
 mod error;
 mod geometry;
@@ -23,12 +25,14 @@ mod sprite;
 mod tokenizer;
 mod world;
 
-pub use audit::{Audit, Defect, Error, Rate};
+pub use audit::{Audit, Mistake, Rate};
+pub use defect::Defect;
+pub use dense::{DensePrompt, Fact, Question};
 pub use disturbance::Disturbance;
 pub use error::WorldError;
 pub use geometry::Bounds;
 pub use image::Image;
-pub use judge::{Detection, Judge, Reading, Verdict};
+pub use judge::{Answers, Detection, Judge, Reading, Verdict};
 pub use preset::Preset;
 pub use prompt::{Clause, ColorId, Kind, ObjectId, Prompt, Relation, Split};
 pub use scene::{Item, Scene};

@@ -16,7 +16,7 @@ pub(crate) enum Stream {
     Contrast,
 }
 
-/// SplitMix64's finaliser: every input bit changes every output bit with probability one half.
+/// The finaliser of `SplitMix64`: every input bit changes every output bit with probability one half.
 fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -61,14 +61,24 @@ impl World {
                 second: 1,
             })
             .collect();
-        self.compose(self.canvas(), &prompt.include, &constraints, &mut rng)
-            .expect("every prompt of a world fits its canvas")
+        let num_items = prompt.include.iter().map(|clause| clause.count).sum();
+        let sizes = self.table().sizes_for(num_items);
+        self.compose(
+            self.canvas(),
+            sizes,
+            &prompt.include,
+            &constraints,
+            &mut rng,
+        )
+        .expect("every prompt of a world fits its canvas")
     }
 
-    /// A random scene of these clauses; `None` when no room is found.
+    /// A random scene of these clauses with sprites between the smallest and the largest size; `None` when no room is
+    /// found.
     pub(crate) fn compose(
         &self,
         canvas: usize,
+        (smallest, largest): (usize, usize),
         include: &[Clause],
         constraints: &[Constraint],
         rng: &mut ChaCha8Rng,
@@ -78,7 +88,6 @@ impl World {
             .iter()
             .flat_map(|clause| std::iter::repeat_n(clause, clause.count))
             .collect();
-        let (smallest, largest) = self.table().sizes_for(clauses.len());
         for _ in 0..MAX_ATTEMPTS {
             let sizes: Vec<usize> = clauses
                 .iter()
@@ -150,4 +159,111 @@ impl World {
 fn draw_background(range: BackgroundRange, rng: &mut ChaCha8Rng) -> [f32; 3] {
     let grey = rng.random_range(range.darkest..=range.lightest);
     std::array::from_fn(|_| grey + rng.random_range(-range.spread..=range.spread))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        Kind, Preset, Split,
+        layout::{BORDER, GAP},
+    };
+
+    fn assert_sound(world: &World, scene: &Scene) {
+        let boxes: Vec<Bounds> = scene.items.iter().map(|item| world.bounds(item)).collect();
+        let (border, canvas) = (BORDER as f32, scene.canvas as f32);
+        for (place, one) in boxes.iter().enumerate() {
+            assert!(
+                one.x >= border && one.x + one.width + border <= canvas,
+                "{one:?}"
+            );
+            assert!(
+                one.y >= border && one.y + one.height + border <= canvas,
+                "{one:?}"
+            );
+            for other in &boxes[place + 1..] {
+                assert!(
+                    !one.is_nearer_than(other, GAP as f32),
+                    "{one:?} touches {other:?}"
+                );
+            }
+        }
+        assert!(
+            scene
+                .background
+                .iter()
+                .all(|value| (0.0..=1.0).contains(value))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn sprites_keep_their_distance_and_show_the_prompt(seed: u64, index in 0_u64..10_000) {
+            let world = World::new(Preset::Mini).expect("the drawings are valid");
+            let prompt = world.prompt(Split::Train, seed, index);
+            let scene = world.scene(&prompt, seed);
+            assert_sound(&world, &scene);
+            for clause in &prompt.include {
+                let is_meant = |item: &&Item| (item.object, item.color) == (clause.object, clause.color);
+                prop_assert_eq!(scene.items.iter().filter(is_meant).count(), clause.count);
+            }
+            if let Some(relation) = prompt.relation {
+                let (first, second) = (world.bounds(&scene.items[0]), world.bounds(&scene.items[1]));
+                prop_assert!(first.is_clearly(relation, &second));
+                prop_assert!(!first.is(relation.inverse(), &second));
+            }
+            prop_assert_eq!(&scene, &world.scene(&prompt, seed));
+            let image = world.render(&scene);
+            prop_assert!(image.data.iter().all(|value| (0.0..=1.001).contains(value)));
+            prop_assert_eq!(image, world.render(&scene));
+        }
+
+        #[test]
+        fn dense_scenes_are_sound_too(seed: u64, index in 0_u64..10_000) {
+            let world = World::new(Preset::Mini).expect("the drawings are valid");
+            let prompt = world.dense_prompt(Split::Train, seed, index);
+            assert_sound(&world, &world.dense_scene(&prompt, seed));
+        }
+    }
+
+    #[test]
+    fn every_prompt_of_the_small_world_fits() {
+        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        for kind in Kind::ALL
+            .into_iter()
+            .filter(|&kind| kind != Kind::ColorAttr)
+        {
+            for split in [Split::Train, Split::Validation, Split::Test] {
+                for prompt in world.prompts(split, kind) {
+                    assert_sound(&world, &world.scene(&prompt, 0));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_large_world_fits() {
+        let world = World::new(Preset::Geneval).expect("the drawings are valid");
+        for index in 0..600 {
+            assert_sound(
+                &world,
+                &world.scene(&world.prompt(Split::Train, 0, index), index),
+            );
+        }
+        for index in 0..60 {
+            assert_sound(
+                &world,
+                &world.dense_scene(&world.dense_prompt(Split::Train, 0, index), index),
+            );
+        }
+    }
+
+    #[test]
+    fn seeds_change_the_scene_but_not_the_prompt() {
+        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let prompt = world.prompt(Split::Train, 0, 3);
+        assert_ne!(world.scene(&prompt, 0), world.scene(&prompt, 1));
+    }
 }

@@ -73,26 +73,38 @@ impl Splits {
         }
     }
 
-    /// The split of a caption; `None` for captions that no split uses and for those that all share.
+    /// The split of a caption whose relation, if any, is between its two objects; `None` for captions that no split uses
+    /// and for those that all share.
     pub(crate) fn of(&self, include: &[Clause], relation: Option<Relation>) -> Option<Split> {
+        let relation = relation.map(|relation| (0, relation, 1));
+        self.of_several(include, relation.as_slice())
+    }
+
+    /// The split of a caption with any number of objects and relations between its clauses.
+    pub(crate) fn of_several(
+        &self,
+        include: &[Clause],
+        relations: &[(usize, Relation, usize)],
+    ) -> Option<Split> {
         let mut parts = Vec::with_capacity(4);
-        for clause in include {
+        for (place, first) in include.iter().enumerate() {
+            let object = first.object.0;
             parts.extend(
-                clause
+                first
                     .color
-                    .map(|ColorId(color)| self.colored[&(clause.object.0, color)]),
+                    .map(|ColorId(color)| self.colored[&(object, color)]),
             );
-            parts.extend((clause.count > 1).then(|| self.counts[&(clause.object.0, clause.count)]));
-        }
-        if let [first, second] = include {
-            let (a, b) = (first.object.0, second.object.0);
-            parts.push(self.pairs[&(a.min(b), a.max(b))]);
-            parts.extend(
-                relation.map(|relation| self.relation(first.object, relation, second.object)),
-            );
-            if let (Some(c), Some(d)) = (first.color, second.color) {
-                parts.push(self.colored_pair((first.object, c), (second.object, d)));
+            parts.extend((first.count > 1).then(|| self.counts[&(object, first.count)]));
+            for second in &include[place + 1..] {
+                let other = second.object.0;
+                parts.push(self.pairs[&(object.min(other), object.max(other))]);
+                if let (Some(c), Some(d)) = (first.color, second.color) {
+                    parts.push(self.colored_pair((first.object, c), (second.object, d)));
+                }
             }
+        }
+        for &(first, relation, second) in relations {
+            parts.push(self.relation(include[first].object, relation, include[second].object));
         }
         let has = |split| parts.contains(&split);
         match (has(Split::Validation), has(Split::Test)) {
@@ -158,7 +170,9 @@ fn assign(
     for member in order.iter().flat_map(|&combination| members(combination)) {
         *room.entry(member).or_default() += 1;
     }
-    room.values_mut().for_each(|count| *count /= 2);
+    for count in room.values_mut() {
+        *count /= 2;
+    }
     let wanted = 2 * MIN_HELD_OUT.max((HELD_OUT * order.len() as f64).round() as usize);
     let mut held_out = 0;
     let mut splits = BTreeMap::new();

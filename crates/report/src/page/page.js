@@ -41,7 +41,7 @@ for (const figure of document.querySelectorAll("[data-hover]")) {
     figure.append(tip);
     const left = at * scale;
     const isRight = left > box.width / 2;
-    tip.style.top = `${svg.offsetTop + 10}px`;
+    tip.style.top = `${box.top - figure.getBoundingClientRect().top + 10}px`;
     tip.style.left = isRight ? "auto" : `${left + 10}px`;
     tip.style.right = isRight ? `${box.width - left + 10}px` : "auto";
   });

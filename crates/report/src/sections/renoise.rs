@@ -82,6 +82,7 @@ fn densities(context: &Context, betas: &[(f64, Beta)]) -> Chart {
     );
     let mut chart = context.chart("Density of renoising times", "renoise/a, renoise/b", note);
     chart.marks.clear();
+    chart.has_legend = true;
     chart.x = Scale::exact(0.0, 1.0);
     chart.x_label = "t";
     let highest = chosen

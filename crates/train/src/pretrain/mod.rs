@@ -13,7 +13,7 @@ use dmdr_events::{Kind, RunDir};
 use dmdr_tensor::{ParamStore, device, reseed};
 use dmdr_world::World;
 
-use crate::{world, Checkpoint, Observer, Outcome, Part, Recorder, TrainError, Update};
+use crate::{checkpoint::due, world, Checkpoint, Observer, Outcome, Part, Recorder, TrainError, Update};
 
 pub use objective::Objective;
 
@@ -116,9 +116,4 @@ fn parts<'a>(
     }
     parts.push(("optim.model", Part::Optimizer(update.adamw_mut())));
     parts
-}
-
-/// Whether something that happens every `every` updates (0 = never) is due after `done` updates.
-pub(crate) fn due(done: u64, every: u64) -> bool {
-    every != 0 && done.is_multiple_of(every)
 }

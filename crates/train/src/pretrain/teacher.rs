@@ -13,7 +13,7 @@ use dmdr_tensor::{Device, Kind, ParamStore, Tensor, no_grad_guard, reseed};
 use dmdr_world::{Image, Split, World};
 
 use super::Objective;
-use crate::TrainError;
+use crate::{TrainError, compute};
 
 /// Sampling of the sheets that are written during training.
 const SHEET_STEPS: usize = 25;
@@ -69,7 +69,7 @@ impl TeacherObjective {
                 ConfigPrediction::Velocity => Prediction::Flow,
             },
         };
-        let store = ParamStore::trainable(device, config.seed);
+        let store = ParamStore::trainable(device, config.seed).with_compute(compute(config.precision, device));
         let net = Dit::new(&store, &[], dit)?;
         Ok(Self {
             world,
@@ -137,7 +137,7 @@ impl Objective for TeacherObjective {
     fn sheet(&self, store: &ParamStore, num_prompts: usize) -> Result<Option<Image>, TrainError> {
         let device = store.device();
         let _guard = no_grad_guard();
-        let net_store = ParamStore::frozen(device);
+        let net_store = ParamStore::frozen(device).with_compute(self.store.compute());
         let net = Dit::new(&net_store, &[], self.net.config().clone())?;
         net_store.copy_from(store);
         let prompts =

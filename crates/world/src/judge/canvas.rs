@@ -66,6 +66,8 @@ pub(crate) struct Canvas {
     pub(crate) planes: Planes<3>,
     /// Sum of squares over the channels, per pixel.
     pub(crate) energy: Vec<f32>,
+    /// Mean squared step from a background pixel to the next, summed over the channels: noise.
+    pub(crate) noise: f32,
 }
 
 impl Canvas {
@@ -83,17 +85,19 @@ impl Canvas {
         }
         let planes = planes.smoothed();
         let [red, green, blue] = &planes.data;
-        let energy = red
+        let energy: Vec<f32> = red
             .iter()
             .zip(green)
             .zip(blue)
             .map(|((r, g), b)| r * r + g * g + b * b)
             .collect();
+        let noise = noise_of(&planes, &energy, margin);
         Self {
             background,
             margin,
             planes,
             energy,
+            noise,
         }
     }
 }
@@ -107,6 +111,25 @@ impl Canvas {
             plane[at] = 0.0;
         }
     }
+}
+
+/// Mean squared step between neighbours in a row that are both background.
+fn noise_of(planes: &Planes<3>, energy: &[f32], margin: usize) -> f32 {
+    let (mut sum, mut num) = (0.0, 0.0_f32);
+    for y in margin..planes.height - margin {
+        for x in margin..planes.width - margin - 1 {
+            let at = y * planes.width + x;
+            if energy[at].max(energy[at + 1]) < SIMILAR * SIMILAR {
+                num += 1.0;
+                sum += planes
+                    .data
+                    .iter()
+                    .map(|plane| (plane[at + 1] - plane[at]).powi(2))
+                    .sum::<f32>();
+            }
+        }
+    }
+    sum / num.max(1.0)
 }
 
 /// Median of the border, then the mean of all pixels like it.

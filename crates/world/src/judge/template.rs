@@ -13,7 +13,7 @@ use crate::{
 use super::canvas::{Canvas, Planes};
 
 /// Pixels around the sprite that the template covers and that must be background.
-pub(crate) const PADDING: usize = 2;
+pub(crate) const PADDING: usize = 1;
 
 /// One object at one size.
 #[derive(Debug, Clone)]
@@ -37,6 +37,13 @@ pub(crate) struct Fit {
     pub(crate) residual: f32,
     /// Best tint and its residual.
     pub(crate) tint: (ColorId, f32),
+}
+
+impl Fit {
+    /// Whether a tint explains the place at least as well as the natural colours.
+    pub(crate) fn is_tinted(&self) -> bool {
+        self.tint.1 <= self.residual
+    }
 }
 
 impl Template {
@@ -119,6 +126,57 @@ impl Template {
             residual,
             tint: (ColorId(best.0), best.1),
         }
+    }
+
+    /// Unexplained part of the contours: the squared difference between the image's and the template's steps from pixel to
+    /// pixel, over the template's own squared steps, less what the image's noise explains. Blur, and another object of the same colour, show here.
+    pub(crate) fn contour_residual(
+        &self,
+        canvas: &Canvas,
+        ramp: Option<&Ramp>,
+        x: usize,
+        y: usize,
+    ) -> f32 {
+        let (width, height) = self.outer();
+        let model: Vec<[f32; 3]> = (0..width * height)
+            .map(|at| self.model(at, ramp, canvas.background))
+            .collect();
+        let mut energy = 0.0;
+        let mut residual = 0.0;
+        for row in 0..height {
+            for column in 0..width {
+                let own = row * width + column;
+                let at = (y + row) * canvas.planes.width + x + column;
+                let mut add = |own_step: usize, step: usize| {
+                    for (c, plane) in canvas.planes.data.iter().enumerate() {
+                        let seen = plane[at + step] - plane[at];
+                        let known = model[own + own_step][c] - model[own][c];
+                        energy += known * known;
+                        residual += (seen - known) * (seen - known);
+                    }
+                };
+                if column + 1 < width {
+                    add(1, 1);
+                }
+                if row + 1 < height {
+                    add(width, canvas.planes.width);
+                }
+            }
+        }
+        let num_steps = width * (height - 1) + height * (width - 1);
+        (residual - num_steps as f32 * canvas.noise).max(0.0) / energy.max(1e-6)
+    }
+
+    /// Difference from the background that the template predicts for one of its pixels.
+    fn model(&self, at: usize, ramp: Option<&Ramp>, background: [f32; 3]) -> [f32; 3] {
+        let shares: [f32; 3] = std::array::from_fn(|k| self.planes.data[k][at]);
+        std::array::from_fn(|c| match ramp {
+            Some(ramp) => {
+                let stops = [ramp.dark[c], ramp.middle[c], ramp.light[c]];
+                (0..3).map(|k| shares[k] * (stops[k] - background[c])).sum()
+            }
+            None => self.planes.data[3 + c][at] - background[c] * shares.iter().sum::<f32>(),
+        })
     }
 
     /// `2 <image, model> - <model, model>` of a tint.

@@ -1,0 +1,106 @@
+//! What can go wrong while evaluating.
+
+use std::path::PathBuf;
+
+use dmdr_data::DataError;
+use dmdr_events::EventsError;
+use dmdr_rewards::RewardError;
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// The sampler's own error.
+    #[error("sampler `{name}` failed")]
+    Sampler {
+        /// [`crate::Sampler::name`].
+        name: String,
+        /// Cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Images of another shape than asked for.
+    #[error("sampler `{name}` made images of shape {found:?}; expected {expected:?}")]
+    ImageShape {
+        /// [`crate::Sampler::name`].
+        name: String,
+        /// `[B, 3, H, W]`.
+        expected: Vec<i64>,
+        /// What came.
+        found: Vec<i64>,
+    },
+    /// Pixels that are NaN or infinite: a broken generator must not get a score.
+    #[error("sampler `{name}` made pixels that are not finite (seed {seed}, prompts from {first})")]
+    NotFinite {
+        /// [`crate::Sampler::name`].
+        name: String,
+        /// Seed of the noise.
+        seed: u64,
+        /// First prompt of the batch.
+        first: usize,
+    },
+    /// A set without prompts or seeds, or with a seed twice.
+    #[error("evaluation set: {0}")]
+    Set(&'static str),
+    /// Towers that were trained for another world.
+    #[error(
+        "`{path}` was made for another world: its {what} is {found}; this world has {expected}"
+    )]
+    OtherWorld {
+        /// The weight file.
+        path: PathBuf,
+        /// Size that differs.
+        what: &'static str,
+        /// In the world.
+        expected: i64,
+        /// In the file.
+        found: i64,
+    },
+    /// Evaluations on different prompts or seeds have no pairs.
+    #[error(
+        "`{a}` and `{b}` were evaluated on different sets; only images for the same prompts and seeds are comparable"
+    )]
+    NotPaired {
+        /// The first evaluation's sampler.
+        a: String,
+        /// The second's.
+        b: String,
+    },
+    /// A saved evaluation that cannot be read.
+    #[error("cannot read evaluation `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// A file that holds no evaluation.
+    #[error("`{path}` is no evaluation")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        source: serde_json::Error,
+    },
+    /// Captions.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Towers.
+    #[error(transparent)]
+    Reward(#[from] RewardError),
+    /// Writing.
+    #[error(transparent)]
+    Write(#[from] EventsError),
+}
+
+impl EvalError {
+    /// Wraps the error of a [`crate::Sampler`].
+    pub fn sampler(
+        name: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Sampler {
+            name: name.into(),
+            source: source.into(),
+        }
+    }
+}

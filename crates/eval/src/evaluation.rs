@@ -1,0 +1,108 @@
+//! What an evaluation finds: metrics, and every image's scores.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use dmdr_events::{EvalReport, Statistic, atomic_write};
+use dmdr_world::Image;
+use serde::{Deserialize, Serialize};
+
+use crate::{EvalError, EvalSet, ImageScore};
+
+/// Metrics of one sampler on one set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// [`crate::Sampler::name`].
+    pub sampler: String,
+    /// Prompts and seeds.
+    pub set: EvalSet,
+    /// Network evaluations an image.
+    pub num_evaluations: usize,
+    /// Scale of classifier-free guidance; 1 = none.
+    pub guidance: f64,
+    /// Metrics by name; `diversity` is one number over all seeds and needs two of them.
+    pub metrics: BTreeMap<String, Statistic>,
+    /// Speed of sampling, scoring left out.
+    pub images_per_second: f64,
+    /// One an image: all prompts of the first seed, then of the next.
+    pub scores: Vec<ImageScore>,
+    /// The images that were kept, seed by seed; not saved. See [`crate::Evaluator::keep_images`].
+    #[serde(skip)]
+    pub images: Vec<Image>,
+}
+
+/// Where an evaluation comes from: what its report says besides numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// What was evaluated, such as `teacher` or `student`.
+    pub what: String,
+    /// The weights, as a path or name.
+    pub checkpoint: String,
+    /// The command line.
+    pub command: String,
+    /// The commit of the program.
+    pub commit: String,
+    /// The machine, in words.
+    pub machine: String,
+}
+
+impl Evaluation {
+    /// The report of this evaluation.
+    pub fn report(&self, provenance: Provenance) -> EvalReport {
+        let Provenance {
+            what,
+            checkpoint,
+            command,
+            commit,
+            machine,
+        } = provenance;
+        EvalReport {
+            what,
+            checkpoint,
+            split: self.set.split_name().to_owned(),
+            num_prompts: self.set.num_prompts,
+            seeds: self.set.seeds.clone(),
+            num_evaluations: self.num_evaluations,
+            guidance: self.guidance,
+            metrics: self.metrics.clone(),
+            images_per_second: self.images_per_second,
+            command,
+            commit,
+            machine,
+        }
+    }
+
+    /// Writes metrics and every image's scores as JSON, atomically: enough to [`crate::compare`] later.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), EvalError> {
+        let mut bytes = serde_json::to_vec(self).expect("plain numbers and texts serialise");
+        bytes.push(b'\n');
+        Ok(atomic_write(path, bytes)?)
+    }
+
+    /// Reads what [`Self::write`] wrote.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no evaluation.
+    pub fn read(path: &Path) -> Result<Self, EvalError> {
+        let bytes = fs::read(path).map_err(|source| EvalError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        serde_json::from_slice(&bytes).map_err(|source| EvalError::Format {
+            path: path.to_owned(),
+            source,
+        })
+    }
+}
+
+/// Means of all metrics, for `metrics.jsonl`.
+pub fn scalars(evaluation: &Evaluation) -> BTreeMap<String, f64> {
+    evaluation
+        .metrics
+        .iter()
+        .map(|(name, statistic)| (name.clone(), statistic.mean))
+        .collect()
+}

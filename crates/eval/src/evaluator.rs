@@ -1,0 +1,297 @@
+//! The evaluator: prompts and noise in, metrics out.
+
+use std::{
+    cell::{Ref, RefCell},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use dmdr_config::Assets;
+use dmdr_data::{images_from_tensor, images_to_tensor};
+use dmdr_rewards::{ClipScore, RewardModel};
+use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard};
+use dmdr_world::{Image, Judge, Split, World};
+
+use crate::{
+    EvalError, EvalSet, Evaluation, Gaussian, ImageScore, Sampler, judging::verdicts, metrics,
+    set::Batch,
+};
+
+/// True scenes of each prompt that images are compared with, so that the fit of the truth is better than of the images.
+const SCENES_PER_PROMPT: u64 = 4;
+/// Seeds of these scenes start here, far from any that a run trains on.
+const FIRST_SCENE_SEED: u64 = 0x5452_5554_4800;
+
+/// The judge and the towers that score images, loaded once.
+#[derive(Debug)]
+pub struct Evaluator {
+    world: World,
+    judge: Judge,
+    world_clip: ClipScore,
+    preference: ClipScore,
+    preference_heldout: ClipScore,
+    device: Device,
+    num_kept: usize,
+    /// Features of true scenes of the set that was evaluated last.
+    truth: RefCell<Option<((Split, usize), Gaussian)>>,
+}
+
+impl Evaluator {
+    /// Loads the towers that `assets` names onto `device`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, holds something else, or was made for another world.
+    pub fn load(world: World, assets: &Assets, device: Device) -> Result<Self, EvalError> {
+        let load = |name: &str, path: &Path| {
+            let towers = ClipScore::load(name, path, device)?;
+            check_world(&towers, &world, path)?;
+            Ok::<_, EvalError>(towers)
+        };
+        Ok(Self {
+            world_clip: load("world_clip", &assets.world_clip)?,
+            preference: load("preference", &assets.preference)?,
+            preference_heldout: load("preference_heldout", &assets.preference_heldout)?,
+            judge: Judge::new(&world),
+            world,
+            device,
+            num_kept: 0,
+            truth: RefCell::new(None),
+        })
+    }
+
+    /// Keeps the images of the first `num_prompts` prompts of every seed in [`Evaluation::images`].
+    #[must_use]
+    pub fn keep_images(mut self, num_prompts: usize) -> Self {
+        self.num_kept = num_prompts;
+        self
+    }
+
+    /// The world that is judged.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Tokens a caption that samplers get, [`dmdr_data::Prompts::ids`].
+    pub fn max_tokens(&self) -> usize {
+        self.world_clip.towers().config().text.max_tokens as usize
+    }
+
+    /// Samples every prompt of `set` once a seed and scores the images. `progress` is told (images done, of) after every
+    /// batch.
+    ///
+    /// Results are a pure function of sampler, set and towers; libtorch's random state is left changed.
+    ///
+    /// # Errors
+    /// An empty set, or a sampler that fails or makes images of another shape or with pixels that are not finite.
+    pub fn evaluate(
+        &self,
+        sampler: &dyn Sampler,
+        set: &EvalSet,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Evaluation, EvalError> {
+        set.check()?;
+        let batches = Batch::of(set, &self.world, self.max_tokens(), self.device)?;
+        let mut clock = Clock::default();
+        let mut scores = Vec::with_capacity(set.num_images());
+        let mut features = Vec::new();
+        let mut kept = Vec::new();
+        for &seed in &set.seeds {
+            let mut of_seed = Vec::new();
+            for batch in &batches {
+                let images = self.sample(sampler, batch, seed, &mut clock)?;
+                let pixels = images_from_tensor(&images);
+                of_seed.push(self.score(batch, seed, &images, &pixels, &mut scores)?);
+                let num_kept = self.num_kept.saturating_sub(batch.first);
+                kept.extend(pixels.into_iter().take(num_kept));
+                progress(scores.len(), set.num_images());
+            }
+            features.push(Tensor::cat(&of_seed, 0));
+        }
+        let mut metrics = metrics::of_scores(&scores, set.num_prompts);
+        metrics.extend(metrics::of_features(&features, &self.truth(set)));
+        Ok(Evaluation {
+            sampler: sampler.name().to_owned(),
+            set: set.clone(),
+            num_evaluations: sampler.num_evaluations(),
+            guidance: sampler.guidance(),
+            metrics,
+            images_per_second: clock.images_per_second(),
+            scores,
+            images: kept,
+        })
+    }
+
+    /// Images of a batch, `[B, 3, H, W]` in `[0, 1]`, f32 on the evaluator's device.
+    fn sample(
+        &self,
+        sampler: &dyn Sampler,
+        batch: &Batch,
+        seed: u64,
+        clock: &mut Clock,
+    ) -> Result<Tensor, EvalError> {
+        let noise = batch.noise(seed, self.world.canvas(), self.device);
+        batch.reseed(seed);
+        let images = clock.time(batch.prompts.len(), || {
+            let _no_grad = no_grad_guard();
+            let images = sampler.sample(&batch.prompts, &noise)?;
+            // Reading one number waits for the device.
+            let is_finite = images.isfinite().all().int64_value(&[]) == 1;
+            Ok::<_, EvalError>((images, is_finite))
+        });
+        let (images, is_finite) = images?;
+        let name = || sampler.name().to_owned();
+        if images.size() != noise.size() {
+            let (expected, found) = (noise.size(), images.size());
+            return Err(EvalError::ImageShape {
+                name: name(),
+                expected,
+                found,
+            });
+        }
+        if !is_finite {
+            return Err(EvalError::NotFinite {
+                name: name(),
+                seed,
+                first: batch.first,
+            });
+        }
+        Ok(images
+            .to_device(self.device)
+            .to_kind(Kind::Float)
+            .clamp(0.0, 1.0))
+    }
+
+    /// Adds the scores of a batch's images; returns their World-CLIP features `[B, E]`.
+    fn score(
+        &self,
+        batch: &Batch,
+        seed: u64,
+        images: &Tensor,
+        pixels: &[Image],
+        scores: &mut Vec<ImageScore>,
+    ) -> Result<Tensor, EvalError> {
+        let _no_grad = no_grad_guard();
+        let prompts = &batch.prompts;
+        let towers = self.world_clip.towers();
+        let features = towers.embed_image(images);
+        let cosines = (&features * towers.embed_text(&prompts.ids)).sum_dim_intlist(
+            &[-1i64][..],
+            false,
+            Kind::Float,
+        );
+        let world_clip = values(&cosines);
+        let preference = values(&self.preference.score(images, prompts)?);
+        let preference_heldout = values(&self.preference_heldout.score(images, prompts)?);
+        let verdicts = verdicts(&self.judge, pixels, &prompts.prompts);
+        for (index, (prompt, verdict)) in prompts.prompts.iter().zip(verdicts).enumerate() {
+            scores.push(ImageScore {
+                prompt: batch.first + index,
+                seed,
+                kind: prompt.kind,
+                caption: prompt.caption.clone(),
+                correct: verdict.correct,
+                reason: verdict.reason,
+                world_clip: world_clip[index],
+                preference: preference[index],
+                preference_heldout: preference_heldout[index],
+            });
+        }
+        Ok(features.to_device(Device::Cpu))
+    }
+
+    /// Features of true scenes of the set's prompts, as a Gaussian; the last one is kept.
+    fn truth(&self, set: &EvalSet) -> Ref<'_, Gaussian> {
+        let key = (set.split, set.num_prompts);
+        let is_known = self
+            .truth
+            .borrow()
+            .as_ref()
+            .is_some_and(|(known, _)| *known == key);
+        if !is_known {
+            let _no_grad = no_grad_guard();
+            let features: Vec<Tensor> = set
+                .prompts(&self.world)
+                .chunks(crate::BATCH_SIZE)
+                .map(|prompts| {
+                    let scenes = prompts.iter().flat_map(|prompt| {
+                        (FIRST_SCENE_SEED..FIRST_SCENE_SEED + SCENES_PER_PROMPT)
+                            .map(move |seed| self.world.render(&self.world.scene(prompt, seed)))
+                    });
+                    let images = images_to_tensor(&scenes.collect::<Vec<_>>(), self.device);
+                    self.world_clip
+                        .towers()
+                        .embed_image(&images)
+                        .to_device(Device::Cpu)
+                })
+                .collect();
+            *self.truth.borrow_mut() = Some((key, Gaussian::fit(&Tensor::cat(&features, 0))));
+        }
+        Ref::map(self.truth.borrow(), |truth| {
+            &truth.as_ref().expect("just made").1
+        })
+    }
+}
+
+/// Time spent in the sampler. The first batch is left out where there are more: it pays for starting up.
+#[derive(Debug, Default)]
+struct Clock {
+    first: Option<(usize, Duration)>,
+    images: usize,
+    elapsed: Duration,
+}
+
+impl Clock {
+    fn time<T>(&mut self, images: usize, sample: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let sampled = sample();
+        let elapsed = start.elapsed();
+        if self.first.is_none() {
+            self.first = Some((images, elapsed));
+        } else {
+            self.images += images;
+            self.elapsed += elapsed;
+        }
+        sampled
+    }
+
+    fn images_per_second(&self) -> f64 {
+        let (images, elapsed) = match self.first {
+            Some(first) if self.images == 0 => first,
+            _ => (self.images, self.elapsed),
+        };
+        images as f64 / elapsed.as_secs_f64().max(f64::EPSILON)
+    }
+}
+
+/// `[B]` as f64.
+fn values(scores: &Tensor) -> Vec<f64> {
+    let scores = scores
+        .to_device(Device::Cpu)
+        .to_kind(Kind::Double)
+        .contiguous();
+    Vec::try_from(scores).expect("one f64 an image on the CPU")
+}
+
+fn check_world(towers: &ClipScore, world: &World, path: &Path) -> Result<(), EvalError> {
+    let config = towers.towers().config();
+    let sizes = [
+        (
+            "vocabulary",
+            world.tokenizer().vocab_len(),
+            config.text.vocabulary,
+        ),
+        ("image size", world.canvas(), config.image.image_size),
+    ];
+    for (what, expected, found) in sizes {
+        let expected = expected as i64;
+        if expected != found {
+            return Err(EvalError::OtherWorld {
+                path: path.to_owned(),
+                what,
+                expected,
+                found,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! One frozen network, many roles: teacher, real score and fake score are views of the base and its LoRA.
+
+use dmdr_diffusion::Schedule;
+use dmdr_models::{Call, Denoiser, Guidance, View};
+use dmdr_tensor::AdapterId;
+
+/// The student.
+pub enum Generator {
+    /// A network of its own, started from the base.
+    Full(Box<dyn Denoiser>),
+    /// An adapter on the base.
+    Adapter(AdapterId),
+}
+
+/// The networks of a distillation and who plays what.
+pub struct Roles {
+    /// The frozen base with its adapters.
+    pub base: Box<dyn Denoiser>,
+    /// The student.
+    pub generator: Generator,
+    /// The fake score's LoRA on the base.
+    pub score: AdapterId,
+    /// Noise schedule of all of them.
+    pub schedule: Schedule,
+    /// The teacher's guidance, which is the real score's too.
+    pub guidance: Guidance,
+}
+
+impl std::fmt::Debug for Roles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Roles").field("schedule", &self.schedule).finish_non_exhaustive()
+    }
+}
+
+impl Roles {
+    /// The base alone, with guidance.
+    pub fn teacher(&self) -> View<'_> {
+        View {
+            net: &*self.base,
+            schedule: self.schedule,
+            call: Call::default(),
+            guidance: Some(self.guidance.clone()),
+        }
+    }
+
+    /// The teacher with a dose of the fake score's LoRA (`DynaDG`); `adapters = [(self.score, s_r)]`. At `s_r = 0` it is
+    /// bit-equal to the teacher.
+    pub fn real_score<'a>(&'a self, adapters: &'a [(AdapterId, f64)]) -> View<'a> {
+        View { call: Call { train: false, adapters }, ..self.teacher() }
+    }
+
+    /// The base with its LoRA at full scale, never guided; `adapters = [(self.score, s_f)]`.
+    pub fn fake_score<'a>(&'a self, adapters: &'a [(AdapterId, f64)], train: bool) -> View<'a> {
+        View { call: Call { train, adapters }, guidance: None, ..self.teacher() }
+    }
+
+    /// The student, never guided. `adapters` is [`Self::generator_adapters`].
+    pub fn generator<'a>(&'a self, adapters: &'a [(AdapterId, f64)], train: bool) -> View<'a> {
+        let net = match &self.generator {
+            Generator::Full(net) => &**net,
+            Generator::Adapter(_) => &*self.base,
+        };
+        View { net, call: Call { train, adapters }, guidance: None, schedule: self.schedule }
+    }
+
+    /// What the student activates on its network.
+    pub fn generator_adapters(&self) -> Vec<(AdapterId, f64)> {
+        match self.generator {
+            Generator::Full(_) => Vec::new(),
+            Generator::Adapter(id) => vec![(id, 1.0)],
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The networks of a distillation, built from an experiment: text encoder, frozen base with adapters, student.
+
+use std::path::Path;
+
+use dmdr_config::{Experiment, Lora, Tuning};
+use dmdr_data::Prompts;
+use dmdr_diffusion::Schedule;
+use dmdr_methods::{Generator, Roles};
+use dmdr_models::{Conditioning, Dit, DitConfig, Guidance, WorldClip, load_config};
+use dmdr_tensor::{
+    AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor, no_grad_guard,
+};
+use dmdr_world::World;
+
+use crate::TrainError;
+
+/// The frozen text tower of World-CLIP.
+#[derive(Debug)]
+pub struct TextEncoder {
+    clip: WorldClip,
+    max_tokens: usize,
+    null: Conditioning,
+}
+
+impl TextEncoder {
+    /// Loads the tower in `path` and encodes the empty caption.
+    ///
+    /// # Errors
+    /// An unreadable file or a tower of another world.
+    pub fn load(path: &Path, world: &World, device: Device) -> Result<Self, TrainError> {
+        let config = load_config::<WorldClip>(path)?;
+        let vocabulary = world.tokenizer().vocab_len() as i64;
+        if config.text.vocabulary != vocabulary {
+            return Err(TrainError::Incompatible {
+                what: "assets.world_clip",
+                reason: format!(
+                    "`{}` knows {} words, this world has {vocabulary}",
+                    path.display(),
+                    config.text.vocabulary
+                ),
+            });
+        }
+        let store = ParamStore::frozen(device);
+        let clip = WorldClip::new(&store, config);
+        store.load(path)?;
+        let max_tokens = clip.config().text.max_tokens as usize;
+        let null = clip.condition(&Prompts::null_ids(world, max_tokens, device)?);
+        Ok(Self { clip, max_tokens, null })
+    }
+
+    /// Encoding of prompts.
+    pub fn encode(&self, prompts: &Prompts) -> Conditioning {
+        let _guard = no_grad_guard();
+        self.clip.condition(&prompts.ids)
+    }
+
+    /// Tokens a caption is padded to.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// Encoding of the empty caption, one row.
+    pub fn null(&self) -> &Conditioning {
+        &self.null
+    }
+
+    /// Width of tokens and of the pooled vector.
+    pub fn widths(&self) -> (i64, i64) {
+        (self.clip.config().text.dim, self.clip.config().embed_dim)
+    }
+}
+
+/// The base with its adapters, the student, and the stores that own what is trained.
+#[derive(Debug)]
+pub struct Networks {
+    /// Who plays what.
+    pub roles: Roles,
+    /// The student's parameters: a full network or an adapter.
+    pub student: ParamStore,
+    /// The fake score's LoRA.
+    pub score: ParamStore,
+    /// Sizes of the base.
+    pub config: DitConfig,
+}
+
+const SCORE: AdapterId = AdapterId(0);
+const STUDENT: AdapterId = AdapterId(1);
+
+impl Networks {
+    /// Loads the teacher, injects the adapters and starts the student from the teacher; large products in `compute`.
+    ///
+    /// # Errors
+    /// An unreadable or unfitting weight file, or an adapter target that matches nothing.
+    pub fn build(
+        experiment: &Experiment,
+        text: &TextEncoder,
+        device: Device,
+        compute: Kind,
+    ) -> Result<Self, TrainError> {
+        let weights = &experiment.teacher.weights;
+        let config = load_config::<Dit>(weights)?;
+        check_widths(weights, &config, text)?;
+        let base = ParamStore::frozen(device).with_compute(compute);
+        let score = ParamStore::trainable(device, experiment.seed);
+        let student = ParamStore::trainable(device, experiment.seed).with_compute(compute);
+        let spec = |lora: &Lora, store: &ParamStore| {
+            AdapterSpec::new(lora.rank as i64, lora.alpha, &lora.targets, store.clone())
+        };
+        let mut adapters = vec![spec(&experiment.fake_score.lora(), &score)];
+        if let Tuning::Lora(lora) = &experiment.student.tuning {
+            adapters.push(spec(lora, &student));
+        }
+        let net = Dit::new(&base, &adapters, config.clone())?;
+        base.load(weights)?;
+        let generator = match &experiment.student.tuning {
+            Tuning::Full => {
+                let net = Dit::new(&student, &[], config.clone())?;
+                student.copy_from(&base);
+                Generator::Full(Box::new(net))
+            }
+            Tuning::Lora(_) => Generator::Adapter(STUDENT),
+        };
+        let roles = Roles {
+            base: Box::new(net),
+            generator,
+            score: SCORE,
+            schedule: Schedule::RectifiedFlow,
+            guidance: Guidance { scale: experiment.teacher.guidance, null: text.null().clone() },
+        };
+        Ok(Self { roles, student, score, config })
+    }
+
+    /// `[C, H, W]` of the images.
+    pub fn image_shape(&self) -> [i64; 3] {
+        [self.config.channels, self.config.image_size, self.config.image_size]
+    }
+}
+
+fn check_widths(weights: &Path, config: &DitConfig, text: &TextEncoder) -> Result<(), TrainError> {
+    let found = (config.context_dim, config.pooled_dim);
+    if found == text.widths() {
+        return Ok(());
+    }
+    Err(TrainError::Incompatible {
+        what: "teacher.weights",
+        reason: format!(
+            "`{}` was trained on text features of widths {found:?}, `assets.world_clip` makes {:?}",
+            weights.display(),
+            text.widths()
+        ),
+    })
+}
+
+/// Images `[B, 3, H, W]` in `[0, 1]` of network outputs in `[-1, 1]`.
+pub(crate) fn to_images(x0: &Tensor) -> Tensor {
+    ((x0 + 1.0) / 2.0).clamp(0.0, 1.0)
+}

@@ -1,0 +1,78 @@
+//! Pictures of fixed validation prompts on fixed noise, teacher and student alike, over training.
+
+use std::path::{Path, PathBuf};
+
+use dmdr_data::{Prompts, images_from_tensor};
+use dmdr_eval::Sampler;
+use dmdr_events::{RunDir, atomic_write};
+use dmdr_tensor::{Device, Kind, Tensor, reseed};
+use dmdr_world::{Image, Split, World};
+
+use crate::TrainError;
+
+const COLUMNS: usize = 4;
+/// Pixels are enlarged so that a person sees a sheet as it is.
+const ENLARGED: usize = 4;
+/// Prompts and noise of the sheets; nothing else uses this stream.
+const STREAM: u64 = 0x5EE7;
+
+/// The fixed prompts and noise.
+#[derive(Debug)]
+pub struct Sheet {
+    prompts: Vec<dmdr_world::Prompt>,
+    max_tokens: usize,
+    noise: Tensor,
+    device: Device,
+}
+
+impl Sheet {
+    /// `count` validation prompts with noise `[count, C, H, W]`.
+    pub fn new(
+        world: &World,
+        count: usize,
+        max_tokens: usize,
+        image_shape: [i64; 3],
+        device: Device,
+    ) -> Self {
+        let prompts = (0..count as u64)
+            .map(|index| world.prompt(Split::Validation, STREAM, index))
+            .collect();
+        reseed(&[STREAM]);
+        let [c, h, w] = image_shape;
+        let noise = Tensor::randn([count as i64, c, h, w], (Kind::Float, device));
+        Self { prompts, max_tokens, noise, device }
+    }
+
+    /// Draws the sheet of `sampler` and writes it to `path`.
+    ///
+    /// # Errors
+    /// If sampling fails or the file cannot be written.
+    pub fn write(&self, world: &World, sampler: &dyn Sampler, path: &Path) -> Result<(), TrainError> {
+        let prompts =
+            Prompts::new(world, self.prompts.clone(), self.max_tokens, self.device)?;
+        reseed(&[STREAM, 1]);
+        let images = images_from_tensor(&sampler.sample(&prompts, &self.noise)?);
+        let images: Vec<Image> = images.iter().map(|image| image.enlarge(ENLARGED)).collect();
+        Ok(Image::grid(&images, COLUMNS).to_png(path)?)
+    }
+
+    /// Writes how sheets are laid out and what they show, for reports.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_legend(&self, run: &RunDir) -> Result<(), TrainError> {
+        let captions: Vec<&str> =
+            self.prompts.iter().map(|prompt| prompt.caption.as_str()).collect();
+        let legend = serde_json::json!({ "columns": COLUMNS, "captions": captions, "margin": 2 });
+        Ok(atomic_write(samples(run).join("sheet.json"), legend.to_string())?)
+    }
+
+    /// Where the teacher's sheet lies.
+    pub fn teacher_path(run: &RunDir) -> PathBuf {
+        samples(run).join("teacher.png")
+    }
+}
+
+fn samples(run: &RunDir) -> PathBuf {
+    run.path().join("samples")
+}
