@@ -8,7 +8,10 @@ fn main() {
         std::env::var("DEP_TCH_LIBTORCH_LIB")
             .expect("`torch-sys` reports no libtorch: run `make setup`"),
     );
-    let include = lib.parent().expect("libtorch's lib folder has a parent").join("include");
+    let include = lib
+        .parent()
+        .expect("libtorch's lib folder has a parent")
+        .join("include");
     cc::Build::new()
         .cpp(true)
         .std("c++17")

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Distils a diffusion model into a few-step generator with reinforcement learning (DMDR, arXiv 2511.13649).
 #[derive(Debug, Parser)]
@@ -11,7 +11,7 @@ pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// No progress bar; messages only when something is wrong.
+    /// No progress; messages only when something is wrong.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 }
@@ -19,16 +19,42 @@ pub(crate) struct Args {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Distil the bundled teacher of the emoji world and compare it with its 4-step student.
+    Demo(DemoArgs),
     /// Train a network of the emoji world: teacher, World-CLIP or a preference model.
     Pretrain(RunArgs),
+    /// Distil a teacher into a few-step student.
+    Train(RunArgs),
+    /// Make pictures: a grid of teacher and student on identical noise.
+    Sample(SampleArgs),
+    /// Measure teacher and student on the same prompts and noise.
+    Eval(EvalArgs),
+    /// Write a run's page: curves, pictures and tables in one HTML file.
+    Report(ReportArgs),
+    /// Look at a config.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Check a config's files, its memory and the machine before any work starts.
+    Doctor(DoctorArgs),
+}
+
+/// The demo.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DemoArgs {
+    /// A few minutes, rougher.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Folder the run's folder is made in.
+    #[arg(long, default_value = "runs")]
+    pub(crate) root: PathBuf,
 }
 
 /// A training run.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunArgs {
-    /// The experiment, a TOML file.
+    /// The config, a TOML file.
     pub(crate) config: PathBuf,
-    /// Override a key: `--set optim.lr=1e-4`; may be repeated.
+    /// Override a key, e.g. `--set optim.lr=1e-4`; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// Folder the run's folder is made in.
@@ -40,4 +66,119 @@ pub(crate) struct RunArgs {
     /// Where to copy the finished weights.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// Who makes pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Who {
+    /// The teacher, with guidance.
+    Teacher,
+    /// The student.
+    Student,
+    /// One beside the other.
+    Both,
+}
+
+/// Pictures.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SampleArgs {
+    /// A run folder of `dmdr train`.
+    pub(crate) run: PathBuf,
+    /// What to draw; may be repeated.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Vec<String>,
+    /// A text file with one prompt a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prompts: Option<PathBuf>,
+    /// Images a prompt.
+    #[arg(long, default_value_t = 4)]
+    pub(crate) count: usize,
+    /// Noise of the first image; the next ones follow.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Who draws.
+    #[arg(long, value_enum, default_value_t = Who::Both)]
+    pub(crate) who: Who,
+    /// The picture.
+    #[arg(long, default_value = "samples.png")]
+    pub(crate) output: PathBuf,
+}
+
+/// Measurement.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct EvalArgs {
+    /// A run folder of `dmdr train`.
+    pub(crate) run: PathBuf,
+    /// Which prompts.
+    #[arg(long, value_enum, default_value_t = SplitArg::Test)]
+    pub(crate) split: SplitArg,
+    /// Prompts, spread evenly over the six kinds.
+    #[arg(long, default_value_t = 300)]
+    pub(crate) num_prompts: usize,
+    /// Seeds of the noise.
+    #[arg(long, value_delimiter = ',', default_value = "0,1,2")]
+    pub(crate) seeds: Vec<u64>,
+    /// Who is measured.
+    #[arg(long, value_enum, default_value_t = Who::Both)]
+    pub(crate) who: Who,
+    /// Print the reports as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which prompts are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SplitArg {
+    /// Prompts the networks were trained on.
+    Train,
+    /// For decisions.
+    Validation,
+    /// For results.
+    Test,
+}
+
+/// A run's page.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReportArgs {
+    /// A run folder.
+    pub(crate) run: PathBuf,
+}
+
+/// Looking at a config.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print it with all defaults filled in.
+    Show(ConfigArgs),
+    /// Say what is wrong with it.
+    Check(ConfigArgs),
+}
+
+/// A config file.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ConfigArgs {
+    /// The config, a TOML file.
+    pub(crate) config: PathBuf,
+    /// Override a key; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// A check before work.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DoctorArgs {
+    /// The config of a distillation.
+    pub(crate) config: PathBuf,
+    /// Override a key; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Args::command().debug_assert();
+    }
 }

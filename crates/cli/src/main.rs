@@ -12,6 +12,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
+    dmdr_tensor::keep_freed_memory();
     match commands::run(&args) {
         Ok(code) => code,
         Err(error) => {

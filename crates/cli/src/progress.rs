@@ -1,5 +1,9 @@
 //! What a person sees on stderr: progress bar, messages, errors.
-#![expect(clippy::print_stderr, reason = "this file is the program's voice")]
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "this file is the program's voice"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -27,13 +31,17 @@ impl Progress {
     /// `shown` names the metrics beside the bar.
     pub(crate) fn new(quiet: bool, shown: &'static [&'static str]) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template(
-                "{bar:28} {pos}/{len}  {per_sec}  eta {eta}  {msg}",
-            )
-            .expect("the template is valid");
+            let style =
+                ProgressStyle::with_template("{bar:28} {pos}/{len}  {per_sec}  eta {eta}  {msg}")
+                    .expect("the template is valid");
             ProgressBar::new(0).with_style(style)
         });
-        Self { bar, quiet, last_line: None, shown }
+        Self {
+            bar,
+            quiet,
+            last_line: None,
+            shown,
+        }
     }
 
     fn summary(&self, values: &BTreeMap<String, f64>) -> String {
@@ -72,11 +80,16 @@ impl Observer for Progress {
                 bar.finish();
             }
         } else if !self.quiet {
-            let due = self.last_line.is_none_or(|last| last.elapsed() > Duration::from_secs(10));
+            let due = self
+                .last_line
+                .is_none_or(|last| last.elapsed() > Duration::from_secs(10));
             if due || step == total {
                 self.last_line = Some(Instant::now());
                 let seconds = values.get("time/update_s").copied().unwrap_or(f64::NAN);
-                eprintln!("{step}/{total}  {seconds:.2} s/update  {}", self.summary(values));
+                eprintln!(
+                    "{step}/{total}  {seconds:.2} s/update  {}",
+                    self.summary(values)
+                );
             }
         }
     }
@@ -99,6 +112,44 @@ impl Observer for Progress {
     fn interrupted(&self) -> bool {
         interrupt::requested()
     }
+}
+
+/// Counts images while something is measured.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    bar: Option<ProgressBar>,
+}
+
+impl Counter {
+    pub(crate) fn new(quiet: bool, what: &str) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let style =
+                ProgressStyle::with_template("{bar:28} {pos}/{len} images  eta {eta}  {msg}")
+                    .expect("the template is valid");
+            ProgressBar::new(0)
+                .with_style(style)
+                .with_message(what.to_owned())
+        });
+        if bar.is_none() {
+            say(quiet, &format!("measuring the {what}"));
+        }
+        Self { bar }
+    }
+
+    pub(crate) fn update(&mut self, done: usize, total: usize) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+            if done == total {
+                bar.finish();
+            }
+        }
+    }
+}
+
+/// Data, on stdout.
+pub(crate) fn print_data(text: &str) {
+    println!("{text}");
 }
 
 /// One message.

@@ -17,6 +17,16 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
             "give it a positive weight",
         ));
     }
+    if dmdr.batch_size < e.student.num_steps {
+        problems.push(Problem::new(
+            &["method.dmdr.batch_size", "student.num_steps"],
+            format!(
+                "a batch of {} cannot train each of {} steps",
+                dmdr.batch_size, e.student.num_steps
+            ),
+            "make the batch at least as large as the number of steps",
+        ));
+    }
     for (index, reward) in e.rewards.iter().enumerate() {
         if reward.model.weights() == e.assets.preference_heldout {
             let key = format!("rewards.{index}.model.{}.weights", reward.model.name());

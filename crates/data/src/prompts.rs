@@ -41,7 +41,10 @@ impl Prompts {
         max_tokens: usize,
         device: Device,
     ) -> Result<Self, DataError> {
-        let captions: Vec<&str> = prompts.iter().map(|prompt| prompt.caption.as_str()).collect();
+        let captions: Vec<&str> = prompts
+            .iter()
+            .map(|prompt| prompt.caption.as_str())
+            .collect();
         let ids = tokenize(world, &captions, max_tokens, device)?;
         Ok(Self { prompts, ids })
     }
@@ -60,8 +63,9 @@ impl Prompts {
         device: Device,
     ) -> Result<Self, DataError> {
         let first = step * count as u64;
-        let prompts =
-            (first..first + count as u64).map(|index| world.prompt(split, seed, index)).collect();
+        let prompts = (first..first + count as u64)
+            .map(|index| world.prompt(split, seed, index))
+            .collect();
         Self::new(world, prompts, max_tokens, device)
     }
 
@@ -121,6 +125,9 @@ mod tests {
         assert_eq!(prompts.prompts[0], world.prompt(Split::Train, 0, 12));
         assert_eq!(prompts.ids.int64_value(&[0, 15]), i64::from(Tokenizer::PAD));
         let error = Prompts::draw(&world, Split::Train, 0, 0, 6, 5, Device::Cpu).expect_err("long");
-        assert!(error.to_string().contains("the text tower takes 5"), "{error}");
+        assert!(
+            error.to_string().contains("the text tower takes 5"),
+            "{error}"
+        );
     }
 }

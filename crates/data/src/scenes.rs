@@ -51,7 +51,10 @@ impl SceneBatch {
 /// `[B, 3, H, W]` in `[0, 1]` of images of one size.
 pub fn images_to_tensor(images: &[Image], device: Device) -> Tensor {
     let (width, height) = (images[0].width, images[0].height);
-    let flat: Vec<f32> = images.iter().flat_map(|image| image.data.iter().copied()).collect();
+    let flat: Vec<f32> = images
+        .iter()
+        .flat_map(|image| image.data.iter().copied())
+        .collect();
     Tensor::from_slice(&flat)
         .reshape([images.len() as i64, 3, height as i64, width as i64])
         .to_device(device)
@@ -60,7 +63,11 @@ pub fn images_to_tensor(images: &[Image], device: Device) -> Tensor {
 /// Images of `[B, 3, H, W]`, clamped to `[0, 1]`.
 pub fn images_from_tensor(images: &Tensor) -> Vec<Image> {
     let (b, _, h, w) = images.size4().expect("images are [B, 3, H, W]");
-    let images = images.detach().to_device(Device::Cpu).to_kind(Kind::Float).clamp(0.0, 1.0);
+    let images = images
+        .detach()
+        .to_device(Device::Cpu)
+        .to_kind(Kind::Float)
+        .clamp(0.0, 1.0);
     (0..b)
         .map(|index| {
             let data = Vec::<f32>::try_from(images.get(index).flatten(0, -1).contiguous())
@@ -79,8 +86,7 @@ mod tests {
     #[test]
     fn tensors_and_images_agree() {
         let world = World::new(Preset::Mini).expect("valid drawings");
-        let batch =
-            SceneBatch::draw(&world, Split::Train, 1, 4, 3, 16, Device::Cpu).expect("fits");
+        let batch = SceneBatch::draw(&world, Split::Train, 1, 4, 3, 16, Device::Cpu).expect("fits");
         let images = images_from_tensor(&batch.images);
         assert_eq!(images_to_tensor(&images, Device::Cpu), batch.images);
         let again = SceneBatch::draw(&world, Split::Train, 1, 4, 3, 16, Device::Cpu).expect("fits");

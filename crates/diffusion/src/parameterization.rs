@@ -24,9 +24,7 @@ impl Parameterization {
         match self {
             Self::X0 => raw.shallow_clone(),
             Self::Epsilon => (x_t - sigma * raw) / alpha,
-            Self::Velocity => {
-                (&alpha * x_t - &sigma * raw) / (alpha.square() + sigma.square())
-            }
+            Self::Velocity => (&alpha * x_t - &sigma * raw) / (alpha.square() + sigma.square()),
             Self::Flow => (x_t - &sigma * raw) / (alpha + sigma),
         }
     }

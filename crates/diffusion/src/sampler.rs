@@ -64,7 +64,7 @@ mod tests {
     /// Exact posterior mean of x0 for data N(M, S^2).
     fn posterior_mean(x: &Tensor, t: &Tensor) -> Tensor {
         let t = t.reshape([-1, 1, 1, 1]);
-        let alpha = 1.0 - &t;
+        let alpha: Tensor = 1.0 - &t;
         let var = alpha.square() * (S * S) + t.square();
         M + (S * S) * &alpha / var * (x - &alpha * M)
     }
@@ -86,11 +86,17 @@ mod tests {
     fn golden_standard_deviations() {
         for (num_steps, expected) in [(1, 0.0), (2, 0.137_931), (4, 0.259_757), (10, 0.339_117)] {
             let got = final_std(num_steps, false);
-            assert!((got - expected).abs() < 2e-3, "Euler, {num_steps} steps: {got}");
+            assert!(
+                (got - expected).abs() < 2e-3,
+                "Euler, {num_steps} steps: {got}"
+            );
         }
         for (num_steps, expected) in [(2, 0.137_931), (4, 0.212_941), (10, 0.243_671)] {
             let got = final_std(num_steps, true);
-            assert!((got - expected).abs() < 2e-3, "renoise, {num_steps} steps: {got}");
+            assert!(
+                (got - expected).abs() < 2e-3,
+                "renoise, {num_steps} steps: {got}"
+            );
         }
     }
 
@@ -101,7 +107,9 @@ mod tests {
         let x = Tensor::randn([1, 2, 1, 1], (Kind::Float, Device::Cpu));
         for num_steps in [1, 3, 7] {
             let times = time_grid(num_steps, 3.0);
-            let end = euler(Schedule::RectifiedFlow, &times, &x, |_, _| point.shallow_clone());
+            let end = euler(Schedule::RectifiedFlow, &times, &x, |_, _| {
+                point.shallow_clone()
+            });
             assert!((end - &point).abs().max().double_value(&[]) < 1e-6);
         }
     }
@@ -113,7 +121,7 @@ mod tests {
         let x = Tensor::randn([400_000, 1, 1, 1], (Kind::Float, Device::Cpu));
         let end = renoise(Schedule::RectifiedFlow, &time_grid(4, 1.0), &x, |x, t| {
             let t = t.reshape([-1, 1, 1, 1]);
-            let alpha = 1.0 - &t;
+            let alpha: Tensor = 1.0 - &t;
             let sig = (alpha.square() * (S * S) + t.square()).sqrt();
             M + (x - alpha * M) * S / sig
         });

@@ -9,12 +9,18 @@ const MARGIN: f64 = 0.02;
 /// `count` times in `[0.02, 0.98]` from `distribution` as annealed at `step`; result `[B]`, f32.
 ///
 /// A Beta (algorithms: `DynaRS`, the paper's section 3.2) is drawn as `Ga / (Ga + Gb)`.
-pub fn sample_times(distribution: &TimeDistribution, step: u64, count: i64, device: Device) -> Tensor {
+pub fn sample_times(
+    distribution: &TimeDistribution,
+    step: u64,
+    count: i64,
+    device: Device,
+) -> Tensor {
     let options = (Kind::Float, device);
     let t = match distribution {
         TimeDistribution::Uniform => Tensor::rand([count], options),
         TimeDistribution::Beta { a, b } => {
-            let gamma = |shape: f64| Tensor::full([count], shape, options).internal_standard_gamma();
+            let gamma =
+                |shape: f64| Tensor::full([count], shape, options).internal_standard_gamma();
             let (a, b) = (gamma(a.at(step)), gamma(b.at(step)));
             &a / (&a + b)
         }
@@ -35,31 +41,57 @@ mod tests {
     fn moments(distribution: &TimeDistribution, step: u64) -> (f64, f64) {
         reseed(&[5, step]);
         let t = sample_times(distribution, step, 200_000, Device::Cpu);
-        (t.mean(Kind::Double).double_value(&[]), t.std(true).double_value(&[]))
+        (
+            t.mean(Kind::Double).double_value(&[]),
+            t.std(true).double_value(&[]),
+        )
     }
 
     #[test]
     fn annealed_beta_has_the_golden_moments() {
-        let anneal = |from| Curve::Cosine { from, to: 1.0, over: 1000 };
-        let dynars = TimeDistribution::Beta { a: anneal(4.0), b: anneal(1.5) };
+        let anneal = |from| Curve::Cosine {
+            from,
+            to: 1.0,
+            over: 1000,
+        };
+        let dynars = TimeDistribution::Beta {
+            a: anneal(4.0),
+            b: anneal(1.5),
+        };
         // Means and standard deviations along c = 1, .5, 0 (the paper's Beta(4, 1.5) -> uniform).
         for (step, mean, std) in [(0, 0.727, 0.175), (500, 0.667, 0.216), (1000, 0.5, 0.289)] {
             let (got_mean, got_std) = moments(&dynars, step);
-            assert!((got_mean - mean).abs() < 0.004, "step {step}: mean {got_mean}");
+            assert!(
+                (got_mean - mean).abs() < 0.004,
+                "step {step}: mean {got_mean}"
+            );
             assert!((got_std - std).abs() < 0.006, "step {step}: std {got_std}");
         }
     }
 
     #[test]
     fn after_the_anneal_it_is_uniform() {
-        let anneal = |from| Curve::Cosine { from, to: 1.0, over: 10 };
-        let dynars = TimeDistribution::Beta { a: anneal(4.0), b: anneal(1.5) };
+        let anneal = |from| Curve::Cosine {
+            from,
+            to: 1.0,
+            over: 10,
+        };
+        let dynars = TimeDistribution::Beta {
+            a: anneal(4.0),
+            b: anneal(1.5),
+        };
         reseed(&[1]);
-        let t = sample_times(&dynars, 10, 100_000, Device::Cpu).sort(0, false).0;
+        let t = sample_times(&dynars, 10, 100_000, Device::Cpu)
+            .sort(0, false)
+            .0;
         // Kolmogorov-Smirnov distance to U(0, 1), away from the clamped ends.
         let rank = Tensor::arange(100_000, (Kind::Float, Device::Cpu)) / 100_000.0;
         let inner = t.ge(0.03).logical_and(&t.le(0.97));
-        let distance = (t - rank).abs().masked_select(&inner).max().double_value(&[]);
+        let distance = (t - rank)
+            .abs()
+            .masked_select(&inner)
+            .max()
+            .double_value(&[]);
         assert!(distance < 0.008, "{distance}");
     }
 }

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use dmdr_events::{EvalReport, Statistic, atomic_write};
 use dmdr_world::Image;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{EvalError, EvalSet, ImageScore};
 
-/// Metrics of one sampler on one set.
+/// Metrics of one sampler on one set, and what is known of each image: [`ImageScore`] or [`crate::DenseScore`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Evaluation {
+pub struct Evaluation<S = ImageScore> {
     /// [`crate::Sampler::name`].
     pub sampler: String,
     /// Prompts and seeds.
@@ -25,7 +25,7 @@ pub struct Evaluation {
     /// Speed of sampling, scoring left out.
     pub images_per_second: f64,
     /// One an image: all prompts of the first seed, then of the next.
-    pub scores: Vec<ImageScore>,
+    pub scores: Vec<S>,
     /// The images that were kept, seed by seed; not saved. See [`crate::Evaluator::keep_images`].
     #[serde(skip)]
     pub images: Vec<Image>,
@@ -46,7 +46,7 @@ pub struct Provenance {
     pub machine: String,
 }
 
-impl Evaluation {
+impl<S> Evaluation<S> {
     /// The report of this evaluation.
     pub fn report(&self, provenance: Provenance) -> EvalReport {
         let Provenance {
@@ -71,7 +71,9 @@ impl Evaluation {
             machine,
         }
     }
+}
 
+impl<S: Serialize + DeserializeOwned> Evaluation<S> {
     /// Writes metrics and every image's scores as JSON, atomically: enough to [`crate::compare`] later.
     ///
     /// # Errors
@@ -99,7 +101,7 @@ impl Evaluation {
 }
 
 /// Means of all metrics, for `metrics.jsonl`.
-pub fn scalars(evaluation: &Evaluation) -> BTreeMap<String, f64> {
+pub fn scalars<S>(evaluation: &Evaluation<S>) -> BTreeMap<String, f64> {
     evaluation
         .metrics
         .iter()

@@ -3,18 +3,17 @@
 use std::{
     cell::{Ref, RefCell},
     path::Path,
-    time::{Duration, Instant},
 };
 
 use dmdr_config::Assets;
 use dmdr_data::{images_from_tensor, images_to_tensor};
 use dmdr_rewards::{ClipScore, RewardModel};
 use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard};
-use dmdr_world::{Image, Judge, Split, World};
+use dmdr_world::{Image, Judge, Prompt, Split, World};
 
 use crate::{
-    EvalError, EvalSet, Evaluation, Gaussian, ImageScore, Sampler, judging::verdicts, metrics,
-    set::Batch,
+    EvalError, EvalSet, Evaluation, Gaussian, ImageScore, Sampler, judging::over_threads, metrics,
+    sampling::Sampling, set::Batch,
 };
 
 /// True scenes of each prompt that images are compared with, so that the fit of the truth is better than of the images.
@@ -90,15 +89,20 @@ impl Evaluator {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Evaluation, EvalError> {
         set.check()?;
-        let batches = Batch::of(set, &self.world, self.max_tokens(), self.device)?;
-        let mut clock = Clock::default();
+        let batches = Batch::of(
+            &set.prompts(&self.world),
+            &self.world,
+            self.max_tokens(),
+            self.device,
+        )?;
+        let mut sampling = Sampling::new(sampler, self.world.canvas(), self.device);
         let mut scores = Vec::with_capacity(set.num_images());
         let mut features = Vec::new();
         let mut kept = Vec::new();
         for &seed in &set.seeds {
             let mut of_seed = Vec::new();
             for batch in &batches {
-                let images = self.sample(sampler, batch, seed, &mut clock)?;
+                let images = sampling.images(batch, seed)?;
                 let pixels = images_from_tensor(&images);
                 of_seed.push(self.score(batch, seed, &images, &pixels, &mut scores)?);
                 let num_kept = self.num_kept.saturating_sub(batch.first);
@@ -115,50 +119,10 @@ impl Evaluator {
             num_evaluations: sampler.num_evaluations(),
             guidance: sampler.guidance(),
             metrics,
-            images_per_second: clock.images_per_second(),
+            images_per_second: sampling.images_per_second(),
             scores,
             images: kept,
         })
-    }
-
-    /// Images of a batch, `[B, 3, H, W]` in `[0, 1]`, f32 on the evaluator's device.
-    fn sample(
-        &self,
-        sampler: &dyn Sampler,
-        batch: &Batch,
-        seed: u64,
-        clock: &mut Clock,
-    ) -> Result<Tensor, EvalError> {
-        let noise = batch.noise(seed, self.world.canvas(), self.device);
-        batch.reseed(seed);
-        let images = clock.time(batch.prompts.len(), || {
-            let _no_grad = no_grad_guard();
-            let images = sampler.sample(&batch.prompts, &noise)?;
-            // Reading one number waits for the device.
-            let is_finite = images.isfinite().all().int64_value(&[]) == 1;
-            Ok::<_, EvalError>((images, is_finite))
-        });
-        let (images, is_finite) = images?;
-        let name = || sampler.name().to_owned();
-        if images.size() != noise.size() {
-            let (expected, found) = (noise.size(), images.size());
-            return Err(EvalError::ImageShape {
-                name: name(),
-                expected,
-                found,
-            });
-        }
-        if !is_finite {
-            return Err(EvalError::NotFinite {
-                name: name(),
-                seed,
-                first: batch.first,
-            });
-        }
-        Ok(images
-            .to_device(self.device)
-            .to_kind(Kind::Float)
-            .clamp(0.0, 1.0))
     }
 
     /// Adds the scores of a batch's images; returns their World-CLIP features `[B, E]`.
@@ -182,7 +146,10 @@ impl Evaluator {
         let world_clip = values(&cosines);
         let preference = values(&self.preference.score(images, prompts)?);
         let preference_heldout = values(&self.preference_heldout.score(images, prompts)?);
-        let verdicts = verdicts(&self.judge, pixels, &prompts.prompts);
+        // Towers are not `Sync`: the threads see the judge only.
+        let judge = &self.judge;
+        let judge = |image: &Image, prompt: &Prompt| judge.verdict(image, prompt);
+        let verdicts = over_threads(pixels, &prompts.prompts, judge);
         for (index, (prompt, verdict)) in prompts.prompts.iter().zip(verdicts).enumerate() {
             scores.push(ImageScore {
                 prompt: batch.first + index,
@@ -229,37 +196,6 @@ impl Evaluator {
         Ref::map(self.truth.borrow(), |truth| {
             &truth.as_ref().expect("just made").1
         })
-    }
-}
-
-/// Time spent in the sampler. The first batch is left out where there are more: it pays for starting up.
-#[derive(Debug, Default)]
-struct Clock {
-    first: Option<(usize, Duration)>,
-    images: usize,
-    elapsed: Duration,
-}
-
-impl Clock {
-    fn time<T>(&mut self, images: usize, sample: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
-        let sampled = sample();
-        let elapsed = start.elapsed();
-        if self.first.is_none() {
-            self.first = Some((images, elapsed));
-        } else {
-            self.images += images;
-            self.elapsed += elapsed;
-        }
-        sampled
-    }
-
-    fn images_per_second(&self) -> f64 {
-        let (images, elapsed) = match self.first {
-            Some(first) if self.images == 0 => first,
-            _ => (self.images, self.elapsed),
-        };
-        images as f64 / elapsed.as_secs_f64().max(f64::EPSILON)
     }
 }
 

@@ -2,10 +2,15 @@
 
 use std::thread;
 
-use dmdr_world::{Image, Judge, Prompt, Verdict};
+use dmdr_world::Image;
 
-/// A verdict for each image with its prompt, in order; each thread takes an equal run of images.
-pub(crate) fn verdicts(judge: &Judge, images: &[Image], prompts: &[Prompt]) -> Vec<Verdict> {
+/// What `judge` finds in each image with its prompt, in order; each thread takes an equal run of images.
+pub(crate) fn over_threads<P: Sync, R: Send>(
+    images: &[Image],
+    prompts: &[P],
+    judge: impl Fn(&Image, &P) -> R + Sync,
+) -> Vec<R> {
+    let judge = &judge;
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let share = images.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
@@ -16,7 +21,7 @@ pub(crate) fn verdicts(judge: &Judge, images: &[Image], prompts: &[Prompt]) -> V
                 scope.spawn(move || {
                     let pairs = images.iter().zip(prompts);
                     pairs
-                        .map(|(image, prompt)| judge.verdict(image, prompt))
+                        .map(|(image, prompt)| judge(image, prompt))
                         .collect::<Vec<_>>()
                 })
             })
@@ -30,7 +35,7 @@ pub(crate) fn verdicts(judge: &Judge, images: &[Image], prompts: &[Prompt]) -> V
 
 #[cfg(test)]
 mod tests {
-    use dmdr_world::{Preset, Split, World};
+    use dmdr_world::{Judge, Preset, Prompt, Split, Verdict, World};
 
     use super::*;
 
@@ -38,6 +43,7 @@ mod tests {
     fn order_is_kept() {
         let world = World::new(Preset::Mini).expect("valid drawings");
         let judge = Judge::new(&world);
+        let verdict = |image: &Image, prompt: &Prompt| judge.verdict(image, prompt);
         let prompts: Vec<Prompt> = (0..7)
             .map(|index| world.prompt(Split::Validation, 0, index))
             .collect();
@@ -46,7 +52,7 @@ mod tests {
             .map(|prompt| world.render(&world.scene(prompt, 0)))
             .collect();
         images[3] = Image::filled(world.canvas(), world.canvas(), [0.2; 3]);
-        let found = verdicts(&judge, &images, &prompts);
+        let found = over_threads(&images, &prompts, verdict);
         let expected: Vec<Verdict> = images
             .iter()
             .zip(&prompts)
@@ -54,6 +60,6 @@ mod tests {
             .collect();
         assert_eq!(found, expected);
         assert!(!found[3].correct);
-        assert!(verdicts(&judge, &[], &[]).is_empty());
+        assert!(over_threads(&[], &[], verdict).is_empty());
     }
 }

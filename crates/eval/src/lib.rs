@@ -2,9 +2,10 @@
 //!
 //! An [`Evaluator`] draws the prompts of an [`EvalSet`], lets a [`Sampler`] make one image for each prompt and seed, and
 //! scores it: [`Evaluation`]. Two of them on the same set are compared image by image with [`compare`]. What the
-//! metrics can reach at best shows [`TrueScenes`].
+//! metrics can reach at best shows [`TrueScenes`]. A [`DenseEvaluator`] does the same for dense prompts, with questions.
 
 mod compare;
+mod dense;
 mod error;
 mod evaluation;
 mod evaluator;
@@ -12,10 +13,12 @@ mod frechet;
 mod judging;
 mod metrics;
 mod sampler;
+mod sampling;
 mod set;
 mod true_scenes;
 
 pub use compare::{Comparison, Interval, compare};
+pub use dense::{DenseEvaluator, DenseScore};
 pub use error::EvalError;
 pub use evaluation::{Evaluation, Provenance, scalars};
 pub use evaluator::Evaluator;

@@ -111,7 +111,8 @@ fn diversity(features: &Tensor) -> f64 {
     1.0 - cosine.mean(Dtype::Double).double_value(&[])
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
+/// NaN without any.
+pub(crate) fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (count, sum) = values.fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
     sum / count
 }

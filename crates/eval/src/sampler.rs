@@ -16,7 +16,7 @@ pub trait Sampler {
     /// If no images can be made; see [`EvalError::sampler`].
     fn sample(&self, prompts: &Prompts, noise: &Tensor) -> Result<Tensor, EvalError>;
 
-    /// Network evaluations an image (NFE). Guidance doubles the passes, not this number.
+    /// Network evaluations an image (NFE); guidance doubles them.
     fn num_evaluations(&self) -> usize;
 
     /// Scale of classifier-free guidance; 1 = none.

@@ -2,7 +2,7 @@
 
 use dmdr_data::Prompts;
 use dmdr_tensor::{Device, Kind, Tensor, reseed};
-use dmdr_world::{Prompt, Split, World};
+use dmdr_world::{DensePrompt, Prompt, Split, World};
 use serde::{Deserialize, Serialize};
 
 use crate::EvalError;
@@ -42,6 +42,13 @@ impl EvalSet {
             .collect()
     }
 
+    /// As many dense prompts.
+    pub fn dense_prompts(&self, world: &World) -> Vec<DensePrompt> {
+        (0..self.num_prompts as u64)
+            .map(|index| world.dense_prompt(self.split, PROMPT_SEED, index))
+            .collect()
+    }
+
     /// Name of the split, as in configs.
     pub fn split_name(&self) -> &'static str {
         match self.split {
@@ -77,14 +84,14 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// All batches of a set.
+    /// All batches of a set's prompts.
     pub(crate) fn of(
-        set: &EvalSet,
+        prompts: &[Prompt],
         world: &World,
         max_tokens: usize,
         device: Device,
     ) -> Result<Vec<Self>, EvalError> {
-        set.prompts(world)
+        prompts
             .chunks(BATCH_SIZE)
             .enumerate()
             .map(|(index, chunk)| {
@@ -133,7 +140,8 @@ mod tests {
     fn noise_depends_on_seed_and_prompt_only() {
         let world = World::new(Preset::Mini).expect("valid drawings");
         let set = set(BATCH_SIZE + 6, &[0]);
-        let batches = Batch::of(&set, &world, 16, Device::Cpu).expect("captions fit");
+        let batches =
+            Batch::of(&set.prompts(&world), &world, 16, Device::Cpu).expect("captions fit");
         assert_eq!(batches.len(), 2);
         let noise = batches[1].noise(7, 8, Device::Cpu);
         assert_eq!(noise.size(), [6, 3, 8, 8]);

@@ -142,7 +142,7 @@ fn evaluations_are_reproducible_and_survive_files() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("evaluation.json");
     first.write(&path).expect("a temporary file");
-    let read = Evaluation::read(&path).expect("just written");
+    let read = <Evaluation>::read(&path).expect("just written");
     assert_eq!(
         (read.scores, read.metrics, read.set),
         (
@@ -152,7 +152,7 @@ fn evaluations_are_reproducible_and_survive_files() {
         )
     );
     assert!(matches!(
-        Evaluation::read(folder.path()),
+        <Evaluation>::read(folder.path()),
         Err(EvalError::Read { .. })
     ));
 

@@ -10,9 +10,7 @@ use dmdr_models::Conditioning;
 use dmdr_rewards::RewardMix;
 use dmdr_tensor::{Kind, Tensor};
 
-use crate::{
-    Losses, Method, MethodError, Roles, Rollout, StepInfo, backward_simulation, rl::refl,
-};
+use crate::{Losses, Method, MethodError, Roles, Rollout, StepInfo, backward_simulation, rl::refl};
 
 /// The method.
 #[derive(Debug)]
@@ -39,10 +37,19 @@ impl Dmdr {
         image_shape: [i64; 3],
     ) -> Result<Self, MethodError> {
         if let (Some(_), Some(reward)) = (&config.rl, rewards.not_differentiable()) {
-            return Err(MethodError::NotDifferentiable { reward: reward.to_owned() });
+            return Err(MethodError::NotDifferentiable {
+                reward: reward.to_owned(),
+            });
         }
         let times = time_grid(student.num_steps, student.shift);
-        Ok(Self { config, roles, rewards, times, fake_scale, image_shape })
+        Ok(Self {
+            config,
+            roles,
+            rewards,
+            times,
+            fake_scale,
+            image_shape,
+        })
     }
 
     /// The networks.
@@ -64,7 +71,13 @@ impl Method for Dmdr {
         let noise = Tensor::randn([cond.batch(), c, h, w], options);
         let adapters = self.roles.generator_adapters();
         let student = self.roles.generator(&adapters, false);
-        Ok(backward_simulation(&student, &self.times, &noise, prompts, cond))
+        Ok(backward_simulation(
+            &student,
+            &self.times,
+            &noise,
+            prompts,
+            cond,
+        ))
     }
 
     fn score_losses(&self, r: &Rollout, step: &StepInfo) -> Result<Losses, MethodError> {
@@ -84,7 +97,10 @@ impl Method for Dmdr {
         let update = step.update;
         let mut losses = Losses::default();
         let adapters = self.roles.generator_adapters();
-        let x0 = self.roles.generator(&adapters, true).x0(&r.x_t, &r.t, &r.cond);
+        let x0 = self
+            .roles
+            .generator(&adapters, true)
+            .x0(&r.x_t, &r.t, &r.cond);
         losses.keep("x_t", &r.x_t);
         losses.keep("t", &r.t);
         losses.keep("x0", &x0);
@@ -96,7 +112,10 @@ impl Method for Dmdr {
         let real = [(self.roles.score, real_scale)];
         let fake = [(self.roles.score, self.fake_scale)];
         let x0_real = self.roles.real_score(&real).x0_no_grad(&x_t, &t, &r.cond);
-        let x0_fake = self.roles.fake_score(&fake, false).x0_no_grad(&x_t, &t, &r.cond);
+        let x0_fake = self
+            .roles
+            .fake_score(&fake, false)
+            .x0_no_grad(&x_t, &t, &r.cond);
         let matching = loss::distribution_matching(&x0, &x0_real, &x0_fake, dm.normalize);
         losses.observe("dm/grad_abs", matching.gradient_abs.double_value(&[]));
         losses.observe("dm/real_scale", real_scale);

@@ -30,7 +30,11 @@ impl Losses {
     /// Adds a term; weight 0 leaves it out.
     pub fn add(&mut self, name: &'static str, weight: f64, value: Tensor) {
         if weight != 0.0 {
-            self.terms.push(Term { name, weight, value });
+            self.terms.push(Term {
+                name,
+                weight,
+                value,
+            });
         }
     }
 

@@ -28,7 +28,9 @@ pub struct Roles {
 
 impl std::fmt::Debug for Roles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Roles").field("schedule", &self.schedule).finish_non_exhaustive()
+        f.debug_struct("Roles")
+            .field("schedule", &self.schedule)
+            .finish_non_exhaustive()
     }
 }
 
@@ -46,12 +48,22 @@ impl Roles {
     /// The teacher with a dose of the fake score's LoRA (`DynaDG`); `adapters = [(self.score, s_r)]`. At `s_r = 0` it is
     /// bit-equal to the teacher.
     pub fn real_score<'a>(&'a self, adapters: &'a [(AdapterId, f64)]) -> View<'a> {
-        View { call: Call { train: false, adapters }, ..self.teacher() }
+        View {
+            call: Call {
+                train: false,
+                adapters,
+            },
+            ..self.teacher()
+        }
     }
 
     /// The base with its LoRA at full scale, never guided; `adapters = [(self.score, s_f)]`.
     pub fn fake_score<'a>(&'a self, adapters: &'a [(AdapterId, f64)], train: bool) -> View<'a> {
-        View { call: Call { train, adapters }, guidance: None, ..self.teacher() }
+        View {
+            call: Call { train, adapters },
+            guidance: None,
+            ..self.teacher()
+        }
     }
 
     /// The student, never guided. `adapters` is [`Self::generator_adapters`].
@@ -60,7 +72,12 @@ impl Roles {
             Generator::Full(net) => &**net,
             Generator::Adapter(_) => &*self.base,
         };
-        View { net, call: Call { train, adapters }, guidance: None, schedule: self.schedule }
+        View {
+            net,
+            call: Call { train, adapters },
+            guidance: None,
+            schedule: self.schedule,
+        }
     }
 
     /// What the student activates on its network.

@@ -47,18 +47,30 @@ pub fn backward_simulation(
         let clean = student.x0(&x, &batch_time(&x, times[step]), &cond.narrow(0, here));
         x_t.push(x.narrow(0, on, here - on));
         x0.push(clean.narrow(0, on, here - on));
-        t.push(Tensor::full([here - on], times[step], (Kind::Float, x.device())));
+        t.push(Tensor::full(
+            [here - on],
+            times[step],
+            (Kind::Float, x.device()),
+        ));
         if on == 0 {
             break;
         }
         let clean = clean.narrow(0, 0, on);
         let next = batch_time(&clean, times[step + 1]);
-        x = student.schedule.add_noise(&clean, &clean.randn_like(), &next);
+        x = student
+            .schedule
+            .add_noise(&clean, &clean.randn_like(), &next);
     }
     // Samples that stopped last lie first in the batch.
     let assemble = |mut blocks: Vec<Tensor>| {
         blocks.reverse();
         Tensor::cat(&blocks, 0)
     };
-    Rollout { prompts, cond, x_t: assemble(x_t), t: assemble(t), x0: assemble(x0) }
+    Rollout {
+        prompts,
+        cond,
+        x_t: assemble(x_t),
+        t: assemble(t),
+        x0: assemble(x0),
+    }
 }

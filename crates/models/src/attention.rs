@@ -44,8 +44,12 @@ impl Attention {
 
     /// Attention of image tokens over image and context tokens together, with query-key normalisation.
     pub(crate) fn joint(scope: &Scope<'_>, dim: i64, heads: i64, context_dim: i64) -> Self {
-        let context =
-            Linear::new(&scope.sub("context_kv"), context_dim, 2 * dim, Init::XavierUniform);
+        let context = Linear::new(
+            &scope.sub("context_kv"),
+            context_dim,
+            2 * dim,
+            Init::XavierUniform,
+        );
         Self {
             context_kv: Some(context),
             norm: Some(QkNorm::new(scope, dim / heads)),
@@ -63,10 +67,15 @@ impl Attention {
     ) -> Tensor {
         let (b, n, d) = x.size3().expect("tokens are [B, N, D]");
         let head_dim = d / self.heads;
-        let qkv = self.qkv.forward(x, call).reshape([b, n, 3, self.heads, head_dim]);
+        let qkv = self
+            .qkv
+            .forward(x, call)
+            .reshape([b, n, 3, self.heads, head_dim]);
         let (q, mut k, mut v) = (qkv.select(2, 0), qkv.select(2, 1), qkv.select(2, 2)); // [B, N, H, d]
         if let (Some(linear), Some(context)) = (&self.context_kv, context) {
-            let kv = linear.forward(context, call).reshape([b, -1, 2, self.heads, head_dim]);
+            let kv = linear
+                .forward(context, call)
+                .reshape([b, -1, 2, self.heads, head_dim]);
             k = Tensor::cat(&[k, kv.select(2, 0)], 1); // image tokens first, as in SD3
             v = Tensor::cat(&[v, kv.select(2, 1)], 1);
         }
@@ -87,6 +96,7 @@ impl Attention {
             None,
             false,
         );
-        self.proj.forward(&out.transpose(1, 2).reshape([b, n, d]), call)
+        self.proj
+            .forward(&out.transpose(1, 2).reshape([b, n, d]), call)
     }
 }

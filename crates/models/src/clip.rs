@@ -87,7 +87,10 @@ impl WorldClip {
     /// Token features and pooled vector of `ids [B, L]` (i64), for a diffusion backbone.
     pub fn condition(&self, ids: &Tensor) -> Conditioning {
         let tokens = self.text.tokens(ids);
-        Conditioning { pooled: self.text.pool(&tokens, ids), tokens }
+        Conditioning {
+            pooled: self.text.pool(&tokens, ids),
+            tokens,
+        }
     }
 
     /// Unit text embeddings `[B, E]` of `ids [B, L]`.
@@ -118,7 +121,10 @@ impl Stored for WorldClip {
 }
 
 fn unit(x: &Tensor) -> Tensor {
-    let norm = x.square().sum_dim_intlist(&[-1i64][..], true, dmdr_tensor::Kind::Float).sqrt();
+    let norm = x
+        .square()
+        .sum_dim_intlist(&[-1i64][..], true, dmdr_tensor::Kind::Float)
+        .sqrt();
     x / norm.clamp_min(1e-6)
 }
 
@@ -135,7 +141,14 @@ struct TextTower {
 
 impl TextTower {
     fn new(scope: &Scope<'_>, config: &ClipConfig) -> Self {
-        let TextTowerConfig { vocabulary, max_tokens, end_token, dim, depth, heads } = config.text;
+        let TextTowerConfig {
+            vocabulary,
+            max_tokens,
+            end_token,
+            dim,
+            depth,
+            heads,
+        } = config.text;
         Self {
             token_embedding: scope.param(
                 "token_embedding.weight",
@@ -174,9 +187,17 @@ impl TextTower {
 
     /// Projected feature of the first end token, `[B, E]`.
     fn pool(&self, tokens: &Tensor, ids: &Tensor) -> Tensor {
-        let position = ids.eq(self.end_token).to_kind(dmdr_tensor::Kind::Int).argmax(1, false);
-        let index = position.reshape([-1, 1, 1]).expand([-1, 1, tokens.size()[2]], false);
-        self.projection.forward(&tokens.gather(1, &index, false).squeeze_dim(1), &Call::default())
+        let position = ids
+            .eq(self.end_token)
+            .to_kind(dmdr_tensor::Kind::Int)
+            .argmax(1, false);
+        let index = position
+            .reshape([-1, 1, 1])
+            .expand([-1, 1, tokens.size()[2]], false);
+        self.projection.forward(
+            &tokens.gather(1, &index, false).squeeze_dim(1),
+            &Call::default(),
+        )
     }
 }
 
@@ -193,7 +214,13 @@ struct ImageTower {
 
 impl ImageTower {
     fn new(scope: &Scope<'_>, config: &ClipConfig) -> Self {
-        let ImageTowerConfig { image_size, patch, dim, depth, heads } = config.image;
+        let ImageTowerConfig {
+            image_size,
+            patch,
+            dim,
+            depth,
+            heads,
+        } = config.image;
         let init = Init::XavierUniform;
         Self {
             patch,
@@ -215,7 +242,10 @@ impl ImageTower {
         for block in &self.blocks {
             x = block.forward(&x, false);
         }
-        let pooled = self.norm.forward(&x).mean_dim(&[1i64][..], false, dmdr_tensor::Kind::Float);
+        let pooled = self
+            .norm
+            .forward(&x)
+            .mean_dim(&[1i64][..], false, dmdr_tensor::Kind::Float);
         self.projection.forward(&pooled, &call)
     }
 }
@@ -241,7 +271,9 @@ impl Block {
 
     fn forward(&self, x: &Tensor, causal: bool) -> Tensor {
         let call = Call::default();
-        let x = x + self.attn.forward(&self.norm1.forward(x), None, causal, &call);
+        let x = x + self
+            .attn
+            .forward(&self.norm1.forward(x), None, causal, &call);
         &x + self.mlp.forward(&self.norm2.forward(&x), &call)
     }
 }

@@ -13,7 +13,10 @@ pub struct Conditioning {
 
 impl Clone for Conditioning {
     fn clone(&self) -> Self {
-        Self { tokens: self.tokens.shallow_clone(), pooled: self.pooled.shallow_clone() }
+        Self {
+            tokens: self.tokens.shallow_clone(),
+            pooled: self.pooled.shallow_clone(),
+        }
     }
 }
 
@@ -44,15 +47,22 @@ impl Conditioning {
     /// Captions `start .. start + len`.
     #[must_use]
     pub fn narrow(&self, start: i64, len: i64) -> Self {
-        Self { tokens: self.tokens.narrow(0, start, len), pooled: self.pooled.narrow(0, start, len) }
+        Self {
+            tokens: self.tokens.narrow(0, start, len),
+            pooled: self.pooled.narrow(0, start, len),
+        }
     }
 
     /// Rows of `other` where `mask [B]` (bool) is true, own rows elsewhere.
     #[must_use]
     pub fn replace(&self, mask: &Tensor, other: &Self) -> Self {
         Self {
-            tokens: other.tokens.where_self(&mask.reshape([-1, 1, 1]), &self.tokens),
-            pooled: other.pooled.where_self(&mask.reshape([-1, 1]), &self.pooled),
+            tokens: other
+                .tokens
+                .where_self(&mask.reshape([-1, 1, 1]), &self.tokens),
+            pooled: other
+                .pooled
+                .where_self(&mask.reshape([-1, 1]), &self.pooled),
         }
     }
 }

@@ -75,14 +75,24 @@ impl Dit {
         config: DitConfig,
     ) -> Result<Self, ModelError> {
         let scope = Scope::root(store, adapters);
-        let DitConfig { dim, patch, channels, .. } = config;
+        let DitConfig {
+            dim,
+            patch,
+            channels,
+            ..
+        } = config;
         let patch_dim = channels * patch * patch;
         let xavier = Init::XavierUniform;
         let net = Self {
             x_embedder: Linear::precise(&scope.sub("x_embedder"), patch_dim, dim, xavier),
             positions: sincos_positions(config.image_size / patch, dim, scope.device()),
             t_embedder: (
-                Linear::precise(&scope.sub("t_embedder.0"), TIME_FEATURES, dim, Init::Normal(0.02)),
+                Linear::precise(
+                    &scope.sub("t_embedder.0"),
+                    TIME_FEATURES,
+                    dim,
+                    Init::Normal(0.02),
+                ),
                 Linear::precise(&scope.sub("t_embedder.2"), dim, dim, Init::Normal(0.02)),
             ),
             pooled_embedder: Linear::precise(
@@ -140,9 +150,17 @@ impl Denoiser for Dit {
             x = block.forward(&x, &c, &cond.tokens, call);
         }
 
-        let modulation = self.final_modulation.forward(&c, call).unsqueeze(1).chunk(2, -1);
+        let modulation = self
+            .final_modulation
+            .forward(&c, call)
+            .unsqueeze(1)
+            .chunk(2, -1);
         let x = modulate(&self.final_norm.forward(&x), &modulation[0], &modulation[1]);
-        unpatchify(&self.final_linear.forward(&x, call), self.config.patch, self.config.channels)
+        unpatchify(
+            &self.final_linear.forward(&x, call),
+            self.config.patch,
+            self.config.channels,
+        )
     }
 
     fn parameterization(&self) -> Parameterization {
@@ -165,7 +183,12 @@ struct Block {
 
 impl Block {
     fn new(scope: &Scope<'_>, config: &DitConfig) -> Self {
-        let DitConfig { dim, heads, context_dim, .. } = *config;
+        let DitConfig {
+            dim,
+            heads,
+            context_dim,
+            ..
+        } = *config;
         Self {
             norm1: LayerNorm::plain(dim),
             attn: Attention::joint(&scope.sub("attn"), dim, heads, context_dim),
@@ -185,7 +208,9 @@ impl Block {
             call,
         );
         let x = x + &m[2] * attended;
-        let mixed = self.mlp.forward(&modulate(&self.norm2.forward(&x), &m[3], &m[4]), call);
+        let mixed = self
+            .mlp
+            .forward(&modulate(&self.norm2.forward(&x), &m[3], &m[4]), call);
         x + &m[5] * mixed
     }
 }

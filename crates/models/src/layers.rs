@@ -28,7 +28,10 @@ impl Linear {
     /// Like [`Self::new`], but computed in f32 whatever the network's compute kind: for small products at the edges of
     /// a network, where rounding costs more than it saves.
     pub(crate) fn precise(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
-        Self { compute: Kind::Float, ..Self::new(scope, fan_in, fan_out, init) }
+        Self {
+            compute: Kind::Float,
+            ..Self::new(scope, fan_in, fan_out, init)
+        }
     }
 
     /// `x [.., in]` -> `[.., out]`.
@@ -50,9 +53,11 @@ impl Linear {
                 y + low.linear(&cast(&lora.b), none) * *scale
             })
         } else {
-            let merged = active.iter().fold(self.weight.shallow_clone(), |weight, (lora, scale)| {
-                weight + lora.b.matmul(&lora.a) * *scale
-            });
+            let merged = active
+                .iter()
+                .fold(self.weight.shallow_clone(), |weight, (lora, scale)| {
+                    weight + lora.b.matmul(&lora.a) * *scale
+                });
             x.linear(&cast(&merged), Some(&bias))
         }
     }
@@ -72,7 +77,10 @@ impl LayerNorm {
             scope.param("weight", &[dim], Init::Ones),
             scope.param("bias", &[dim], Init::Zeros),
         );
-        Self { affine: Some(affine), dim }
+        Self {
+            affine: Some(affine),
+            dim,
+        }
     }
 
     /// Without parameters (the modulation of adaLN brings them).
@@ -107,7 +115,8 @@ impl Mlp {
 
     /// `x [.., dim]` -> same shape.
     pub(crate) fn forward(&self, x: &Tensor, call: &Call<'_>) -> Tensor {
-        self.fc2.forward(&self.fc1.forward(x, call).gelu("tanh"), call)
+        self.fc2
+            .forward(&self.fc1.forward(x, call).gelu("tanh"), call)
     }
 }
 
@@ -169,21 +178,35 @@ mod tests {
         let base = ParamStore::frozen(Device::Cpu);
         let lora = ParamStore::trainable(Device::Cpu, 1);
         let specs = [AdapterSpec::new(2, 4.0, &["*".into()], lora)];
-        let linear = Linear::new(&Scope::root(&base, &specs).sub("l"), 6, 5, Init::XavierUniform);
+        let linear = Linear::new(
+            &Scope::root(&base, &specs).sub("l"),
+            6,
+            5,
+            Init::XavierUniform,
+        );
         reseed(&[1]);
-        linear.loras[0].b.set_requires_grad(false).copy_(&Tensor::randn(
-            [5, 2],
-            (Kind::Float, Device::Cpu),
-        ));
+        linear.loras[0]
+            .b
+            .set_requires_grad(false)
+            .copy_(&Tensor::randn([5, 2], (Kind::Float, Device::Cpu)));
         let x = Tensor::randn([7, 6], (Kind::Float, Device::Cpu));
         let at = |scale: f64, train: bool| {
-            linear.forward(&x, &Call { train, adapters: &[(AdapterId(0), scale)] })
+            linear.forward(
+                &x,
+                &Call {
+                    train,
+                    adapters: &[(AdapterId(0), scale)],
+                },
+            )
         };
         let plain = linear.forward(&x, &Call::default());
         assert_eq!(at(0.0, false), plain);
         assert_eq!(at(0.0, true), plain);
         let close = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]) < 1e-5;
-        assert!(close(&(at(2.0, true) - &plain), &((at(1.0, true) - &plain) * 2.0)));
+        assert!(close(
+            &(at(2.0, true) - &plain),
+            &((at(1.0, true) - &plain) * 2.0)
+        ));
         assert!(close(&at(1.5, true), &at(1.5, false)));
         assert!(!close(&at(1.0, true), &plain));
     }

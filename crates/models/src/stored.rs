@@ -49,8 +49,10 @@ pub fn load_config<N: Stored>(path: &Path) -> Result<N::Config, ModelError> {
         });
     }
     let config = metadata.get("config").map_or("", String::as_str);
-    serde_json::from_str(config)
-        .map_err(|source| ModelError::Config { path: path.to_owned(), source })
+    serde_json::from_str(config).map_err(|source| ModelError::Config {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Errors of building and loading networks.

@@ -31,14 +31,24 @@ impl View<'_> {
     pub fn x0(&self, x_t: &Tensor, t: &Tensor, cond: &Conditioning) -> Tensor {
         let to_x0 = |x_t: &Tensor, t: &Tensor, cond: &Conditioning| {
             let raw = self.net.forward(x_t, t, cond, &self.call);
-            self.net.parameterization().to_x0(self.schedule, &raw, x_t, t)
+            self.net
+                .parameterization()
+                .to_x0(self.schedule, &raw, x_t, t)
         };
         match &self.guidance {
             Some(guidance) if guidance.scale != 1.0 => {
                 let batch = x_t.size()[0];
                 let both = cond.concat(&guidance.null.expand(batch));
-                let x0 = to_x0(&Tensor::cat(&[x_t, x_t], 0), &Tensor::cat(&[t, t], 0), &both);
-                guide(&x0.narrow(0, 0, batch), &x0.narrow(0, batch, batch), guidance.scale)
+                let x0 = to_x0(
+                    &Tensor::cat(&[x_t, x_t], 0),
+                    &Tensor::cat(&[t, t], 0),
+                    &both,
+                );
+                guide(
+                    &x0.narrow(0, 0, batch),
+                    &x0.narrow(0, batch, batch),
+                    guidance.scale,
+                )
             }
             _ => to_x0(x_t, t, cond),
         }
@@ -52,6 +62,14 @@ impl View<'_> {
 
     /// Network evaluations one [`Self::x0`] costs: 2 with guidance.
     pub fn evaluations(&self) -> usize {
-        if self.guidance.as_ref().is_some_and(|guidance| guidance.scale != 1.0) { 2 } else { 1 }
+        if self
+            .guidance
+            .as_ref()
+            .is_some_and(|guidance| guidance.scale != 1.0)
+        {
+            2
+        } else {
+            1
+        }
     }
 }

@@ -24,7 +24,10 @@ impl ClipScore {
         let store = ParamStore::frozen(device);
         let net = WorldClip::new(&store, load_config::<WorldClip>(path)?);
         store.load(path).map_err(dmdr_models::ModelError::from)?;
-        Ok(Self { name: name.to_owned(), net })
+        Ok(Self {
+            name: name.to_owned(),
+            net,
+        })
     }
 
     /// The towers, for features.
@@ -45,7 +48,11 @@ impl RewardModel for ClipScore {
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {
         let (expected, found) = (self.net.config().text.max_tokens, prompts.ids.size()[1]);
         if expected != found {
-            return Err(RewardError::Tokens { name: self.name.clone(), expected, found });
+            return Err(RewardError::Tokens {
+                name: self.name.clone(),
+                expected,
+                found,
+            });
         }
         Ok(self.net.score(images, &prompts.ids))
     }

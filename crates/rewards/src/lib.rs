@@ -36,7 +36,9 @@ pub enum RewardError {
     #[error(transparent)]
     Tensor(#[from] TensorError),
     /// Towers that read another number of tokens than the prompts have.
-    #[error("reward `{name}` reads {expected} tokens a caption; the run's text encoder makes {found}")]
+    #[error(
+        "reward `{name}` reads {expected} tokens a caption; the run's text encoder makes {found}"
+    )]
     Tokens {
         /// The reward.
         name: String,

@@ -16,7 +16,9 @@ pub struct RewardMix {
 
 impl std::fmt::Debug for RewardMix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.rewards.iter().map(|(_, reward)| reward.name())).finish()
+        f.debug_list()
+            .entries(self.rewards.iter().map(|(_, reward)| reward.name()))
+            .finish()
     }
 }
 
@@ -37,7 +39,10 @@ impl RewardMix {
 
     /// The first reward that has no gradient, if any.
     pub fn not_differentiable(&self) -> Option<&str> {
-        let (_, reward) = self.rewards.iter().find(|(_, reward)| !reward.is_differentiable())?;
+        let (_, reward) = self
+            .rewards
+            .iter()
+            .find(|(_, reward)| !reward.is_differentiable())?;
         Some(reward.name())
     }
 
@@ -45,7 +50,12 @@ impl RewardMix {
     ///
     /// # Errors
     /// If a reward fails.
-    pub fn score(&self, images: &Tensor, prompts: &Prompts, step: u64) -> Result<Mixed, RewardError> {
+    pub fn score(
+        &self,
+        images: &Tensor,
+        prompts: &Prompts,
+        step: u64,
+    ) -> Result<Mixed, RewardError> {
         let mut total = Tensor::zeros([images.size()[0]], (Kind::Float, images.device()));
         let mut observed = BTreeMap::new();
         for (weight, reward) in &self.rewards {
@@ -58,7 +68,10 @@ impl RewardMix {
                 ("max", plain.max()),
                 ("std", plain.std(false)),
             ] {
-                observed.insert(format!("reward/{name}/{statistic}"), value.double_value(&[]));
+                observed.insert(
+                    format!("reward/{name}/{statistic}"),
+                    value.double_value(&[]),
+                );
             }
             total += score * weight.at(step);
         }
@@ -86,22 +99,33 @@ mod tests {
         }
 
         fn score(&self, images: &Tensor, _prompts: &Prompts) -> Result<Tensor, RewardError> {
-            Ok(images.select(1, self.0).mean_dim(&[1i64, 2][..], false, Kind::Float))
+            Ok(images
+                .select(1, self.0)
+                .mean_dim(&[1i64, 2][..], false, Kind::Float))
         }
     }
 
     #[test]
     fn weights_are_annealed_and_the_breakdown_is_kept() {
         let world = World::new(Preset::Mini).expect("valid drawings");
-        let prompts =
-            Prompts::draw(&world, Split::Train, 0, 0, 2, 16, Device::Cpu).expect("fits");
+        let prompts = Prompts::draw(&world, Split::Train, 0, 0, 2, 16, Device::Cpu).expect("fits");
         let mut mix = RewardMix::default();
         mix.push(Curve::Constant(2.0), Box::new(Channel(0)));
-        mix.push(Curve::Step { from: 0.0, to: 1.0, at: 5 }, Box::new(Channel(2)));
+        mix.push(
+            Curve::Step {
+                from: 0.0,
+                to: 1.0,
+                at: 5,
+            },
+            Box::new(Channel(2)),
+        );
         let images = Tensor::from_slice(&[0.5f32, 0.0, 0.25, 1.0, 0.0, 0.75]).reshape([2, 3, 1, 1]);
         let at = |step| {
             let mixed = mix.score(&images, &prompts, step).expect("no towers");
-            (Vec::<f32>::try_from(mixed.total).expect("f32"), mixed.observed)
+            (
+                Vec::<f32>::try_from(mixed.total).expect("f32"),
+                mixed.observed,
+            )
         };
         assert_eq!(at(0).0, [1.0, 2.0]);
         let (total, observed) = at(5);

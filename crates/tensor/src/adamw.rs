@@ -45,7 +45,11 @@ impl AdamW {
         for moment in moments.exp_avgs.iter().chain(&moments.exp_avg_sqs) {
             let _ = moment.set_requires_grad(false);
         }
-        Self { group, config, moments }
+        Self {
+            group,
+            config,
+            moments,
+        }
     }
 
     /// The parameters this optimiser owns.
@@ -72,8 +76,17 @@ impl AdamW {
     /// # Errors
     /// If libtorch refuses, e.g. for a gradient of another shape.
     pub fn step(&mut self, grads: &[Tensor], lr: f64) -> Result<(), TensorError> {
-        let AdamWConfig { betas, eps, weight_decay } = self.config;
-        let hyper = Hyper { lr, betas, weight_decay, eps };
+        let AdamWConfig {
+            betas,
+            eps,
+            weight_decay,
+        } = self.config;
+        let hyper = Hyper {
+            lr,
+            betas,
+            weight_decay,
+            eps,
+        };
         shim::fused_adamw(&self.group.tensors, grads, &self.moments, hyper)
     }
 
@@ -86,7 +99,11 @@ impl AdamW {
                 .map(|(name, tensor)| (format!("{prefix}/{name}"), tensor.shallow_clone()))
                 .collect::<Vec<_>>()
         };
-        let Moments { exp_avgs, exp_avg_sqs, steps } = &self.moments;
+        let Moments {
+            exp_avgs,
+            exp_avg_sqs,
+            steps,
+        } = &self.moments;
         [
             entries("exp_avg", exp_avgs),
             entries("exp_avg_sq", exp_avg_sqs),
@@ -114,7 +131,10 @@ impl AdamW {
         let state = self.state();
         let report = weights::LoadReport::compare(&state, &saved);
         if !report.fits() {
-            return Err(TensorError::Mismatch { path: path.to_owned(), report: Box::new(report) });
+            return Err(TensorError::Mismatch {
+                path: path.to_owned(),
+                report: Box::new(report),
+            });
         }
         let _guard = no_grad_guard();
         for (name, tensor) in state {
@@ -138,7 +158,11 @@ mod tests {
     }
 
     fn config() -> AdamWConfig {
-        AdamWConfig { betas: (0.9, 0.99), eps: 1e-8, weight_decay: 0.1 }
+        AdamWConfig {
+            betas: (0.9, 0.99),
+            eps: 1e-8,
+            weight_decay: 0.1,
+        }
     }
 
     fn quadratic(group: &ParamGroup) -> Tensor {
@@ -158,7 +182,10 @@ mod tests {
         let target = [1.0, -2.0, 3.0, 0.5, 0.0];
         let (mut m, mut v) = ([0.0; 5], [0.0; 5]);
         for step in 1..=20 {
-            let grads = adamw.group().grads(&quadratic(adamw.group())).expect("differentiable");
+            let grads = adamw
+                .group()
+                .grads(&quadratic(adamw.group()))
+                .expect("differentiable");
             adamw.step(&grads, 0.05).expect("same shapes");
             for i in 0..5 {
                 let grad = 2.0 * (expected[i] - target[i]);
@@ -180,7 +207,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("temp dir");
         let run = |store: &ParamStore, adamw: &mut AdamW, n: usize| {
             for _ in 0..n {
-                let grads = adamw.group().grads(&quadratic(adamw.group())).expect("differentiable");
+                let grads = adamw
+                    .group()
+                    .grads(&quadratic(adamw.group()))
+                    .expect("differentiable");
                 adamw.step(&grads, 0.05).expect("same shapes");
             }
             Vec::<f32>::try_from(&store.group().tensors[0]).expect("f32")
@@ -192,9 +222,13 @@ mod tests {
         let first = store();
         let mut adamw = AdamW::new(first.group(), config());
         let _ = run(&first, &mut adamw, 3);
-        let (weights, optim) =
-            (dir.path().join("w.safetensors"), dir.path().join("o.safetensors"));
-        first.save(&weights, Kind::Float, &BTreeMap::new()).expect("writable");
+        let (weights, optim) = (
+            dir.path().join("w.safetensors"),
+            dir.path().join("o.safetensors"),
+        );
+        first
+            .save(&weights, Kind::Float, &BTreeMap::new())
+            .expect("writable");
         adamw.save(&optim).expect("writable");
 
         let second = store();

@@ -70,6 +70,9 @@ impl TensorError {
     /// Wraps a libtorch message, cut to its first line: the rest is C++ frames.
     pub(crate) fn torch(what: impl Into<String>, message: &str) -> Self {
         let message = message.lines().next().unwrap_or("").trim().to_owned();
-        Self::Torch { what: what.into(), message }
+        Self::Torch {
+            what: what.into(),
+            message,
+        }
     }
 }

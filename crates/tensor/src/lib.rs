@@ -16,7 +16,7 @@ mod weights;
 pub use adamw::{AdamW, AdamWConfig};
 pub use error::TensorError;
 pub use init::Init;
-pub use memory::peak_memory_bytes;
+pub use memory::{keep_freed_memory, peak_memory_bytes};
 pub use params::{ParamGroup, ParamStore};
 pub use scope::{AdapterId, AdapterSpec, Lora, Scope};
 pub use seed::{mix, reseed};
@@ -34,14 +34,20 @@ pub fn device(name: &str) -> Result<Device, TensorError> {
     let index = match name {
         "cpu" => return Ok(Device::Cpu),
         "cuda" => Some(0),
-        other => other.strip_prefix("cuda:").and_then(|index| index.parse().ok()),
+        other => other
+            .strip_prefix("cuda:")
+            .and_then(|index| index.parse().ok()),
     };
-    let index: usize =
-        index.ok_or_else(|| TensorError::UnknownDevice { name: name.to_owned() })?;
+    let index: usize = index.ok_or_else(|| TensorError::UnknownDevice {
+        name: name.to_owned(),
+    })?;
     let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
     if index < count {
         Ok(Device::Cuda(index))
     } else {
-        Err(TensorError::NoSuchDevice { name: name.to_owned(), count })
+        Err(TensorError::NoSuchDevice {
+            name: name.to_owned(),
+            count,
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Peak memory, for `doctor`, logs and benchmarks.
+//! Peak memory, and how freed memory is kept.
 
 use tch::Device;
 
@@ -14,12 +14,22 @@ pub fn peak_memory_bytes(device: Device) -> Result<u64, TensorError> {
         _ => std::fs::read_to_string("/proc/self/status")
             .ok()
             .and_then(|status| {
-                let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+                let line = status
+                    .lines()
+                    .find_map(|line| line.strip_prefix("VmHWM:"))?;
                 line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
             })
             .map(|kib| kib * 1024)
             .ok_or_else(|| TensorError::torch("memory figure", "no /proc/self/status here")),
     }
+}
+
+/// Tells glibc to keep freed memory for the next tensor instead of returning it to the kernel.
+///
+/// A training step frees and allocates hundreds of megabytes; by default each large tensor is unmapped and mapped
+/// again, and a third of the CPU time goes into page faults. To be called once, at the start of a program.
+pub fn keep_freed_memory() {
+    shim::keep_freed_memory();
 }
 
 #[cfg(all(test, target_os = "linux"))]

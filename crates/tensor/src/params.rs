@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc};
 
 use tch::{Device, Kind, Tensor, no_grad_guard};
 
-use crate::{Init, LoadReport, TensorError, seed::mix, weights};
+use crate::{Init, LoadReport, TensorError, seed::reseed, weights};
 
 /// The parameters of one network, by name. A duplicate name is a bug and panics.
 ///
@@ -35,8 +35,16 @@ impl ParamStore {
     }
 
     fn new(device: Device, trainable: bool, seed: u64) -> Self {
-        let inner = Inner { params: BTreeMap::new(), device, trainable, seed, compute: Kind::Float };
-        Self { inner: Rc::new(RefCell::new(inner)) }
+        let inner = Inner {
+            params: BTreeMap::new(),
+            device,
+            trainable,
+            seed,
+            compute: Kind::Float,
+        };
+        Self {
+            inner: Rc::new(RefCell::new(inner)),
+        }
     }
 
     /// The kind the large matrix products of this network are computed in; parameters stay f32.
@@ -57,7 +65,10 @@ impl ParamStore {
         let twin = Self::frozen(self.device());
         let _guard = no_grad_guard();
         let params = self.inner.borrow();
-        let copies = params.params.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy()));
+        let copies = params
+            .params
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.detach().copy()));
         twin.inner.borrow_mut().params = copies.collect();
         twin
     }
@@ -86,8 +97,10 @@ impl ParamStore {
         let name_hash = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
         });
-        tch::manual_seed(mix(&[inner.seed, name_hash]));
-        let tensor = init.tensor(shape, inner.device).set_requires_grad(inner.trainable);
+        reseed(&[inner.seed, name_hash]);
+        let tensor = init
+            .tensor(shape, inner.device)
+            .set_requires_grad(inner.trainable);
         let previous = inner.params.insert(name.clone(), tensor.shallow_clone());
         assert!(previous.is_none(), "parameter `{name}` is defined twice");
         tensor
@@ -130,7 +143,10 @@ impl ParamStore {
         let inner = self.inner.borrow();
         let report = LoadReport::compare(&inner.params, tensors);
         if !report.fits() {
-            return Err(TensorError::Mismatch { path: path.to_owned(), report: Box::new(report) });
+            return Err(TensorError::Mismatch {
+                path: path.to_owned(),
+                report: Box::new(report),
+            });
         }
         let _guard = no_grad_guard();
         for (name, param) in &inner.params {
@@ -159,7 +175,10 @@ impl ParamStore {
     pub fn copy_from(&self, other: &Self) {
         let _guard = no_grad_guard();
         let (mine, theirs) = (self.inner.borrow(), other.inner.borrow());
-        assert!(mine.params.keys().eq(theirs.params.keys()), "stores of different networks");
+        assert!(
+            mine.params.keys().eq(theirs.params.keys()),
+            "stores of different networks"
+        );
         for (param, value) in mine.params.values().zip(theirs.params.values()) {
             param.shallow_clone().copy_(value);
         }
@@ -172,7 +191,10 @@ impl ParamStore {
     pub fn lerp_from(&self, other: &Self, decay: f64) {
         let _guard = no_grad_guard();
         let (mine, theirs) = (self.inner.borrow(), other.inner.borrow());
-        assert!(mine.params.keys().eq(theirs.params.keys()), "stores of different networks");
+        assert!(
+            mine.params.keys().eq(theirs.params.keys()),
+            "stores of different networks"
+        );
         for (param, value) in mine.params.values().zip(theirs.params.values()) {
             let _ = param.shallow_clone().lerp_(value, 1.0 - decay);
         }
@@ -199,7 +221,13 @@ impl ParamGroup {
         Ok(grads
             .into_iter()
             .zip(&self.tensors)
-            .map(|(grad, param)| if grad.defined() { grad } else { param.zeros_like() })
+            .map(|(grad, param)| {
+                if grad.defined() {
+                    grad
+                } else {
+                    param.zeros_like()
+                }
+            })
             .collect())
     }
 }

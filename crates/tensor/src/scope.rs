@@ -42,8 +42,17 @@ pub struct Lora {
 impl AdapterSpec {
     /// LoRA of `rank` on every linear layer whose name matches one of `targets` (`*` matches any run of characters).
     pub fn new(rank: i64, alpha: f64, targets: &[String], store: ParamStore) -> Self {
-        let seen = RefCell::new(Seen { layers: Vec::new(), matches: vec![0; targets.len()] });
-        Self { rank, alpha, targets: targets.to_vec(), store, seen }
+        let seen = RefCell::new(Seen {
+            layers: Vec::new(),
+            matches: vec![0; targets.len()],
+        });
+        Self {
+            rank,
+            alpha,
+            targets: targets.to_vec(),
+            store,
+            seen,
+        }
     }
 
     fn inject(&self, id: usize, layer: &str, fan_in: i64, fan_out: i64) -> Option<Lora> {
@@ -82,7 +91,13 @@ impl AdapterSpec {
             None => Ok(()),
             Some(index) => Err(TensorError::TargetMatchesNothing {
                 pattern: self.targets[index].clone(),
-                examples: seen.layers.iter().take(4).cloned().collect::<Vec<_>>().join(", "),
+                examples: seen
+                    .layers
+                    .iter()
+                    .take(4)
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(", "),
             }),
         }
     }
@@ -99,13 +114,20 @@ pub struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// The root of a network with parameters in `store` and LoRA according to `adapters`.
     pub fn root(store: &'a ParamStore, adapters: &'a [AdapterSpec]) -> Self {
-        Self { store, adapters, path: String::new() }
+        Self {
+            store,
+            adapters,
+            path: String::new(),
+        }
     }
 
     /// The child `name`; `name` may itself contain dots.
     #[must_use]
     pub fn sub(&self, name: impl std::fmt::Display) -> Self {
-        Self { path: self.name(&name.to_string()), ..self.clone() }
+        Self {
+            path: self.name(&name.to_string()),
+            ..self.clone()
+        }
     }
 
     /// Creates parameter `name` here.
@@ -133,7 +155,11 @@ impl<'a> Scope<'a> {
     }
 
     fn name(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.path)
+        }
     }
 }
 
@@ -173,7 +199,10 @@ mod tests {
         let specs = [spec];
         let scope = Scope::root(&store, &specs).sub("a1");
         assert_eq!(scope.loras(4, 3).len(), 1);
-        let error = specs[0].check().expect_err("`nope` names no layer").to_string();
+        let error = specs[0]
+            .check()
+            .expect_err("`nope` names no layer")
+            .to_string();
         assert!(error.contains("`nope`") && error.contains("a1"), "{error}");
     }
 }

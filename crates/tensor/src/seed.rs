@@ -13,6 +13,10 @@ pub fn mix(words: &[u64]) -> i64 {
 }
 
 /// Sets libtorch's random state from words such as `(seed, stream, step, rank)`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that seeds"
+)]
 pub fn reseed(words: &[u64]) {
     tch::manual_seed(mix(words));
 }

@@ -1,5 +1,8 @@
 //! The C++ shim: functions of libtorch that `tch` does not bind. All `unsafe` of the project is here.
-#![expect(unsafe_code, reason = "FFI to cpp/shim.cpp; every call copies its error message out")]
+#![expect(
+    unsafe_code,
+    reason = "FFI to cpp/shim.cpp; every call copies its error message out"
+)]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
@@ -23,6 +26,8 @@ unsafe extern "C" {
     ) -> *mut c_char;
     fn dmdr_cuda_peak_bytes(index: c_int, bytes: *mut i64) -> *mut c_char;
     fn free(pointer: *mut c_void);
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn mallopt(parameter: c_int, value: c_int) -> c_int;
 }
 
 fn result(what: &str, message: *mut c_char) -> Result<(), TensorError> {
@@ -30,7 +35,9 @@ fn result(what: &str, message: *mut c_char) -> Result<(), TensorError> {
         return Ok(());
     }
     // SAFETY: the shim returns a NUL-terminated string from `strdup`, owned by us.
-    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    let text = unsafe { CStr::from_ptr(message) }
+        .to_string_lossy()
+        .into_owned();
     // SAFETY: as above; freed once.
     unsafe { free(message.cast()) };
     Err(TensorError::torch(what, &text))
@@ -60,7 +67,10 @@ pub(crate) fn fused_adamw(
     hyper: Hyper,
 ) -> Result<(), TensorError> {
     let pointers = |tensors: &[Tensor]| -> Vec<*mut c_void> {
-        tensors.iter().map(|tensor| tensor.as_ptr().cast_mut().cast()).collect()
+        tensors
+            .iter()
+            .map(|tensor| tensor.as_ptr().cast_mut().cast())
+            .collect()
     };
     let (p, g) = (pointers(params), pointers(grads));
     let (m, v, s) = (
@@ -69,7 +79,10 @@ pub(crate) fn fused_adamw(
         pointers(&moments.steps),
     );
     let n = p.len();
-    assert!([g.len(), m.len(), v.len(), s.len()] == [n; 4], "one gradient and moment a parameter");
+    assert!(
+        [g.len(), m.len(), v.len(), s.len()] == [n; 4],
+        "one gradient and moment a parameter"
+    );
     // SAFETY: all arrays hold `n` live `at::Tensor*`; the shim keeps none of them.
     let message = unsafe {
         dmdr_fused_adamw(
@@ -94,4 +107,14 @@ pub(crate) fn cuda_peak_bytes(index: usize) -> Result<u64, TensorError> {
     // SAFETY: `bytes` outlives the call.
     let message = unsafe { dmdr_cuda_peak_bytes(index as c_int, &raw mut bytes) };
     result("CUDA memory figure", message).map(|()| bytes.max(0) as u64)
+}
+
+/// See [`crate::keep_freed_memory`].
+pub(crate) fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    for parameter in [-1, -3] {
+        // M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+        // SAFETY: glibc documents both parameters; a refused value changes nothing.
+        let _ = unsafe { mallopt(parameter, c_int::MAX) };
+    }
 }

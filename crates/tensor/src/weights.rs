@@ -31,14 +31,20 @@ impl LoadReport {
         found: &BTreeMap<String, Tensor>,
     ) -> Self {
         let mut report = Self {
-            unexpected: found.keys().filter(|n| !expected.contains_key(*n)).cloned().collect(),
+            unexpected: found
+                .keys()
+                .filter(|n| !expected.contains_key(*n))
+                .cloned()
+                .collect(),
             ..Self::default()
         };
         for (name, param) in expected {
             match found.get(name) {
                 None => report.missing.push(name.clone()),
                 Some(tensor) if tensor.size() != param.size() => {
-                    report.reshaped.push((name.clone(), param.size(), tensor.size()));
+                    report
+                        .reshaped
+                        .push((name.clone(), param.size(), tensor.size()));
                 }
                 Some(tensor) if tensor.kind() != param.kind() => report.cast.push(name.clone()),
                 Some(_) => {}
@@ -58,10 +64,18 @@ impl fmt::Display for LoadReport {
         let few = |names: &[String]| names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
         let mut parts = Vec::new();
         if !self.missing.is_empty() {
-            parts.push(format!("{} missing ({} ..)", self.missing.len(), few(&self.missing)));
+            parts.push(format!(
+                "{} missing ({} ..)",
+                self.missing.len(),
+                few(&self.missing)
+            ));
         }
         if !self.unexpected.is_empty() {
-            parts.push(format!("{} unexpected ({} ..)", self.unexpected.len(), few(&self.unexpected)));
+            parts.push(format!(
+                "{} unexpected ({} ..)",
+                self.unexpected.len(),
+                few(&self.unexpected)
+            ));
         }
         if let Some((name, expected, found)) = self.reshaped.first() {
             parts.push(format!(
@@ -77,17 +91,31 @@ fn with_file<T>(
     path: &Path,
     read: impl FnOnce(&[u8]) -> Result<T, String>,
 ) -> Result<T, TensorError> {
-    let io = |source| TensorError::Read { path: path.to_owned(), source };
-    let format = |reason| TensorError::Format { path: path.to_owned(), reason };
+    let io = |source| TensorError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let format = |reason| TensorError::Format {
+        path: path.to_owned(),
+        reason,
+    };
     let pickle = ["bin", "pt", "pth", "ckpt"];
-    if path.extension().is_some_and(|ext| pickle.iter().any(|p| ext.eq_ignore_ascii_case(p))) {
-        return Err(format("a pickle is never executed; convert it to safetensors first".into()));
+    if path
+        .extension()
+        .is_some_and(|ext| pickle.iter().any(|p| ext.eq_ignore_ascii_case(p)))
+    {
+        return Err(format(
+            "a pickle is never executed; convert it to safetensors first".into(),
+        ));
     }
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.len() == 0 {
         return Err(format("the file is empty".into()));
     }
-    #[expect(unsafe_code, reason = "read-only map; weight files are replaced by rename, never rewritten in place")]
+    #[expect(
+        unsafe_code,
+        reason = "read-only map; weight files are replaced by rename, never rewritten in place"
+    )]
     // SAFETY: the map is read-only and dropped before this function returns.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
     read(&map).map_err(format)
@@ -114,7 +142,12 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, TensorError
 pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, TensorError> {
     with_file(path, |bytes| {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
-        Ok(metadata.metadata().clone().unwrap_or_default().into_iter().collect())
+        Ok(metadata
+            .metadata()
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .collect())
     })
 }
 
@@ -123,11 +156,19 @@ fn tensor_of(name: &str, view: &TensorView<'_>) -> Result<Tensor, String> {
         Dtype::F32 => Kind::Float,
         Dtype::F16 => Kind::Half,
         Dtype::BF16 => Kind::BFloat16,
-        other => return Err(format!("tensor `{name}` is {other:?}; expected F32, F16 or BF16")),
+        other => {
+            return Err(format!(
+                "tensor `{name}` is {other:?}; expected F32, F16 or BF16"
+            ));
+        }
     };
     let shape: Vec<i64> = view.shape().iter().map(|&dim| dim as i64).collect();
-    Tensor::f_from_data_size(view.data(), &shape, kind)
-        .map_err(|error| format!("tensor `{name}`: {}", error.to_string().lines().next().unwrap_or("")))
+    Tensor::f_from_data_size(view.data(), &shape, kind).map_err(|error| {
+        format!(
+            "tensor `{name}`: {}",
+            error.to_string().lines().next().unwrap_or("")
+        )
+    })
 }
 
 /// Writes `tensors` as `kind` to `path`, atomically.
@@ -145,14 +186,26 @@ pub fn write_tensors(
         Kind::BFloat16 => Dtype::BF16,
         _ => Dtype::F32,
     };
-    let kind = if dtype == Dtype::F32 { Kind::Float } else { kind };
+    let kind = if dtype == Dtype::F32 {
+        Kind::Float
+    } else {
+        kind
+    };
     let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| {
-            let tensor = tensor.detach().to_device(tch::Device::Cpu).to_kind(kind).contiguous();
+            let tensor = tensor
+                .detach()
+                .to_device(tch::Device::Cpu)
+                .to_kind(kind)
+                .contiguous();
             let mut data = vec![0u8; tensor.numel() * kind.elt_size_in_bytes()];
             tensor.copy_data_u8(&mut data, tensor.numel());
-            (name, tensor.size().iter().map(|&dim| dim as usize).collect(), data)
+            (
+                name,
+                tensor.size().iter().map(|&dim| dim as usize).collect(),
+                data,
+            )
         })
         .collect();
     let views = bytes.iter().map(|(name, shape, data)| {
@@ -162,8 +215,10 @@ pub fn write_tensors(
     });
     let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
     let metadata = (!metadata.is_empty()).then_some(metadata);
-    let file = safetensors::serialize(views, metadata)
-        .map_err(|error| TensorError::Format { path: path.to_owned(), reason: error.to_string() })?;
+    let file = safetensors::serialize(views, metadata).map_err(|error| TensorError::Format {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
     Ok(dmdr_events::atomic_write(path, &file)?)
 }
 
@@ -187,18 +242,29 @@ mod tests {
         let dir = tempfile::tempdir().expect("temp dir");
         let path = dir.path().join("w.safetensors");
         let saved = store(&["a", "b"]);
-        saved.save(&path, Kind::Float, &BTreeMap::new()).expect("writable");
+        saved
+            .save(&path, Kind::Float, &BTreeMap::new())
+            .expect("writable");
         let same = store(&["a", "b"]);
         assert!(same.load(&path).expect("same names").cast.is_empty());
         assert_eq!(same.group().tensors[1], saved.group().tensors[1]);
 
-        let error = store(&["a", "c"]).load(&path).expect_err("other names").to_string();
-        assert!(error.contains("1 missing (c ..)") && error.contains("1 unexpected (b ..)"), "{error}");
+        let error = store(&["a", "c"])
+            .load(&path)
+            .expect_err("other names")
+            .to_string();
+        assert!(
+            error.contains("1 missing (c ..)") && error.contains("1 unexpected (b ..)"),
+            "{error}"
+        );
         let other = ParamStore::trainable(Device::Cpu, 1);
         let _ = Scope::root(&other, &[]).param("a", &[3, 2], Init::Zeros);
         let _ = Scope::root(&other, &[]).param("b", &[2, 3], Init::Zeros);
         let error = other.load(&path).expect_err("other shape").to_string();
-        assert!(error.contains("`a`: expected [3, 2], found [2, 3]"), "{error}");
+        assert!(
+            error.contains("`a`: expected [3, 2], found [2, 3]"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -206,7 +272,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("temp dir");
         let path = dir.path().join("w.safetensors");
         let saved = store(&["a"]);
-        saved.save(&path, Kind::Half, &BTreeMap::new()).expect("writable");
+        saved
+            .save(&path, Kind::Half, &BTreeMap::new())
+            .expect("writable");
         let loaded = store(&["a"]);
         assert_eq!(loaded.load(&path).expect("fits").cast, ["a"]);
         assert_eq!(loaded.group().tensors[0].kind(), Kind::Float);
@@ -216,22 +284,32 @@ mod tests {
     fn broken_files_give_one_clear_error() {
         let dir = tempfile::tempdir().expect("temp dir");
         let path = dir.path().join("w.safetensors");
-        store(&["a"]).save(&path, Kind::Float, &BTreeMap::new()).expect("writable");
+        store(&["a"])
+            .save(&path, Kind::Float, &BTreeMap::new())
+            .expect("writable");
         let good = std::fs::read(&path).expect("readable");
         let cases: [(&str, Vec<u8>); 4] = [
             ("empty", Vec::new()),
             ("truncated", good[..good.len() - 4].to_vec()),
-            ("huge header", [&u64::MAX.to_le_bytes()[..], &good[8..]].concat()),
+            (
+                "huge header",
+                [&u64::MAX.to_le_bytes()[..], &good[8..]].concat(),
+            ),
             ("text", b"not a tensor file at all".to_vec()),
         ];
         for (name, bytes) in cases {
             std::fs::write(&path, bytes).expect("writable");
             let error = store(&["a"]).load(&path).expect_err(name).to_string();
-            assert!(error.contains("w.safetensors") && error.lines().count() == 1, "{name}: {error}");
+            assert!(
+                error.contains("w.safetensors") && error.lines().count() == 1,
+                "{name}: {error}"
+            );
         }
         let error = read_tensors(&dir.path().join("none.safetensors")).expect_err("no file");
         assert!(error.to_string().contains("cannot read weights"), "{error}");
-        let error = read_tensors(&dir.path().join("model.ckpt")).expect_err("pickle").to_string();
+        let error = read_tensors(&dir.path().join("model.ckpt"))
+            .expect_err("pickle")
+            .to_string();
         assert!(error.contains("pickle"), "{error}");
     }
 }

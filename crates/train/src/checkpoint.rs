@@ -78,7 +78,11 @@ impl<'a> Checkpoint<'a> {
         let temporary = self.run.checkpoints().join(format!(".tmp-{step:06}"));
         let io = |action, path: &Path| {
             let path = path.to_owned();
-            move |source| EventsError::Io { action, path, source }
+            move |source| EventsError::Io {
+                action,
+                path,
+                source,
+            }
         };
         remove(&temporary)?;
         fs::create_dir_all(&temporary).map_err(io("create", &temporary))?;
@@ -92,7 +96,12 @@ impl<'a> Checkpoint<'a> {
             }
             files.insert(file, describe(&path)?);
         }
-        let manifest = Manifest { step, config: self.config.clone(), wall_s, files };
+        let manifest = Manifest {
+            step,
+            config: self.config.clone(),
+            wall_s,
+            files,
+        };
         let text = serde_json::to_string_pretty(&manifest).expect("plain data serialises");
         atomic_write(temporary.join(MANIFEST), text)?;
         remove(&folder)?;
@@ -111,7 +120,9 @@ impl<'a> Checkpoint<'a> {
     pub fn load_latest(&self, parts: &mut [(&str, Part<'_>)]) -> Result<Manifest, TrainError> {
         let all = self.run.list_checkpoints()?;
         let Some((_, folder)) = all.last() else {
-            return Err(TrainError::NoCheckpoint { path: self.run.checkpoints() });
+            return Err(TrainError::NoCheckpoint {
+                path: self.run.checkpoints(),
+            });
         };
         let manifest = read_manifest(folder)?;
         if manifest.config != self.config {
@@ -158,16 +169,21 @@ pub(crate) fn due(done: u64, every: u64) -> bool {
 
 fn remove(folder: &Path) -> Result<(), EventsError> {
     match fs::remove_dir_all(folder) {
-        Err(source) if source.kind() != ErrorKind::NotFound => {
-            Err(EventsError::Io { action: "remove", path: folder.to_owned(), source })
-        }
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(EventsError::Io {
+            action: "remove",
+            path: folder.to_owned(),
+            source,
+        }),
         _ => Ok(()),
     }
 }
 
 fn read_manifest(folder: &Path) -> Result<Manifest, TrainError> {
     let path = folder.join(MANIFEST);
-    let damaged = |reason: String| TrainError::Damaged { path: path.clone(), reason };
+    let damaged = |reason: String| TrainError::Damaged {
+        path: path.clone(),
+        reason,
+    };
     let text = fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))
 }
@@ -179,7 +195,10 @@ fn describe(path: &Path) -> Result<FileRecord, TrainError> {
     })?;
     let digest = Sha256::digest(&bytes);
     let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(FileRecord { bytes: bytes.len() as u64, sha256 })
+    Ok(FileRecord {
+        bytes: bytes.len() as u64,
+        sha256,
+    })
 }
 
 #[cfg(test)]
@@ -207,21 +226,34 @@ mod tests {
         let checkpoints = Checkpoint::new(&run, "abc".into(), 2);
         let saved = store(1);
         for step in [10, 20, 30] {
-            checkpoints.save(step, 1.5, &[("model", Part::Params(&saved))]).expect("writable");
+            checkpoints
+                .save(step, 1.5, &[("model", Part::Params(&saved))])
+                .expect("writable");
         }
-        let steps: Vec<u64> =
-            run.list_checkpoints().expect("listed").into_iter().map(|(step, _)| step).collect();
+        let steps: Vec<u64> = run
+            .list_checkpoints()
+            .expect("listed")
+            .into_iter()
+            .map(|(step, _)| step)
+            .collect();
         assert_eq!(steps, [20, 30]);
 
         let loaded = store(2);
-        let manifest =
-            checkpoints.load_latest(&mut [("model", Part::Params(&loaded))]).expect("whole");
+        let manifest = checkpoints
+            .load_latest(&mut [("model", Part::Params(&loaded))])
+            .expect("whole");
         assert_eq!((manifest.step, manifest.wall_s), (30, 1.5));
         assert_eq!(loaded.group().tensors[0], saved.group().tensors[0]);
 
         let other = Checkpoint::new(&run, "xyz".into(), 2);
-        let error = other.load_latest(&mut []).expect_err("other config").to_string();
-        assert!(error.contains("made with config abc, this is xyz"), "{error}");
+        let error = other
+            .load_latest(&mut [])
+            .expect_err("other config")
+            .to_string();
+        assert!(
+            error.contains("made with config abc, this is xyz"),
+            "{error}"
+        );
 
         let file = run.checkpoint(30).join("model.safetensors");
         let mut bytes = fs::read(&file).expect("readable");
@@ -232,7 +264,10 @@ mod tests {
             .load_latest(&mut [("model", Part::Params(&loaded))])
             .expect_err("damaged")
             .to_string();
-        assert!(error.contains("model.safetensors") && error.contains("damaged"), "{error}");
+        assert!(
+            error.contains("model.safetensors") && error.contains("damaged"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -240,7 +275,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("temp dir");
         let run = run(dir.path());
         let checkpoints = Checkpoint::new(&run, "abc".into(), 2);
-        checkpoints.save(1, 0.0, &[("model", Part::Params(&store(1)))]).expect("writable");
+        checkpoints
+            .save(1, 0.0, &[("model", Part::Params(&store(1)))])
+            .expect("writable");
         let torn = run.checkpoints().join(".tmp-000002");
         fs::create_dir(&torn).expect("writable");
         fs::write(torn.join("model.safetensors"), b"half").expect("writable");
@@ -248,7 +285,9 @@ mod tests {
             .load_latest(&mut [("model", Part::Params(&store(2)))])
             .expect("the whole one");
         assert_eq!(manifest.step, 1);
-        checkpoints.save(2, 0.0, &[("model", Part::Params(&store(1)))]).expect("writable");
+        checkpoints
+            .save(2, 0.0, &[("model", Part::Params(&store(1)))])
+            .expect("writable");
         assert!(!torn.exists());
     }
 }

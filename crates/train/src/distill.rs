@@ -55,7 +55,9 @@ impl Trained<'_> {
 
 impl std::fmt::Debug for Distillation<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Distillation").field("run", &self.run).finish_non_exhaustive()
+        f.debug_struct("Distillation")
+            .field("run", &self.run)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,7 +73,13 @@ impl<'a> Distillation<'a> {
         let compute = compute(experiment.precision, device);
         let networks = Networks::build(experiment, &text, device, compute)?;
         let image_shape = networks.image_shape();
-        let Networks { roles, student, score, config } = networks;
+        let Networks {
+            roles,
+            student,
+            score,
+            config,
+            ..
+        } = networks;
         let MethodConfig::Dmdr(dmdr) = &experiment.method;
         let method = Dmdr::new(
             (**dmdr).clone(),
@@ -126,8 +134,7 @@ impl<'a> Distillation<'a> {
     ) -> Result<Outcome, TrainError> {
         let run = self.run;
         let events = &self.experiment.events;
-        let checkpoints =
-            Checkpoint::new(run, self.experiment.hash(), events.keep_checkpoints);
+        let checkpoints = Checkpoint::new(run, self.experiment.hash(), events.keep_checkpoints);
         let resumed = if resume {
             let manifest = checkpoints.load_latest(&mut self.parts())?;
             Some((manifest.step, manifest.wall_s))
@@ -220,8 +227,14 @@ impl<'a> Distillation<'a> {
         let mut parts = vec![
             ("generator", Part::Params(&self.student.store)),
             ("score.adapter", Part::Params(&self.score.store)),
-            ("optim.generator", Part::Optimizer(self.student.update.adamw_mut())),
-            ("optim.score", Part::Optimizer(self.score.update.adamw_mut())),
+            (
+                "optim.generator",
+                Part::Optimizer(self.student.update.adamw_mut()),
+            ),
+            (
+                "optim.score",
+                Part::Optimizer(self.score.update.adamw_mut()),
+            ),
         ];
         if let Some((average, _)) = &self.average {
             parts.push(("generator.ema", Part::Params(average)));
@@ -231,7 +244,9 @@ impl<'a> Distillation<'a> {
 
     /// Runs `f` with the averaged weights in the student's place.
     fn with_average<T>(&self, f: impl FnOnce() -> T) -> T {
-        let Some((average, _)) = &self.average else { return f() };
+        let Some((average, _)) = &self.average else {
+            return f();
+        };
         self.student.store.swap(average);
         let result = f();
         self.student.store.swap(average);
@@ -262,13 +277,18 @@ impl<'a> Distillation<'a> {
 
     fn draw_student(&self, step: u64, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let path = self.run.sample(step);
-        self.with_average(|| self.sheet.write(&self.world, &self.student_sampler(), &path))?;
+        self.with_average(|| {
+            self.sheet
+                .write(&self.world, &self.student_sampler(), &path)
+        })?;
         observer.wrote("samples", &path);
         Ok(())
     }
 
     fn evaluate(&self) -> Result<BTreeMap<String, f64>, TrainError> {
-        let Some(evaluator) = &self.evaluator else { return Ok(BTreeMap::new()) };
+        let Some(evaluator) = &self.evaluator else {
+            return Ok(BTreeMap::new());
+        };
         let set = EvalSet {
             split: Split::Validation,
             num_prompts: self.experiment.evaluation.num_prompts,
@@ -279,12 +299,19 @@ impl<'a> Distillation<'a> {
         Ok(scalars(&evaluation))
     }
 
-    fn save_student(&self, path: &Path, notes: &BTreeMap<String, String>) -> Result<(), TrainError> {
+    fn save_student(
+        &self,
+        path: &Path,
+        notes: &BTreeMap<String, String>,
+    ) -> Result<(), TrainError> {
         let student = &self.experiment.student;
         let mut notes = notes.clone();
         notes.insert("num_steps".into(), student.num_steps.to_string());
         notes.insert("shift".into(), student.shift.to_string());
-        let store = self.average.as_ref().map_or(&self.student.store, |(average, _)| average);
+        let store = self
+            .average
+            .as_ref()
+            .map_or(&self.student.store, |(average, _)| average);
         match student.tuning {
             Tuning::Full => Dit::save(store, &self.config, path, TensorKind::Float, &notes)?,
             Tuning::Lora(_) => {

@@ -7,9 +7,7 @@ use dmdr_data::Prompts;
 use dmdr_diffusion::Schedule;
 use dmdr_methods::{Generator, Roles};
 use dmdr_models::{Conditioning, Dit, DitConfig, Guidance, WorldClip, load_config};
-use dmdr_tensor::{
-    AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor, no_grad_guard,
-};
+use dmdr_tensor::{AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor, no_grad_guard};
 use dmdr_world::World;
 
 use crate::TrainError;
@@ -45,7 +43,11 @@ impl TextEncoder {
         store.load(path)?;
         let max_tokens = clip.config().text.max_tokens as usize;
         let null = clip.condition(&Prompts::null_ids(world, max_tokens, device)?);
-        Ok(Self { clip, max_tokens, null })
+        Ok(Self {
+            clip,
+            max_tokens,
+            null,
+        })
     }
 
     /// Encoding of prompts.
@@ -75,6 +77,8 @@ impl TextEncoder {
 pub struct Networks {
     /// Who plays what.
     pub roles: Roles,
+    /// The base's parameters.
+    pub base: ParamStore,
     /// The student's parameters: a full network or an adapter.
     pub student: ParamStore,
     /// The fake score's LoRA.
@@ -125,14 +129,27 @@ impl Networks {
             generator,
             score: SCORE,
             schedule: Schedule::RectifiedFlow,
-            guidance: Guidance { scale: experiment.teacher.guidance, null: text.null().clone() },
+            guidance: Guidance {
+                scale: experiment.teacher.guidance,
+                null: text.null().clone(),
+            },
         };
-        Ok(Self { roles, student, score, config })
+        Ok(Self {
+            roles,
+            base,
+            student,
+            score,
+            config,
+        })
     }
 
     /// `[C, H, W]` of the images.
     pub fn image_shape(&self) -> [i64; 3] {
-        [self.config.channels, self.config.image_size, self.config.image_size]
+        [
+            self.config.channels,
+            self.config.image_size,
+            self.config.image_size,
+        ]
     }
 }
 

@@ -40,16 +40,25 @@ impl Sheet {
         reseed(&[STREAM]);
         let [c, h, w] = image_shape;
         let noise = Tensor::randn([count as i64, c, h, w], (Kind::Float, device));
-        Self { prompts, max_tokens, noise, device }
+        Self {
+            prompts,
+            max_tokens,
+            noise,
+            device,
+        }
     }
 
     /// Draws the sheet of `sampler` and writes it to `path`.
     ///
     /// # Errors
     /// If sampling fails or the file cannot be written.
-    pub fn write(&self, world: &World, sampler: &dyn Sampler, path: &Path) -> Result<(), TrainError> {
-        let prompts =
-            Prompts::new(world, self.prompts.clone(), self.max_tokens, self.device)?;
+    pub fn write(
+        &self,
+        world: &World,
+        sampler: &dyn Sampler,
+        path: &Path,
+    ) -> Result<(), TrainError> {
+        let prompts = Prompts::new(world, self.prompts.clone(), self.max_tokens, self.device)?;
         reseed(&[STREAM, 1]);
         let images = images_from_tensor(&sampler.sample(&prompts, &self.noise)?);
         let images: Vec<Image> = images.iter().map(|image| image.enlarge(ENLARGED)).collect();
@@ -61,10 +70,16 @@ impl Sheet {
     /// # Errors
     /// If the file cannot be written.
     pub fn write_legend(&self, run: &RunDir) -> Result<(), TrainError> {
-        let captions: Vec<&str> =
-            self.prompts.iter().map(|prompt| prompt.caption.as_str()).collect();
+        let captions: Vec<&str> = self
+            .prompts
+            .iter()
+            .map(|prompt| prompt.caption.as_str())
+            .collect();
         let legend = serde_json::json!({ "columns": COLUMNS, "captions": captions, "margin": 2 });
-        Ok(atomic_write(samples(run).join("sheet.json"), legend.to_string())?)
+        Ok(atomic_write(
+            samples(run).join("sheet.json"),
+            legend.to_string(),
+        )?)
     }
 
     /// Where the teacher's sheet lies.

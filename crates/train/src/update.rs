@@ -31,7 +31,12 @@ impl Update {
                 weight_decay: config.weight_decay,
             },
         );
-        Self { name, adamw, lr: config.lr, clip_norm: config.clip_norm }
+        Self {
+            name,
+            adamw,
+            lr: config.lr,
+            clip_norm: config.clip_norm,
+        }
     }
 
     /// The optimiser, for checkpoints.
@@ -48,7 +53,12 @@ impl Update {
     ///
     /// # Errors
     /// A term or norm that is not finite (the batch is then kept in `run`), or a failure of libtorch.
-    pub fn step(&mut self, losses: &Losses, step: u64, run: &Path) -> Result<UpdateStats, TrainError> {
+    pub fn step(
+        &mut self,
+        losses: &Losses,
+        step: u64,
+        run: &Path,
+    ) -> Result<UpdateStats, TrainError> {
         let mut stats = losses.observed.clone();
         for term in &losses.terms {
             let value = term.value.double_value(&[]);
@@ -78,7 +88,12 @@ impl Update {
         }
         let post_mortem = run.join(format!("post-mortem-{}-{step:06}.safetensors", self.name));
         write_tensors(&post_mortem, &losses.batch, Kind::Float, &BTreeMap::new())?;
-        Err(TrainError::NotFinite { what: what.to_owned(), value, step, post_mortem })
+        Err(TrainError::NotFinite {
+            what: what.to_owned(),
+            value,
+            step,
+            post_mortem,
+        })
     }
 }
 
@@ -105,9 +120,14 @@ mod tests {
         losses.keep("x", &Tensor::from_slice(&[1.0f32, 2.0]));
         losses.add("dm", 1.0, (&weight * f64::NAN).sum(Kind::Float));
         let error = update.step(&losses, 7, dir.path()).expect_err("NaN");
-        assert!(error.to_string().contains("`loss/dm` is NaN at step 7"), "{error}");
+        assert!(
+            error.to_string().contains("`loss/dm` is NaN at step 7"),
+            "{error}"
+        );
         assert_eq!(Vec::<f32>::try_from(&weight).expect("f32"), [1.0; 3]);
-        let TrainError::NotFinite { post_mortem, .. } = error else { panic!("{error}") };
+        let TrainError::NotFinite { post_mortem, .. } = error else {
+            panic!("{error}")
+        };
         assert_eq!(read_tensors(&post_mortem).expect("kept")["x"].size(), [2]);
     }
 }

@@ -72,6 +72,19 @@ fn main() -> Result<(), WorldError> {
         println!("- {drawn} seen as {seen}: {times} times");
     }
 
+    let mut sums = [0.0; 2];
+    for index in 0..num / 6 {
+        let prompt = world.dense_prompt(Split::Test, 0, index);
+        let other = world.dense_prompt(Split::Test, 1, index);
+        let image = world.render(&world.dense_scene(&prompt, index));
+        sums[0] += judge.answers(&image, &prompt).score;
+        sums[1] += judge.answers(&image, &other).score;
+    }
+    let [own, other] = sums.map(|sum| sum / (num / 6) as f32);
+    println!(
+        "\ndense scenes: mean score {own:.4} with their own prompt, {other:.4} with another one\n"
+    );
+
     let scene = |index| world.render(&world.scene(&world.prompt(Split::Test, 0, index), index));
     let images: Vec<_> = (0..300).map(scene).collect();
     let start = Instant::now();

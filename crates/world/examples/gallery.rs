@@ -1,4 +1,5 @@
-//! Writes two pictures, enlarged: every object in its own colours and every tint, and scenes of every kind.
+//! Writes three pictures, enlarged: every object in its own colours and every tint, scenes of every kind, dense scenes
+//! (their captions go to standard output).
 //!
 //! `cargo run --release -p dmdr-world --example gallery -- OUT_DIR [mini|geneval]`
 
@@ -19,7 +20,20 @@ fn main() -> Result<(), WorldError> {
         .to_png(&folder.join("objects.png"))?;
     scenes(&world)
         .enlarge(factor.div_ceil(2))
-        .to_png(&folder.join("scenes.png"))
+        .to_png(&folder.join("scenes.png"))?;
+    dense(&world)
+        .enlarge(factor.div_ceil(2))
+        .to_png(&folder.join("dense.png"))
+}
+
+#[expect(clippy::print_stdout, reason = "the captions belong to the picture")]
+fn dense(world: &World) -> Image {
+    let cell = |index| {
+        let prompt = world.dense_prompt(Split::Train, 1, index);
+        println!("{index}: {}", prompt.caption);
+        world.render(&world.dense_scene(&prompt, index))
+    };
+    Image::grid(&(0..12).map(cell).collect::<Vec<_>>(), 4)
 }
 
 /// One row per object: natural, then every tint.

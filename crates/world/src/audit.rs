@@ -145,8 +145,8 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Judges `num` scenes of the test split, each with its own prompt and every wrong one. `disturbance` changes the
-    /// images before the judge sees them.
+    /// Judges `num` scenes, taken from the three splits in turn, each with its own prompt and every wrong one. `disturbance`
+    /// changes the images before the judge sees them.
     pub fn of_scenes(
         world: &World,
         judge: &Judge,
@@ -160,7 +160,8 @@ impl Audit {
         };
         for index in 0..num {
             let mut rng = generator(Stream::Audit, [index]);
-            let prompt = world.prompt(Split::Test, 0, index);
+            let split = [Split::Test, Split::Validation, Split::Train][(index / 6 % 3) as usize];
+            let prompt = world.prompt(split, 0, index);
             let mut image = world.render(&world.scene(&prompt, index));
             if let Some(disturbance) = disturbance {
                 image = disturbance.apply(&image, index);

@@ -3,10 +3,7 @@
 //! DPG-Bench (arXiv 2403.05135) asks a graph of yes-or-no questions: a question about an attribute, a count or a relation
 //! depends on the questions whether its objects are there. Here the graph is exact, because the caption is made from it.
 
-use rand::{
-    Rng,
-    seq::{IndexedRandom, SliceRandom},
-};
+use rand::{Rng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +17,8 @@ use crate::{
 
 /// Kinds of objects in a dense prompt.
 const NUM_CLAUSES: std::ops::RangeInclusive<usize> = 3..=4;
+/// Relations in a dense prompt, at most.
+const MAX_RELATIONS: usize = 2;
 /// Probability that a kind of object has a colour.
 const COLOR_PROB: f64 = 0.6;
 /// Probability that one kind of object is there twice.
@@ -151,18 +150,15 @@ impl World {
             .filter(|&clause| include[clause].count == 1)
             .collect();
         single.shuffle(rng);
-        // A chain of different objects never contradicts itself.
-        let num_relations = rng.random_range(1..single.len());
+        // A chain of different objects never contradicts itself; two equal relations would need a row of three.
+        let mut kinds = Relation::ALL;
+        kinds.shuffle(rng);
+        let num_relations = rng.random_range(1..=MAX_RELATIONS.min(single.len() - 1));
         let relations = single
             .windows(2)
+            .zip(kinds)
             .take(num_relations)
-            .map(|pair| {
-                (
-                    pair[0],
-                    *Relation::ALL.choose(rng).expect("there are four"),
-                    pair[1],
-                )
-            })
+            .map(|(pair, relation)| (pair[0], relation, pair[1]))
             .collect();
         Request { include, relations }
     }

@@ -163,6 +163,8 @@ fn draw_background(range: BackgroundRange, rng: &mut ChaCha8Rng) -> [f32; 3] {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -170,6 +172,9 @@ mod tests {
         Kind, Preset, Split,
         layout::{BORDER, GAP},
     };
+
+    static WORLD: LazyLock<World> =
+        LazyLock::new(|| World::new(Preset::Mini).expect("the drawings are valid"));
 
     fn assert_sound(world: &World, scene: &Scene) {
         let boxes: Vec<Bounds> = scene.items.iter().map(|item| world.bounds(item)).collect();
@@ -201,10 +206,10 @@ mod tests {
     proptest! {
         #[test]
         fn sprites_keep_their_distance_and_show_the_prompt(seed: u64, index in 0_u64..10_000) {
-            let world = World::new(Preset::Mini).expect("the drawings are valid");
+            let world = &*WORLD;
             let prompt = world.prompt(Split::Train, seed, index);
             let scene = world.scene(&prompt, seed);
-            assert_sound(&world, &scene);
+            assert_sound(world, &scene);
             for clause in &prompt.include {
                 let is_meant = |item: &&Item| (item.object, item.color) == (clause.object, clause.color);
                 prop_assert_eq!(scene.items.iter().filter(is_meant).count(), clause.count);
@@ -222,22 +227,22 @@ mod tests {
 
         #[test]
         fn dense_scenes_are_sound_too(seed: u64, index in 0_u64..10_000) {
-            let world = World::new(Preset::Mini).expect("the drawings are valid");
+            let world = &*WORLD;
             let prompt = world.dense_prompt(Split::Train, seed, index);
-            assert_sound(&world, &world.dense_scene(&prompt, seed));
+            assert_sound(world, &world.dense_scene(&prompt, seed));
         }
     }
 
     #[test]
     fn every_prompt_of_the_small_world_fits() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = &*WORLD;
         for kind in Kind::ALL
             .into_iter()
             .filter(|&kind| kind != Kind::ColorAttr)
         {
             for split in [Split::Train, Split::Validation, Split::Test] {
                 for prompt in world.prompts(split, kind) {
-                    assert_sound(&world, &world.scene(&prompt, 0));
+                    assert_sound(world, &world.scene(&prompt, 0));
                 }
             }
         }
@@ -262,7 +267,7 @@ mod tests {
 
     #[test]
     fn seeds_change_the_scene_but_not_the_prompt() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = &*WORLD;
         let prompt = world.prompt(Split::Train, 0, 3);
         assert_ne!(world.scene(&prompt, 0), world.scene(&prompt, 1));
     }

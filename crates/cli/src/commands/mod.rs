@@ -1,16 +1,79 @@
 //! One file a command.
 
+mod config;
+mod demo;
+mod doctor;
+mod eval;
 mod pretrain;
+mod report;
+mod sample;
+mod train;
+mod trained;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use dmdr_config::ReferencedFile;
+use dmdr_events::{Environment, RunDir};
+use dmdr_train::Outcome;
 
-use crate::args::{Args, Command};
+use crate::{
+    args::{Args, Command, RunArgs},
+    interrupt,
+    progress::say,
+};
 
 /// Dispatches.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.command {
+        Command::Demo(demo) => demo::run(demo, args.quiet),
         Command::Pretrain(run) => pretrain::run(run, args.quiet),
+        Command::Train(run) => train::run(run, args.quiet),
+        Command::Sample(sample) => sample::run(sample, args.quiet),
+        Command::Eval(eval) => eval::run(eval, args.quiet),
+        Command::Report(report) => report::run(report, args.quiet),
+        Command::Config(command) => config::run(command),
+        Command::Doctor(doctor) => doctor::run(doctor),
+    }
+}
+
+/// Makes the folder of a new run, or opens the one to resume.
+fn run_dir(args: &RunArgs, name: &str, config: &str, environment: &Environment) -> Result<RunDir> {
+    if args.resume {
+        return Ok(RunDir::open(args.root.join(name))?);
+    }
+    let run = RunDir::create(&args.root, name)?;
+    run.write_config(config)?;
+    run.write_env(environment)?;
+    Ok(run)
+}
+
+/// Fails before any work when a file that a config names is not there.
+fn check_files(files: &[ReferencedFile]) -> Result<()> {
+    for file in files {
+        std::fs::metadata(&file.path)
+            .with_context(|| format!("key `{}` names `{}`", file.key, file.path.display()))?;
+    }
+    Ok(())
+}
+
+/// Copies finished weights to `--output` and turns the outcome into an exit code.
+fn finish(outcome: Outcome, weights: &Path, args: &RunArgs, quiet: bool) -> Result<ExitCode> {
+    match outcome {
+        Outcome::Finished => {
+            if let Some(output) = &args.output {
+                let bytes = std::fs::read(weights).context("the finished weights")?;
+                dmdr_events::atomic_write(output, bytes)?;
+                say(quiet, &format!("weights: {}", output.display()));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Outcome::Interrupted { step } => {
+            say(
+                quiet,
+                &format!("stopped after update {step}; continue with --resume"),
+            );
+            Ok(ExitCode::from(interrupt::EXIT_CODE))
+        }
     }
 }

@@ -36,7 +36,9 @@ mod tests {
         let x_t = schedule.add_noise(&x0, &eps, &t);
         let x0_hat = Parameterization::Flow.to_x0(schedule, &u_hat, &x_t, &t);
         let u = Parameterization::Flow.target(schedule, &x0, &eps, &t);
-        let expected = (u_hat - u).square().mean_dim(&[1i64, 2, 3][..], false, Kind::Float);
+        let expected = (u_hat - u)
+            .square()
+            .mean_dim(&[1i64, 2, 3][..], false, Kind::Float);
         let got = denoise(schedule, &x0_hat, &x0, &t);
         assert!((got - expected).abs().max().double_value(&[]) < 1e-4);
     }

@@ -52,7 +52,9 @@ mod tests {
             let loss = distribution_matching(&x0, &real, &fake, normalize).loss;
             let got = Tensor::run_backward(&[loss], &[&x0], false, false).remove(0);
             let dims: &[i64] = &[1, 2, 3];
-            let scale = (x0.detach() - &real).abs().mean_dim(dims, true, Kind::Float);
+            let scale = (x0.detach() - &real)
+                .abs()
+                .mean_dim(dims, true, Kind::Float);
             let mut expected = (&fake - &real) / 96.0; // numel
             if normalize {
                 expected /= scale;

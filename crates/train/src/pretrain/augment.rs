@@ -10,10 +10,20 @@ fn strengths(images: &Tensor, max: f64) -> Tensor {
 /// Mix with a binomially blurred copy (3x3, twice) by a random share up to `max`.
 pub(super) fn blur(images: &Tensor, max: f64) -> Tensor {
     let kernel = Tensor::from_slice(&[1.0f32, 2.0, 1.0]) / 4.0;
-    let kernel = kernel.outer(&kernel).reshape([1, 1, 3, 3]).expand([3, 1, 3, 3], false);
+    let kernel = kernel
+        .outer(&kernel)
+        .reshape([1, 1, 3, 3])
+        .expand([3, 1, 3, 3], false);
     let kernel = kernel.to_device(images.device());
     let once = |x: &Tensor| {
-        x.replication_pad2d([1, 1, 1, 1]).conv2d(&kernel, None::<&Tensor>, [1, 1], [0, 0], [1, 1], 3)
+        x.replication_pad2d([1, 1, 1, 1]).conv2d(
+            &kernel,
+            None::<&Tensor>,
+            [1, 1],
+            [0, 0],
+            [1, 1],
+            3,
+        )
     };
     let blurred = once(&once(images));
     let share = strengths(images, max);
@@ -41,9 +51,12 @@ pub(super) fn misplace(images: &Tensor) -> Tensor {
     let inside = |axis: &Tensor, length: i64| {
         let start = strengths(images, length as f64 * 0.6);
         let extent = strengths(images, length as f64 * 0.3) + length as f64 * 0.15;
-        axis.ge_tensor(&start).logical_and(&axis.lt_tensor(&(&start + extent)))
+        axis.ge_tensor(&start)
+            .logical_and(&axis.lt_tensor(&(&start + extent)))
     };
-    let window = inside(&rows, h).logical_and(&inside(&columns, w)).to_kind(Kind::Float);
+    let window = inside(&rows, h)
+        .logical_and(&inside(&columns, w))
+        .to_kind(Kind::Float);
     images + window * (images.roll([1], [0]) - images)
 }
 

@@ -13,7 +13,9 @@ use dmdr_events::{Kind, RunDir};
 use dmdr_tensor::{ParamStore, device, reseed};
 use dmdr_world::World;
 
-use crate::{checkpoint::due, world, Checkpoint, Observer, Outcome, Part, Recorder, TrainError, Update};
+use crate::{
+    Checkpoint, Observer, Outcome, Part, Recorder, TrainError, Update, checkpoint::due, world,
+};
 
 pub use objective::Objective;
 
@@ -93,15 +95,15 @@ pub fn pretrain(
 fn build(config: &Pretrain, world: World) -> Result<Box<dyn Objective>, TrainError> {
     let device = device(&config.device.to_string())?;
     Ok(match &config.model {
-        PretrainModel::Teacher(model) => {
-            Box::new(teacher::TeacherObjective::new(config, model, world, device)?)
-        }
+        PretrainModel::Teacher(model) => Box::new(teacher::TeacherObjective::new(
+            config, model, world, device,
+        )?),
         PretrainModel::WorldClip(model) => {
             Box::new(world_clip::ClipObjective::new(config, model, world, device))
         }
-        PretrainModel::Preference(model) => {
-            Box::new(preference::PreferenceObjective::new(config, model, world, device))
-        }
+        PretrainModel::Preference(model) => Box::new(preference::PreferenceObjective::new(
+            config, model, world, device,
+        )),
     })
 }
 

@@ -13,7 +13,7 @@ use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix};
 use dmdr_world::{Image, Split, World};
 
 use super::{Objective, augment, world_clip};
-use crate::TrainError;
+use crate::{TrainError, compute};
 
 pub(super) struct PreferenceObjective {
     world: World,
@@ -32,7 +32,8 @@ impl PreferenceObjective {
         world: World,
         device: Device,
     ) -> Self {
-        let store = ParamStore::trainable(device, config.seed);
+        let store = ParamStore::trainable(device, config.seed)
+            .with_compute(compute(config.precision, device));
         let net = WorldClip::new(&store, world_clip::towers(&model.towers(), &world));
         Self {
             world,
@@ -59,10 +60,16 @@ impl PreferenceObjective {
         let which = Tensor::randint(4, [1, half, 1, 1, 1], (Kind::Int64, images.device()));
         let size = damaged.size();
         let index = which.expand([1, half, size[1], size[2], size[3]], false);
-        let damaged = Tensor::stack(&damages, 0).gather(0, &index, false).squeeze_dim(0);
+        let damaged = Tensor::stack(&damages, 0)
+            .gather(0, &index, false)
+            .squeeze_dim(0);
 
-        let wrong =
-            world_clip::contrasts(&self.world, &prompts.prompts[half as usize..], self.seed, step);
+        let wrong = world_clip::contrasts(
+            &self.world,
+            &prompts.prompts[half as usize..],
+            self.seed,
+            step,
+        );
         let max_tokens = self.net.config().text.max_tokens as usize;
         let wrong = Prompts::new(&self.world, wrong, max_tokens, images.device())?;
         let seed = mix(&[self.seed, 1]) as u64; // other places and backgrounds than the better scenes
@@ -94,7 +101,11 @@ impl Objective for PreferenceObjective {
             self.store.device(),
         )?;
         let worse = self.worse(&images, &prompts, step)?;
-        let better = if self.augment { augment::noise(&images, 0.02) } else { images };
+        let better = if self.augment {
+            augment::noise(&images, 0.02)
+        } else {
+            images
+        };
         let text = self.net.embed_text(&prompts.ids);
         let score = |images: &Tensor| {
             let product = self.net.embed_image(images) * &text;
@@ -102,7 +113,14 @@ impl Objective for PreferenceObjective {
         };
         let margin = (score(&better) - score(&worse)) * self.net.temperature() - self.margin;
         let mut losses = Losses::default();
-        losses.observe("accuracy", margin.gt(0.0).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]));
+        losses.observe(
+            "accuracy",
+            margin
+                .gt(0.0)
+                .to_kind(Kind::Float)
+                .mean(Kind::Float)
+                .double_value(&[]),
+        );
         losses.keep("better", &better);
         losses.keep("worse", &worse);
         losses.add("preference", 1.0, -margin.log_sigmoid().mean(Kind::Float));
@@ -119,6 +137,12 @@ impl Objective for PreferenceObjective {
         path: &Path,
         notes: &BTreeMap<String, String>,
     ) -> Result<(), TrainError> {
-        Ok(WorldClip::save(store, self.net.config(), path, Kind::Half, notes)?)
+        Ok(WorldClip::save(
+            store,
+            self.net.config(),
+            path,
+            Kind::Half,
+            notes,
+        )?)
     }
 }

@@ -69,7 +69,8 @@ impl TeacherObjective {
                 ConfigPrediction::Velocity => Prediction::Flow,
             },
         };
-        let store = ParamStore::trainable(device, config.seed).with_compute(compute(config.precision, device));
+        let store = ParamStore::trainable(device, config.seed)
+            .with_compute(compute(config.precision, device));
         let net = Dit::new(&store, &[], dit)?;
         Ok(Self {
             world,
@@ -111,7 +112,8 @@ impl Objective for TeacherObjective {
         let cond = {
             let _guard = no_grad_guard();
             let cond = self.clip.condition(&batch.prompts.ids);
-            let dropped = Tensor::rand([cond.batch()], (Kind::Float, device)).lt(self.caption_dropout);
+            let dropped =
+                Tensor::rand([cond.batch()], (Kind::Float, device)).lt(self.caption_dropout);
             cond.replace(&dropped, &self.null)
         };
         let x0 = batch.images * 2.0 - 1.0;
@@ -122,7 +124,10 @@ impl Objective for TeacherObjective {
         let view = View {
             net: &self.net,
             schedule,
-            call: Call { train: true, adapters: &[] },
+            call: Call {
+                train: true,
+                adapters: &[],
+            },
             guidance: None,
         };
         let per_sample = loss::denoise(schedule, &view.x0(&x_t, &t, &cond), &x0, &t);
@@ -140,10 +145,20 @@ impl Objective for TeacherObjective {
         let net_store = ParamStore::frozen(device).with_compute(self.store.compute());
         let net = Dit::new(&net_store, &[], self.net.config().clone())?;
         net_store.copy_from(store);
-        let prompts =
-            Prompts::draw(&self.world, Split::Validation, 0, 0, num_prompts, self.max_tokens, device)?;
+        let prompts = Prompts::draw(
+            &self.world,
+            Split::Validation,
+            0,
+            0,
+            num_prompts,
+            self.max_tokens,
+            device,
+        )?;
         let cond = self.clip.condition(&prompts.ids);
-        let guidance = Guidance { scale: SHEET_GUIDANCE, null: self.null.clone() };
+        let guidance = Guidance {
+            scale: SHEET_GUIDANCE,
+            null: self.null.clone(),
+        };
         let view = View {
             net: &net,
             schedule: Schedule::RectifiedFlow,
@@ -155,8 +170,10 @@ impl Objective for TeacherObjective {
         let noise = Tensor::randn([num_prompts as i64, 3, size, size], (Kind::Float, device));
         let times = time_grid(SHEET_STEPS, 1.0);
         let x = sampler::euler(view.schedule, &times, &noise, |x, t| view.x0(x, t, &cond));
-        let images: Vec<Image> =
-            images_from_tensor(&((x + 1.0) / 2.0)).iter().map(|image| image.enlarge(4)).collect();
+        let images: Vec<Image> = images_from_tensor(&((x + 1.0) / 2.0))
+            .iter()
+            .map(|image| image.enlarge(4))
+            .collect();
         Ok(Some(Image::grid(&images, 6)))
     }
 
@@ -166,6 +183,12 @@ impl Objective for TeacherObjective {
         path: &Path,
         notes: &BTreeMap<String, String>,
     ) -> Result<(), TrainError> {
-        Ok(Dit::save(store, self.net.config(), path, Kind::Half, notes)?)
+        Ok(Dit::save(
+            store,
+            self.net.config(),
+            path,
+            Kind::Half,
+            notes,
+        )?)
     }
 }

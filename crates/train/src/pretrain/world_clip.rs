@@ -10,7 +10,7 @@ use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix};
 use dmdr_world::{Image, Prompt, Split, Tokenizer, World};
 
 use super::{Objective, augment};
-use crate::TrainError;
+use crate::{TrainError, compute};
 
 pub(super) struct ClipObjective {
     world: World,
@@ -50,7 +50,11 @@ pub(super) fn contrasts(world: &World, prompts: &[Prompt], seed: u64, step: u64)
         .iter()
         .enumerate()
         .map(|(index, prompt)| {
-            world.contrast(Split::Train, prompt, mix(&[seed, step, index as u64]) as u64)
+            world.contrast(
+                Split::Train,
+                prompt,
+                mix(&[seed, step, index as u64]) as u64,
+            )
         })
         .collect()
 }
@@ -62,7 +66,8 @@ impl ClipObjective {
         world: World,
         device: Device,
     ) -> Self {
-        let store = ParamStore::trainable(device, config.seed);
+        let store = ParamStore::trainable(device, config.seed)
+            .with_compute(compute(config.precision, device));
         let net = WorldClip::new(&store, towers(model, &world));
         Self {
             world,
@@ -100,7 +105,11 @@ impl Objective for ClipObjective {
         )?;
         let wrong = contrasts(&self.world, &prompts.prompts, self.seed, step);
         let wrong = Prompts::new(&self.world, wrong, max_tokens, device)?;
-        let images = if self.augment { augment::mild(&images) } else { images };
+        let images = if self.augment {
+            augment::mild(&images)
+        } else {
+            images
+        };
 
         let count = images.size()[0];
         let image = self.net.embed_image(&images);
@@ -108,16 +117,27 @@ impl Objective for ClipObjective {
         let text = self.net.embed_text(&ids); // [2 B, E]
         let logits = image.matmul(&text.transpose(0, 1)) * self.net.temperature(); // [B, 2 B]
         // Another image's equal caption is no negative.
-        let same = ids.unsqueeze(0).eq_tensor(&prompts.ids.unsqueeze(1)).all_dim(2, false);
+        let same = ids
+            .unsqueeze(0)
+            .eq_tensor(&prompts.ids.unsqueeze(1))
+            .all_dim(2, false);
         let diagonal = Tensor::eye_m(count, 2 * count, (Kind::Bool, device));
-        let logits =
-            logits.masked_fill(&same.logical_and(&diagonal.logical_not()), f64::NEG_INFINITY);
+        let logits = logits.masked_fill(
+            &same.logical_and(&diagonal.logical_not()),
+            f64::NEG_INFINITY,
+        );
         let target = Tensor::arange(count, (Kind::Int64, device));
         let image_loss = logits.cross_entropy_for_logits(&target);
-        let text_loss = logits.narrow(1, 0, count).transpose(0, 1).cross_entropy_for_logits(&target);
+        let text_loss = logits
+            .narrow(1, 0, count)
+            .transpose(0, 1)
+            .cross_entropy_for_logits(&target);
 
         let mut losses = Losses::default();
-        let accuracy = logits.argmax(1, false).eq_tensor(&target).to_kind(Kind::Float);
+        let accuracy = logits
+            .argmax(1, false)
+            .eq_tensor(&target)
+            .to_kind(Kind::Float);
         losses.observe("accuracy", accuracy.mean(Kind::Float).double_value(&[]));
         losses.keep("images", &images);
         losses.add("contrastive", 0.5, image_loss + text_loss);
@@ -134,6 +154,12 @@ impl Objective for ClipObjective {
         path: &Path,
         notes: &BTreeMap<String, String>,
     ) -> Result<(), TrainError> {
-        Ok(WorldClip::save(store, self.net.config(), path, Kind::Half, notes)?)
+        Ok(WorldClip::save(
+            store,
+            self.net.config(),
+            path,
+            Kind::Half,
+            notes,
+        )?)
     }
 }

@@ -1,0 +1,56 @@
+//! `dmdr train`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use dmdr_config::Experiment;
+use dmdr_events::RunDir;
+use dmdr_train::{Distillation, Outcome};
+
+use super::{check_files, finish, run_dir};
+use crate::{
+    args::RunArgs,
+    environment, interrupt,
+    progress::{Progress, say},
+};
+
+pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
+    let experiment = Experiment::load(&args.config, &args.set)?;
+    for warning in experiment.warnings() {
+        say(quiet, &format!("warning: {warning}"));
+    }
+    check_files(&experiment.referenced_files())?;
+    let environment = environment::detect(&experiment.device.to_string());
+    let run = run_dir(args, &experiment.name, &experiment.to_toml(), &environment)?;
+    let outcome = distill(&experiment, &run, args.resume, quiet)?;
+    if outcome == Outcome::Finished {
+        say(
+            quiet,
+            &format!("measure it with `dmdr eval {}`", run.path().display()),
+        );
+    }
+    finish(
+        outcome,
+        &run.path().join("student.safetensors"),
+        args,
+        quiet,
+    )
+}
+
+/// Runs a distillation under the eyes of the progress bar.
+pub(crate) fn distill(
+    experiment: &Experiment,
+    run: &RunDir,
+    resume: bool,
+    quiet: bool,
+) -> Result<Outcome> {
+    let environment = environment::detect(&experiment.device.to_string());
+    let notes = environment::notes(&environment, experiment.seed);
+    interrupt::install();
+
+    let mut progress = Progress::new(
+        quiet,
+        &["loss/", "reward/world_clip/mean", "reward/preference/mean"],
+    );
+    Ok(Distillation::new(experiment, run)?.run(resume, &notes, &mut progress)?)
+}

@@ -1,0 +1,97 @@
+//! Tiny networks made by the binary itself, once per test program.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::OnceLock,
+};
+
+use tempfile::TempDir;
+
+/// The binary under test, quiet, one thread so that tests share the machine.
+pub fn dmdr(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dmdr"));
+    command
+        .current_dir(directory)
+        .env("OMP_NUM_THREADS", "1")
+        .arg("--quiet")
+        .args(arguments);
+    command
+}
+
+/// Runs it and panics with its words if it fails.
+pub fn succeed(directory: &Path, arguments: &[&str]) -> Output {
+    let output = dmdr(directory, arguments)
+        .output()
+        .expect("the binary starts");
+    assert!(
+        output.status.success(),
+        "dmdr {arguments:?}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Runs it, expects it to fail, and returns what it said on stderr.
+pub fn fail(directory: &Path, arguments: &[&str]) -> String {
+    let output = dmdr(directory, arguments)
+        .output()
+        .expect("the binary starts");
+    assert!(!output.status.success(), "dmdr {arguments:?} should fail");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A folder with `configs/` and freshly pretrained tiny `assets/`.
+pub fn workspace() -> &'static Path {
+    static WORKSPACE: OnceLock<TempDir> = OnceLock::new();
+    WORKSPACE.get_or_init(build).path()
+}
+
+fn build() -> TempDir {
+    let directory = tempfile::tempdir().expect("temp dir");
+    let here = directory.path();
+    let configs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    std::fs::create_dir(here.join("configs")).expect("writable");
+    std::fs::create_dir(here.join("assets")).expect("writable");
+    for entry in std::fs::read_dir(configs).expect("configs/ is there") {
+        let path = entry.expect("readable").path();
+        let name = path.file_name().expect("a file");
+        if path.is_file() {
+            std::fs::copy(&path, here.join("configs").join(name)).expect("writable");
+        }
+    }
+    let tower = |name: &str, model: &str| {
+        let sets = [
+            format!("model.{model}.dim=16"),
+            format!("model.{model}.text_depth=1"),
+            format!("model.{model}.image_depth=1"),
+            format!("model.{model}.heads=2"),
+            format!("model.{model}.embed_dim=16"),
+        ];
+        pretrain(here, name, &sets);
+    };
+    tower("world-clip", "world_clip");
+    tower("preference", "preference");
+    tower("preference-heldout", "preference");
+    let sets = ["dim=32", "depth=2", "heads=2"].map(|set| format!("model.teacher.{set}"));
+    pretrain(here, "teacher", &sets);
+    directory
+}
+
+fn pretrain(here: &Path, name: &str, sets: &[String]) {
+    let config = format!("configs/{name}.toml");
+    let output = format!("assets/{name}.safetensors");
+    let mut arguments = vec!["pretrain", &config, "--output", &output];
+    for set in [
+        "num_steps=3",
+        "batch_size=12",
+        "events.sample_every=0",
+        "events.checkpoint_every=0",
+    ] {
+        arguments.extend(["--set", set]);
+    }
+    for set in sets {
+        arguments.extend(["--set", set]);
+    }
+    succeed(here, &arguments);
+}

@@ -1,0 +1,96 @@
+//! Running a sampler: noise, seeds, checks, speed.
+
+use std::time::{Duration, Instant};
+
+use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard};
+
+use crate::{EvalError, Sampler, set::Batch};
+
+/// A sampler at work.
+pub(crate) struct Sampling<'a> {
+    sampler: &'a dyn Sampler,
+    side: usize,
+    device: Device,
+    clock: Clock,
+}
+
+impl<'a> Sampling<'a> {
+    /// For square images of `side` pixels.
+    pub(crate) fn new(sampler: &'a dyn Sampler, side: usize, device: Device) -> Self {
+        Self {
+            sampler,
+            side,
+            device,
+            clock: Clock::default(),
+        }
+    }
+
+    /// Images of a batch, `[B, 3, H, W]` in `[0, 1]`, f32 on the device.
+    pub(crate) fn images(&mut self, batch: &Batch, seed: u64) -> Result<Tensor, EvalError> {
+        let noise = batch.noise(seed, self.side, self.device);
+        batch.reseed(seed);
+        let images = self.clock.time(batch.prompts.len(), || {
+            let _no_grad = no_grad_guard();
+            let images = self.sampler.sample(&batch.prompts, &noise)?;
+            // Reading one number waits for the device.
+            let is_finite = images.isfinite().all().int64_value(&[]) == 1;
+            Ok::<_, EvalError>((images, is_finite))
+        });
+        let (images, is_finite) = images?;
+        let name = || self.sampler.name().to_owned();
+        if images.size() != noise.size() {
+            return Err(EvalError::ImageShape {
+                name: name(),
+                expected: noise.size(),
+                found: images.size(),
+            });
+        }
+        if !is_finite {
+            return Err(EvalError::NotFinite {
+                name: name(),
+                seed,
+                first: batch.first,
+            });
+        }
+        Ok(images
+            .to_device(self.device)
+            .to_kind(Kind::Float)
+            .clamp(0.0, 1.0))
+    }
+
+    /// Speed so far, of sampling alone.
+    pub(crate) fn images_per_second(&self) -> f64 {
+        self.clock.images_per_second()
+    }
+}
+
+/// Time spent in the sampler. The first batch is left out where there are more: it pays for starting up.
+#[derive(Debug, Default)]
+struct Clock {
+    first: Option<(usize, Duration)>,
+    images: usize,
+    elapsed: Duration,
+}
+
+impl Clock {
+    fn time<T>(&mut self, images: usize, sample: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let sampled = sample();
+        let elapsed = start.elapsed();
+        if self.first.is_none() {
+            self.first = Some((images, elapsed));
+        } else {
+            self.images += images;
+            self.elapsed += elapsed;
+        }
+        sampled
+    }
+
+    fn images_per_second(&self) -> f64 {
+        let (images, elapsed) = match self.first {
+            Some(first) if self.images == 0 => first,
+            _ => (self.images, self.elapsed),
+        };
+        images as f64 / elapsed.as_secs_f64().max(f64::EPSILON)
+    }
+}
