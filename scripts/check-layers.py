@@ -24,7 +24,11 @@ EXTRA = {
     "data": ["config", "events", "world", "tensor"],
     "report": ["config", "events"],
     **{crate: ["config", "events"] for crate in CHAIN},
-    "train": ["config", "events", "world", "data"],
+    # A reward scores images against prompts, so the prompt batch is part of its contract.
+    "rewards": ["config", "events", "data", "tensor", "models"],
+    "methods": ["config", "events", "data"],
+    # The periodic evaluation runs inside the loop, with the averaged weights.
+    "train": ["config", "events", "world", "data", "eval"],
     "eval": ["config", "events", "world", "data", "tensor", "diffusion", "models", "rewards"],
     "cli": [*TORCH_FREE, *CHAIN, "data", "eval"],
 }

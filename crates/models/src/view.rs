@@ -14,6 +14,14 @@ pub struct Guidance {
     pub null: Conditioning,
 }
 
+impl Guidance {
+    /// Whether the unconditional half matters; at exactly 1 it has weight 0.
+    #[expect(clippy::float_cmp, reason = "1 is the value that means off")]
+    fn is_on(&self) -> bool {
+        self.scale != 1.0
+    }
+}
+
 /// A network in one role: how it is called and guided. Methods ask it for `x0` and never see the parameterization.
 pub struct View<'a> {
     /// The network.
@@ -36,7 +44,7 @@ impl View<'_> {
                 .to_x0(self.schedule, &raw, x_t, t)
         };
         match &self.guidance {
-            Some(guidance) if guidance.scale != 1.0 => {
+            Some(guidance) if guidance.is_on() => {
                 let batch = x_t.size()[0];
                 let both = cond.concat(&guidance.null.expand(batch));
                 let x0 = to_x0(
@@ -62,11 +70,7 @@ impl View<'_> {
 
     /// Network evaluations one [`Self::x0`] costs: 2 with guidance.
     pub fn evaluations(&self) -> usize {
-        if self
-            .guidance
-            .as_ref()
-            .is_some_and(|guidance| guidance.scale != 1.0)
-        {
+        if self.guidance.as_ref().is_some_and(Guidance::is_on) {
             2
         } else {
             1

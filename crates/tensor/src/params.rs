@@ -92,7 +92,7 @@ impl ParamStore {
     ///
     /// # Panics
     /// If the name exists.
-    pub(crate) fn create(&self, name: String, shape: &[i64], init: Init) -> Tensor {
+    pub(crate) fn create(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
         let mut inner = self.inner.borrow_mut();
         let name_hash = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
@@ -101,7 +101,7 @@ impl ParamStore {
         let tensor = init
             .tensor(shape, inner.device)
             .set_requires_grad(inner.trainable);
-        let previous = inner.params.insert(name.clone(), tensor.shallow_clone());
+        let previous = inner.params.insert(name.to_owned(), tensor.shallow_clone());
         assert!(previous.is_none(), "parameter `{name}` is defined twice");
         tensor
     }

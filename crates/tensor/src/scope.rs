@@ -68,12 +68,12 @@ impl AdapterSpec {
         hit.then(|| Lora {
             adapter: AdapterId(id),
             a: self.store.create(
-                format!("{layer}.lora_A.weight"),
+                &format!("{layer}.lora_A.weight"),
                 &[self.rank, fan_in],
                 Init::KaimingUniform,
             ),
             b: self.store.create(
-                format!("{layer}.lora_B.weight"),
+                &format!("{layer}.lora_B.weight"),
                 &[fan_out, self.rank],
                 Init::Zeros,
             ),
@@ -132,7 +132,7 @@ impl<'a> Scope<'a> {
 
     /// Creates parameter `name` here.
     pub fn param(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
-        self.store.create(self.name(name), shape, init)
+        self.store.create(&self.name(name), shape, init)
     }
 
     /// The LoRA pairs of the linear layer at this place, if any adapter targets it.

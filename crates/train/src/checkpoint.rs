@@ -194,7 +194,7 @@ fn describe(path: &Path) -> Result<FileRecord, TrainError> {
         reason: error.to_string(),
     })?;
     let digest = Sha256::digest(&bytes);
-    let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = format!("{digest:x}");
     Ok(FileRecord {
         bytes: bytes.len() as u64,
         sha256,

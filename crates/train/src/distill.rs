@@ -14,7 +14,7 @@ use dmdr_world::{Split, World};
 
 use crate::{
     Checkpoint, Networks, Observer, Outcome, Part, Recorder, StudentSampler, TeacherSampler,
-    TextEncoder, TrainError, Update, checkpoint::due, compute, sheet::Sheet, world,
+    TextEncoder, TrainError, Update, UpdateStats, checkpoint::due, compute, sheet::Sheet, world,
 };
 
 /// A distillation, loaded and checked, ready to run.
@@ -186,10 +186,7 @@ impl<'a> Distillation<'a> {
     }
 
     /// One generator update: `ttur` times rollout and fake score, then the generator on the last rollout, then EMA.
-    fn update(
-        &mut self,
-        update: u64,
-    ) -> Result<(BTreeMap<String, f64>, BTreeMap<String, f64>), TrainError> {
+    fn update(&mut self, update: u64) -> Result<(UpdateStats, UpdateStats), TrainError> {
         let seed = self.experiment.seed;
         let step = StepInfo { update };
         for inner in 0..self.ttur {

@@ -31,10 +31,9 @@ pub fn compute(
     use dmdr_config::Precision;
     use dmdr_tensor::{Device, Kind};
     match precision {
-        Precision::F32 => Kind::Float,
         Precision::Bf16 => Kind::BFloat16,
         Precision::Auto if device != Device::Cpu || native_bf16() => Kind::BFloat16,
-        Precision::Auto => Kind::Float,
+        Precision::F32 | Precision::Auto => Kind::Float,
     }
 }
 

@@ -18,7 +18,7 @@ const STREAM: u64 = 0x5EE7;
 
 /// The fixed prompts and noise.
 #[derive(Debug)]
-pub struct Sheet {
+pub(crate) struct Sheet {
     prompts: Vec<dmdr_world::Prompt>,
     max_tokens: usize,
     noise: Tensor,
@@ -27,7 +27,7 @@ pub struct Sheet {
 
 impl Sheet {
     /// `count` validation prompts with noise `[count, C, H, W]`.
-    pub fn new(
+    pub(crate) fn new(
         world: &World,
         count: usize,
         max_tokens: usize,
@@ -52,7 +52,7 @@ impl Sheet {
     ///
     /// # Errors
     /// If sampling fails or the file cannot be written.
-    pub fn write(
+    pub(crate) fn write(
         &self,
         world: &World,
         sampler: &dyn Sampler,
@@ -69,7 +69,7 @@ impl Sheet {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn write_legend(&self, run: &RunDir) -> Result<(), TrainError> {
+    pub(crate) fn write_legend(&self, run: &RunDir) -> Result<(), TrainError> {
         let captions: Vec<&str> = self
             .prompts
             .iter()
@@ -83,7 +83,7 @@ impl Sheet {
     }
 
     /// Where the teacher's sheet lies.
-    pub fn teacher_path(run: &RunDir) -> PathBuf {
+    pub(crate) fn teacher_path(run: &RunDir) -> PathBuf {
         samples(run).join("teacher.png")
     }
 }

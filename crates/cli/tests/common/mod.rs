@@ -1,4 +1,5 @@
 //! Tiny networks made by the binary itself, once per test program.
+#![allow(dead_code, reason = "every test program uses its own part")]
 
 use std::{
     path::{Path, PathBuf},
@@ -9,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 /// The binary under test, quiet, one thread so that tests share the machine.
-pub fn dmdr(directory: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn dmdr(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dmdr"));
     command
         .current_dir(directory)
@@ -20,7 +21,7 @@ pub fn dmdr(directory: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Runs it and panics with its words if it fails.
-pub fn succeed(directory: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn succeed(directory: &Path, arguments: &[&str]) -> Output {
     let output = dmdr(directory, arguments)
         .output()
         .expect("the binary starts");
@@ -33,7 +34,7 @@ pub fn succeed(directory: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Runs it, expects it to fail, and returns what it said on stderr.
-pub fn fail(directory: &Path, arguments: &[&str]) -> String {
+pub(crate) fn fail(directory: &Path, arguments: &[&str]) -> String {
     let output = dmdr(directory, arguments)
         .output()
         .expect("the binary starts");
@@ -42,7 +43,7 @@ pub fn fail(directory: &Path, arguments: &[&str]) -> String {
 }
 
 /// A folder with `configs/` and freshly pretrained tiny `assets/`.
-pub fn workspace() -> &'static Path {
+pub(crate) fn workspace() -> &'static Path {
     static WORKSPACE: OnceLock<TempDir> = OnceLock::new();
     WORKSPACE.get_or_init(build).path()
 }

@@ -22,9 +22,9 @@ use super::{
 /// Distance from the background (root of the summed squares over channels) of a foreground pixel.
 const FOREGROUND: f32 = 0.12;
 /// Largest unexplained part of an object.
-const MAX_RESIDUAL: f32 = 0.12;
+const MAX_RESIDUAL: f32 = 0.14;
 /// Largest unexplained part of an object's contours.
-const MAX_CONTOUR_RESIDUAL: f32 = 0.35;
+const MAX_CONTOUR_RESIDUAL: f32 = 0.45;
 /// Groups smaller than this part of the smallest sprite's square are specks.
 const SPECK: f32 = 0.03;
 
