@@ -9,7 +9,7 @@ fn train_sample_eval_report() {
     let here = workspace();
     succeed(here, &["train", "configs/smoke.toml", "--root", "product"]);
     let run = "product/smoke";
-    let caption = "a photo of a red apple and a blue bus";
+    let caption = "a photo of a red apple and a blue car";
     let arguments = [
         "sample",
         run,

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use dmdr_config::{
     Curve, Device, DistributionMatching, Dmdr, Ema, Evaluation, Events, Experiment, FakeScore,
-    Lora, Method, Optim, Optimizer, ReinforcementLearning, Reward, RewardModel, RewardWeights,
-    RlAlgorithm, Score, Student, Teacher, TimeDistribution, Tuning, World, WorldPreset,
+    Lora, Method, Optim, Optimizer, Precision, ReinforcementLearning, Reward, RewardModel,
+    RewardWeights, RlAlgorithm, Score, Student, Teacher, TimeDistribution, Tuning, World,
+    WorldPreset,
 };
 use proptest::prelude::*;
 
@@ -174,6 +175,11 @@ fn experiment() -> impl Strategy<Value = Experiment> {
             name,
             seed,
             device,
+            precision: if mini {
+                Precision::Bf16
+            } else {
+                Precision::F32
+            },
             world: World {
                 preset: if mini {
                     WorldPreset::Mini

@@ -47,7 +47,7 @@ fn true_scenes_are_right_and_those_of_other_prompts_wrong() {
     let mut told = Vec::new();
     let right = evaluator
         .evaluate(&TrueScenes::new(world()), &set, &mut |done, total| {
-            told.push((done, total))
+            told.push((done, total));
         })
         .expect("scenes render");
     assert_eq!(told, [(64, 144), (72, 144), (136, 144), (144, 144)]);

@@ -20,15 +20,14 @@ use crate::{
 /// A distillation, loaded and checked, ready to run.
 pub struct Distillation<'a> {
     experiment: &'a Experiment,
-    run: &'a RunDir,
     world: World,
     text: TextEncoder,
     method: Dmdr,
     num_updates: u64,
     batch_size: usize,
     ttur: u64,
-    student: Trained<'a>,
-    score: Trained<'a>,
+    student: Trained,
+    score: Trained,
     average: Option<(ParamStore, f64)>,
     config: DitConfig,
     sheet: Sheet,
@@ -37,26 +36,15 @@ pub struct Distillation<'a> {
 }
 
 /// Parameters and the optimiser that owns them.
-struct Trained<'a> {
+struct Trained {
     store: ParamStore,
     update: Update,
-    run: &'a RunDir,
-}
-
-impl Trained<'_> {
-    fn step(
-        &mut self,
-        losses: &dmdr_methods::Losses,
-        update: u64,
-    ) -> Result<BTreeMap<String, f64>, TrainError> {
-        self.update.step(losses, update, self.run.path())
-    }
 }
 
 impl std::fmt::Debug for Distillation<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Distillation")
-            .field("run", &self.run)
+            .field("experiment", &self.experiment.name)
             .finish_non_exhaustive()
     }
 }
@@ -66,7 +54,7 @@ impl<'a> Distillation<'a> {
     ///
     /// # Errors
     /// Any input that is missing, unreadable or does not fit.
-    pub fn new(experiment: &'a Experiment, run: &'a RunDir) -> Result<Self, TrainError> {
+    pub fn new(experiment: &'a Experiment) -> Result<Self, TrainError> {
         let device = device(&experiment.device.to_string())?;
         let world = world(experiment.world.preset)?;
         let text = TextEncoder::load(&experiment.assets.world_clip, &world, device)?;
@@ -96,7 +84,6 @@ impl<'a> Distillation<'a> {
         let optim = &experiment.optim;
         Ok(Self {
             experiment,
-            run,
             num_updates: dmdr.num_updates,
             batch_size: dmdr.batch_size,
             ttur: dmdr.ttur,
@@ -104,12 +91,10 @@ impl<'a> Distillation<'a> {
             student: Trained {
                 update: Update::new("generator", student.group(), &optim.generator),
                 store: student,
-                run,
             },
             score: Trained {
                 update: Update::new("score", score.group(), &optim.score),
                 store: score,
-                run,
             },
             sheet: Sheet::new(&world, count, text.max_tokens(), image_shape, device),
             world,
@@ -122,34 +107,33 @@ impl<'a> Distillation<'a> {
     }
 
     /// Trains to the end, or until the observer asks to stop. With `resume` it continues from the newest checkpoint,
-    /// to the same numbers as a run that was never stopped.
+    /// or from the beginning if none was written yet, to the same numbers as a run that was never stopped.
     ///
     /// # Errors
     /// A loss that is not finite, a damaged checkpoint, or a file that cannot be written.
     pub fn run(
         &mut self,
+        run: &RunDir,
         resume: bool,
         notes: &BTreeMap<String, String>,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, TrainError> {
-        let run = self.run;
         let events = &self.experiment.events;
         let checkpoints = Checkpoint::new(run, self.experiment.hash(), events.keep_checkpoints);
         let resumed = if resume {
-            let manifest = checkpoints.load_latest(&mut self.parts())?;
-            Some((manifest.step, manifest.wall_s))
+            Some(checkpoints.load_latest(&mut self.parts())?)
         } else {
             None
         };
         let mut recorder = Recorder::open(run, resumed)?;
-        if resumed.is_none() && events.sample_every > 0 {
-            self.draw_teacher(observer)?;
-            self.draw_student(0, observer)?;
+        if resumed.is_none_or(|(step, _)| step == 0) && events.sample_every > 0 {
+            self.draw_teacher(run, observer)?;
+            self.draw_student(run, 0, observer)?;
         }
 
         for update in resumed.map_or(0, |(step, _)| step)..self.num_updates {
             let started = Instant::now();
-            let (generator, score) = self.update(update)?;
+            let (generator, score) = self.update(run, update)?;
 
             // Nothing below can change a number of the training: every update reseeds.
             let done = update + 1;
@@ -162,7 +146,7 @@ impl<'a> Distillation<'a> {
             shown.extend(score);
             observer.updated(done, self.num_updates, &shown);
             if due(done, events.sample_every) {
-                self.draw_student(done, observer)?;
+                self.draw_student(run, done, observer)?;
             }
             if due(done, events.evaluate_every) {
                 let values = self.evaluate()?;
@@ -186,7 +170,11 @@ impl<'a> Distillation<'a> {
     }
 
     /// One generator update: `ttur` times rollout and fake score, then the generator on the last rollout, then EMA.
-    fn update(&mut self, update: u64) -> Result<(UpdateStats, UpdateStats), TrainError> {
+    fn update(
+        &mut self,
+        run: &RunDir,
+        update: u64,
+    ) -> Result<(UpdateStats, UpdateStats), TrainError> {
         let seed = self.experiment.seed;
         let step = StepInfo { update };
         for inner in 0..self.ttur {
@@ -205,11 +193,11 @@ impl<'a> Distillation<'a> {
             let rollout = self.method.rollout(prompts, cond)?;
 
             let losses = self.method.score_losses(&rollout, &step)?;
-            let score = self.score.step(&losses, update)?;
+            let score = self.score.update.step(&losses, update, run.path())?;
 
             if inner + 1 == self.ttur {
                 let losses = self.method.generator_losses(&rollout, &step)?;
-                let generator = self.student.step(&losses, update)?;
+                let generator = self.student.update.step(&losses, update, run.path())?;
                 if let Some((average, decay)) = &self.average {
                     average.lerp_from(&self.student.store, *decay);
                 }
@@ -259,21 +247,26 @@ impl<'a> Distillation<'a> {
         }
     }
 
-    fn draw_teacher(&self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    fn draw_teacher(&self, run: &RunDir, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let sampler = TeacherSampler {
             roles: self.method.roles(),
             text: &self.text,
             num_steps: self.experiment.teacher.num_steps,
         };
-        let path = Sheet::teacher_path(self.run);
+        let path = Sheet::teacher_path(run);
         self.sheet.write(&self.world, &sampler, &path)?;
-        self.sheet.write_legend(self.run)?;
+        self.sheet.write_legend(run)?;
         observer.wrote("teacher", &path);
         Ok(())
     }
 
-    fn draw_student(&self, step: u64, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        let path = self.run.sample(step);
+    fn draw_student(
+        &self,
+        run: &RunDir,
+        step: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
+        let path = run.sample(step);
         self.with_average(|| {
             self.sheet
                 .write(&self.world, &self.student_sampler(), &path)

@@ -48,12 +48,6 @@ pub enum TrainError {
         /// What differs.
         reason: String,
     },
-    /// A run without any usable checkpoint.
-    #[error("`{}` holds no checkpoint to resume from", path.display())]
-    NoCheckpoint {
-        /// The checkpoint folder.
-        path: PathBuf,
-    },
     /// A text encoder and a backbone that do not fit together.
     #[error("`{what}`: {reason}")]
     Incompatible {

@@ -1,6 +1,6 @@
 //! Writes what a run logs: `metrics.jsonl`, TensorBoard events, and the clock over all resumes.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, fs, io::ErrorKind, time::Instant};
 
 use dmdr_events::{EventsError, Kind, MetricsWriter, Record, RunDir, TensorBoardWriter};
 
@@ -19,8 +19,21 @@ impl Recorder {
     /// # Errors
     /// If they cannot be opened.
     pub fn open(run: &RunDir, resume: Option<(u64, f64)>) -> Result<Self, EventsError> {
+        if matches!(resume, Some((0, _))) {
+            // Killed before the first checkpoint: everything is done again.
+            let path = run.metrics();
+            if let Err(source) = fs::remove_file(&path)
+                && source.kind() != ErrorKind::NotFound
+            {
+                return Err(EventsError::Io {
+                    action: "remove",
+                    path,
+                    source,
+                });
+            }
+        }
         // Records carry the update index from 0, so the last one kept is `step - 1`.
-        let last = resume.map(|(step, _)| step.saturating_sub(1));
+        let last = resume.and_then(|(step, _)| step.checked_sub(1));
         Ok(Self {
             metrics: MetricsWriter::open(run.metrics(), last)?,
             tensorboard: TensorBoardWriter::open(run.tensorboard(), last)?,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use dmdr_config::Experiment;
 use dmdr_eval::EvalSet;
 use dmdr_events::{RunDir, table};
-use dmdr_train::Outcome;
+use dmdr_train::{Distillation, Outcome};
 use dmdr_world::Split;
 
 use super::{check_files, eval::measure, train::distill, trained::Trained};
@@ -25,13 +25,15 @@ pub(crate) fn run(args: &DemoArgs, quiet: bool) -> Result<ExitCode> {
     };
     let experiment = Experiment::load(config, &[])?;
     check_files(&experiment.referenced_files())?;
+    let distillation = Distillation::new(&experiment)?;
     let run = open(&args.root, &experiment, quiet)?;
     let resume = !run.list_checkpoints()?.is_empty();
     say(
         quiet,
         "teacher and student draw the same prompts from the same noise; pictures as they come:",
     );
-    if let Outcome::Interrupted { step } = distill(&experiment, &run, resume, quiet)? {
+    if let Outcome::Interrupted { step } = distill(distillation, &experiment, &run, resume, quiet)?
+    {
         say(
             quiet,
             &format!("stopped after update {step}; `dmdr demo` continues there"),

@@ -20,9 +20,11 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
         say(quiet, &format!("warning: {warning}"));
     }
     check_files(&experiment.referenced_files())?;
+    // Everything is loaded before a folder is made: bad inputs leave nothing behind.
+    let distillation = Distillation::new(&experiment)?;
     let environment = environment::detect(&experiment.device.to_string());
     let run = run_dir(args, &experiment.name, &experiment.to_toml(), &environment)?;
-    let outcome = distill(&experiment, &run, args.resume, quiet)?;
+    let outcome = distill(distillation, &experiment, &run, args.resume, quiet)?;
     if outcome == Outcome::Finished {
         say(
             quiet,
@@ -39,6 +41,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
 
 /// Runs a distillation under the eyes of the progress bar.
 pub(crate) fn distill(
+    mut distillation: Distillation<'_>,
     experiment: &Experiment,
     run: &RunDir,
     resume: bool,
@@ -52,5 +55,5 @@ pub(crate) fn distill(
         quiet,
         &["loss/", "reward/world_clip/mean", "reward/preference/mean"],
     );
-    Ok(Distillation::new(experiment, run)?.run(resume, &notes, &mut progress)?)
+    Ok(distillation.run(run, resume, &notes, &mut progress)?)
 }

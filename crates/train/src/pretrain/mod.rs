@@ -43,9 +43,9 @@ pub fn pretrain(
     let mut first = 0;
     let mut resumed = None;
     if resume {
-        let manifest = checkpoints.load_latest(&mut parts(store, ema.as_ref(), &mut update))?;
-        first = manifest.step;
-        resumed = Some((manifest.step, manifest.wall_s));
+        let found = checkpoints.load_latest(&mut parts(store, ema.as_ref(), &mut update))?;
+        first = found.0;
+        resumed = Some(found);
     }
     let mut recorder = Recorder::open(run, resumed)?;
 

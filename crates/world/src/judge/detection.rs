@@ -23,6 +23,8 @@ use super::{
 const FOREGROUND: f32 = 0.12;
 /// Largest unexplained part of an object.
 const MAX_RESIDUAL: f32 = 0.14;
+/// Largest unexplained part of an object by a tint, for the object to have that colour.
+const MAX_TINT_RESIDUAL: f32 = 0.2;
 /// Largest unexplained part of an object's contours.
 const MAX_CONTOUR_RESIDUAL: f32 = 0.45;
 /// Groups smaller than this part of the smallest sprite's square are specks.
@@ -167,7 +169,7 @@ impl Detection {
         let (width, height) = (template.width as f32, template.height as f32);
         Self {
             object: template.object,
-            color: (residual <= MAX_RESIDUAL).then_some(color),
+            color: (residual <= MAX_TINT_RESIDUAL).then_some(color),
             bounds: Bounds {
                 x: inner(x),
                 y: inner(y),
