@@ -308,11 +308,14 @@ mod tests {
 
     #[test]
     fn malformed_objects_do_not_count() {
+        // Half a mixture is the object itself: the mildest of the defects.
+        const EXPECTED: [f64; 5] = [0.97, 0.97, 0.97, 0.85, 0.97];
         let world = World::new(Preset::Mini).expect("the drawings are valid");
         let audit = Audit::default().with_malformed(&world, &Judge::new(&world), 100);
-        for (defect, rate) in Defect::ALL.into_iter().zip(audit.malformed) {
+        for ((defect, rate), expected) in Defect::ALL.into_iter().zip(audit.malformed).zip(EXPECTED)
+        {
             assert!(
-                rate.total == 100 && rate.value() >= 0.9,
+                rate.total == 100 && rate.value() >= expected,
                 "{defect:?} {rate}"
             );
         }
