@@ -73,7 +73,7 @@ class LayersTest(unittest.TestCase):
             {"report": [("tensor", "dev")]},
             {"models": [("tch", None)]},
             {"cli": [("tch", None)]},
-            {"train": [("eval", None)]},
+            {"eval": [("train", None)]},
             {"unknown": []},
         ):
             self.assertEqual(len(self.violations(**edges)), 1, edges)
