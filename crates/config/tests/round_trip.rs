@@ -106,7 +106,7 @@ fn method() -> impl Strategy<Value = (Method, Vec<Reward>)> {
             )
         }),
     ];
-    (1_u64..10_000, 1_usize..64, 1_u64..9, terms, rl).prop_map(
+    (1_u64..10_000, 8_usize..64, 1_u64..9, terms, rl).prop_map(
         |(
             num_updates,
             batch_size,

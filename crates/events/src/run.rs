@@ -28,11 +28,34 @@ pub struct RunDir {
     path: PathBuf,
 }
 
+/// Subfolders that every run has from the start.
+const FOLDERS: [&str; 5] = ["tensorboard", "samples", "eval", "checkpoints", "report"];
+
+/// Whether a folder holds nothing but empty subfolders and `env.json` of a run that was never started.
+fn is_unborn(path: &Path) -> Result<bool, EventsError> {
+    let names = |path: &Path| -> Result<Vec<String>, EventsError> {
+        let entries = fs::read_dir(path).map_err(EventsError::io("open", path))?;
+        Ok(entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect())
+    };
+    for name in names(path)? {
+        let is_ours = FOLDERS.contains(&name.as_str()) && names(&path.join(&name))?.is_empty();
+        let is_torn = name.starts_with('.'); // the temporary file of a write that was killed
+        if !is_ours && !is_torn && name != "env.json" {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 impl RunDir {
     /// Makes the folder `root/name` of a new run, with its subfolders.
     ///
     /// # Errors
-    /// It exists and is not empty, it cannot be made, or `name` is not a plain name.
+    /// It exists and holds more than the empty beginnings of a run that was killed before it had a `config.toml`, it
+    /// cannot be made, or `name` is not a plain name.
     pub fn create(root: impl AsRef<Path>, name: &str) -> Result<Self, EventsError> {
         plain(name)?;
         let root = root.as_ref();
@@ -41,21 +64,14 @@ impl RunDir {
         match fs::create_dir(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let mut entries = fs::read_dir(&path).map_err(EventsError::io("open", &path))?;
-                if entries.next().is_some() {
+                if !is_unborn(&path)? {
                     return Err(EventsError::RunExists { path });
                 }
             }
             Err(error) => return Err(EventsError::io("create", &path)(error)),
         }
         let run = Self { path };
-        for folder in [
-            run.tensorboard(),
-            run.path.join("samples"),
-            run.path.join("eval"),
-            run.checkpoints(),
-            run.path.join("report"),
-        ] {
+        for folder in FOLDERS.map(|name| run.path.join(name)) {
             fs::create_dir_all(&folder).map_err(EventsError::io("create", &folder))?;
         }
         Ok(run)

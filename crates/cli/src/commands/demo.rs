@@ -77,7 +77,7 @@ fn open(root: &Path, experiment: &Experiment, quiet: bool) -> Result<RunDir> {
             .with_context(|| format!("cannot replace the earlier demo in `{}`", path.display()))?;
     }
     let run = RunDir::create(root, &experiment.name)?;
-    run.write_config(&experiment.to_toml())?;
     run.write_env(&environment::detect(&experiment.device.to_string()))?;
+    run.write_config(&experiment.to_toml())?; // last: with it the run exists
     Ok(run)
 }

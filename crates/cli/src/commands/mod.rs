@@ -39,12 +39,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Makes the folder of a new run, or opens the one to resume.
 fn run_dir(args: &RunArgs, name: &str, config: &str, environment: &Environment) -> Result<RunDir> {
-    if args.resume {
-        return Ok(RunDir::open(args.root.join(name))?);
+    let path = args.root.join(name);
+    // A run killed before its config was written has nothing to resume: it starts.
+    let is_unborn = path.is_dir() && !path.join("config.toml").exists();
+    if args.resume && !is_unborn {
+        return Ok(RunDir::open(path)?);
     }
     let run = RunDir::create(&args.root, name)?;
-    run.write_config(config)?;
     run.write_env(environment)?;
+    run.write_config(config)?; // last: with it the run exists
     Ok(run)
 }
 
