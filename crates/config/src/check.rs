@@ -94,6 +94,15 @@ pub(crate) fn pretrain(p: &Pretrain) -> Vec<Problem> {
             "choose them so that `dim / heads` is even",
         ));
     }
+    if let PretrainModel::Teacher(m) = &p.model
+        && m.kinds.to_array().iter().sum::<f64>() <= 0.0
+    {
+        problems.push(Problem::new(
+            &["model.teacher.kinds"],
+            "every share is 0, so there is nothing to draw",
+            "give at least one kind a positive share",
+        ));
+    }
     let canvas = p.world.preset.canvas();
     if patch == 0 || !canvas.is_multiple_of(patch) {
         problems.push(Problem::new(

@@ -4,7 +4,7 @@ use crate::curve::Curve;
 use crate::events::{Evaluation, Events};
 use crate::experiment::{Assets, FakeScore, Lora, Student, Teacher, Tuning};
 use crate::method::{DistributionMatching, Dmdr, ReinforcementLearning, RlAlgorithm, Score};
-use crate::pretrain::{Prediction, PreferenceModel, TeacherModel, WorldClipModel};
+use crate::pretrain::{KindShares, Prediction, PreferenceModel, TeacherModel, WorldClipModel};
 use crate::time::TimeDistribution;
 
 impl Default for Teacher {
@@ -120,6 +120,8 @@ impl Default for TeacherModel {
     fn default() -> Self {
         Self {
             text_encoder: "assets/world-clip.safetensors".into(),
+            init: None,
+            kinds: KindShares::default(),
             dim: 256,
             depth: 6,
             heads: 4,
@@ -127,6 +129,19 @@ impl Default for TeacherModel {
             prediction: Prediction::X0,
             caption_dropout: 0.1,
             time: TimeDistribution::Uniform,
+        }
+    }
+}
+
+impl Default for KindShares {
+    fn default() -> Self {
+        Self {
+            single_object: 1.0,
+            two_object: 1.0,
+            counting: 1.0,
+            colors: 1.0,
+            position: 1.0,
+            color_attr: 1.0,
         }
     }
 }

@@ -37,7 +37,7 @@ pub use method::{DistributionMatching, Dmdr, Method, ReinforcementLearning, RlAl
 pub use optimizer::{Ema, Optim, Optimizer};
 pub use precision::Precision;
 pub use pretrain::{
-    Prediction, PreferenceModel, Pretrain, PretrainModel, TeacherModel, WorldClipModel,
+    KindShares, Prediction, PreferenceModel, Pretrain, PretrainModel, TeacherModel, WorldClipModel,
 };
 pub use reward::{Reward, RewardModel, RewardWeights};
 pub use time::TimeDistribution;

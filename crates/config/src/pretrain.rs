@@ -79,6 +79,11 @@ impl PretrainModel {
 pub struct TeacherModel {
     /// Safetensors file of the world's CLIP, whose text tower is the frozen text encoder.
     pub text_encoder: PathBuf,
+    /// Weights to start from, of a teacher of the same sizes; absent = random ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+    /// How often each kind of scene is drawn.
+    pub kinds: KindShares,
     /// Width of the transformer.
     #[serde(deserialize_with = "range::count")]
     pub dim: usize,
@@ -98,6 +103,44 @@ pub struct TeacherModel {
     pub caption_dropout: f64,
     /// Distribution of the training time.
     pub time: TimeDistribution,
+}
+
+/// `[model.teacher.kinds]`: shares of the kinds of scenes, in any unit; 0 leaves a kind out.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KindShares {
+    /// "a photo of a cat"
+    #[serde(deserialize_with = "range::non_negative")]
+    pub single_object: f64,
+    /// "a photo of a cat and a car"
+    #[serde(deserialize_with = "range::non_negative")]
+    pub two_object: f64,
+    /// "a photo of three cats"
+    #[serde(deserialize_with = "range::non_negative")]
+    pub counting: f64,
+    /// "a photo of a blue car"
+    #[serde(deserialize_with = "range::non_negative")]
+    pub colors: f64,
+    /// "a photo of a cat left of a car"
+    #[serde(deserialize_with = "range::non_negative")]
+    pub position: f64,
+    /// "a photo of a red cat and a blue car"
+    #[serde(deserialize_with = "range::non_negative")]
+    pub color_attr: f64,
+}
+
+impl KindShares {
+    /// The shares in `GenEval`'s order of kinds.
+    pub fn to_array(self) -> [f64; 6] {
+        [
+            self.single_object,
+            self.two_object,
+            self.counting,
+            self.colors,
+            self.position,
+            self.color_attr,
+        ]
+    }
 }
 
 /// A diffusion network's raw output.
@@ -239,10 +282,12 @@ impl Pretrain {
     pub fn referenced_files(&self) -> Vec<ReferencedFile> {
         match &self.model {
             PretrainModel::Teacher(teacher) => {
-                vec![ReferencedFile::new(
-                    "model.teacher.text_encoder",
-                    &teacher.text_encoder,
-                )]
+                let encoder = ("model.teacher.text_encoder", &teacher.text_encoder);
+                let init = teacher.init.iter().map(|path| ("model.teacher.init", path));
+                std::iter::once(encoder)
+                    .chain(init)
+                    .map(|(key, path)| ReferencedFile::new(key, path))
+                    .collect()
             }
             PretrainModel::WorldClip(_) | PretrainModel::Preference(_) => Vec::new(),
         }

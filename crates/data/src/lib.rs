@@ -1,7 +1,11 @@
 //! Prompts and scenes as tensors, in an order that is a pure function of (seed, step).
 
+mod kinds;
 mod prompts;
 mod scenes;
+mod stream;
 
+pub use kinds::KindShares;
 pub use prompts::{DataError, Prompts};
 pub use scenes::{SceneBatch, images_from_tensor, images_to_tensor};
+pub use stream::PromptStream;

@@ -1,7 +1,7 @@
 //! A batch of prompts with their token ids.
 
 use dmdr_tensor::{Device, Tensor};
-use dmdr_world::{Prompt, Split, Tokenizer, World, WorldError};
+use dmdr_world::{Prompt, Tokenizer, World, WorldError};
 
 /// Prompts and what text towers read of them.
 #[derive(Debug)]
@@ -49,26 +49,6 @@ impl Prompts {
         Ok(Self { prompts, ids })
     }
 
-    /// The `count` prompts of step `step` of a run with this `seed`.
-    ///
-    /// # Errors
-    /// As for [`Self::new`].
-    pub fn draw(
-        world: &World,
-        split: Split,
-        seed: u64,
-        step: u64,
-        count: usize,
-        max_tokens: usize,
-        device: Device,
-    ) -> Result<Self, DataError> {
-        let first = step * count as u64;
-        let prompts = (first..first + count as u64)
-            .map(|index| world.prompt(split, seed, index))
-            .collect();
-        Self::new(world, prompts, max_tokens, device)
-    }
-
     /// Number of prompts.
     pub fn len(&self) -> usize {
         self.prompts.len()
@@ -113,18 +93,20 @@ fn tokenize(
 
 #[cfg(test)]
 mod tests {
-    use dmdr_world::Preset;
+    use dmdr_world::{Preset, Split};
 
     use super::*;
 
     #[test]
     fn captions_are_padded_and_too_long_ones_refused() {
         let world = World::new(Preset::Mini).expect("valid drawings");
-        let prompts = Prompts::draw(&world, Split::Train, 0, 2, 6, 16, Device::Cpu).expect("fits");
+        let drawn: Vec<Prompt> = (0..6)
+            .map(|index| world.prompt(Split::Train, 0, index))
+            .collect();
+        let prompts = Prompts::new(&world, drawn.clone(), 16, Device::Cpu).expect("fits");
         assert_eq!(prompts.ids.size(), [6, 16]);
-        assert_eq!(prompts.prompts[0], world.prompt(Split::Train, 0, 12));
         assert_eq!(prompts.ids.int64_value(&[0, 15]), i64::from(Tokenizer::PAD));
-        let error = Prompts::draw(&world, Split::Train, 0, 0, 6, 5, Device::Cpu).expect_err("long");
+        let error = Prompts::new(&world, drawn, 5, Device::Cpu).expect_err("long");
         assert!(
             error.to_string().contains("the text tower takes 5"),
             "{error}"

@@ -1,9 +1,9 @@
 //! Scenes drawn and rendered on the fly: pretraining never runs out of data.
 
 use dmdr_tensor::{Device, Kind, Tensor, mix};
-use dmdr_world::{Image, Split, World};
+use dmdr_world::{Image, World};
 
-use crate::{DataError, Prompts};
+use crate::Prompts;
 
 /// Rendered scenes with their prompts.
 #[derive(Debug)]
@@ -15,24 +15,6 @@ pub struct SceneBatch {
 }
 
 impl SceneBatch {
-    /// The `count` scenes of step `step` of a run with this `seed`.
-    ///
-    /// # Errors
-    /// As for [`Prompts::new`].
-    pub fn draw(
-        world: &World,
-        split: Split,
-        seed: u64,
-        step: u64,
-        count: usize,
-        max_tokens: usize,
-        device: Device,
-    ) -> Result<Self, DataError> {
-        let prompts = Prompts::draw(world, split, seed, step, count, max_tokens, device)?;
-        let images = Self::render(world, &prompts, seed, step).to_device(device);
-        Ok(Self { images, prompts })
-    }
-
     /// A scene for each prompt, `[B, 3, H, W]` in `[0, 1]`, on the CPU.
     pub fn render(world: &World, prompts: &Prompts, seed: u64, step: u64) -> Tensor {
         let images: Vec<Image> = prompts
@@ -82,14 +64,14 @@ mod tests {
     use dmdr_world::Preset;
 
     use super::*;
+    use crate::PromptStream;
 
     #[test]
     fn tensors_and_images_agree() {
         let world = World::new(Preset::Mini).expect("valid drawings");
-        let batch = SceneBatch::draw(&world, Split::Train, 1, 4, 3, 16, Device::Cpu).expect("fits");
+        let stream = PromptStream::training(&world, 1);
+        let batch = stream.scenes(4, 3, 16, Device::Cpu).expect("fits");
         let images = images_from_tensor(&batch.images);
         assert_eq!(images_to_tensor(&images, Device::Cpu), batch.images);
-        let again = SceneBatch::draw(&world, Split::Train, 1, 4, 3, 16, Device::Cpu).expect("fits");
-        assert_eq!(again.images, batch.images);
     }
 }

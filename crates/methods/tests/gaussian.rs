@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dmdr_config::{Curve, Dmdr as DmdrConfig, Student, TimeDistribution};
-use dmdr_data::Prompts;
+use dmdr_data::PromptStream;
 use dmdr_diffusion::{Parameterization, Schedule, loss, sample_times};
 use dmdr_methods::{Dmdr, Generator, Method, Roles, StepInfo, backward_simulation};
 use dmdr_models::{Call, Conditioning, Denoiser, Dit, DitConfig, Guidance, Prediction, View};
@@ -11,7 +11,7 @@ use dmdr_rewards::RewardMix;
 use dmdr_tensor::{
     AdapterId, AdapterSpec, Device, Kind, ParamGroup, ParamStore, Tensor, no_grad_guard, reseed,
 };
-use dmdr_world::{Preset, Split, World};
+use dmdr_world::{Preset, World};
 
 const M: f64 = 0.7;
 const S: f64 = 0.4;
@@ -101,7 +101,9 @@ fn the_first_rollout_input_is_pure_noise_and_times_are_spread_evenly() {
     reseed(&[8]);
     let world = World::new(Preset::Mini).expect("valid drawings");
     let n = 40_000;
-    let prompts = Prompts::draw(&world, Split::Train, 0, 0, n, 16, Device::Cpu).expect("fits");
+    let prompts = PromptStream::training(&world, 0)
+        .prompts(0, n, 16, Device::Cpu)
+        .expect("fits");
     let n = n as i64;
     let noise = Tensor::randn([n, 1, 1, 1], (Kind::Float, Device::Cpu));
     let student = Exact { mean: M, std: S };
@@ -229,7 +231,9 @@ fn the_real_score_without_its_dose_is_the_teacher_bit_for_bit() {
 fn no_gradient_leaves_its_network() {
     let (method, base, score, student) = tiny();
     let world = World::new(Preset::Mini).expect("valid drawings");
-    let prompts = Prompts::draw(&world, Split::Train, 0, 0, 4, 16, Device::Cpu).expect("fits");
+    let prompts = PromptStream::training(&world, 0)
+        .prompts(0, 4, 16, Device::Cpu)
+        .expect("fits");
     let before = values(&base);
     reseed(&[7]);
     let rollout = method.rollout(prompts, cond()).expect("a rollout");

@@ -81,8 +81,9 @@ impl RewardMix {
 
 #[cfg(test)]
 mod tests {
+    use dmdr_data::PromptStream;
     use dmdr_tensor::Device;
-    use dmdr_world::{Preset, Split, World};
+    use dmdr_world::{Preset, World};
 
     use super::*;
 
@@ -108,7 +109,9 @@ mod tests {
     #[test]
     fn weights_are_annealed_and_the_breakdown_is_kept() {
         let world = World::new(Preset::Mini).expect("valid drawings");
-        let prompts = Prompts::draw(&world, Split::Train, 0, 0, 2, 16, Device::Cpu).expect("fits");
+        let prompts = PromptStream::training(&world, 0)
+            .prompts(0, 2, 16, Device::Cpu)
+            .expect("fits");
         let mut mix = RewardMix::default();
         mix.push(Curve::Constant(2.0), Box::new(Channel(0)));
         mix.push(

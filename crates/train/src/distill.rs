@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use dmdr_config::{Experiment, Method as MethodConfig, RewardModel as RewardConfig, Tuning};
-use dmdr_data::Prompts;
+use dmdr_data::PromptStream;
 use dmdr_eval::{EvalSet, Evaluator, scalars};
 use dmdr_events::{Kind, RunDir};
 use dmdr_methods::{Dmdr, Method, StepInfo};
@@ -57,7 +57,12 @@ impl<'a> Distillation<'a> {
     pub fn new(experiment: &'a Experiment) -> Result<Self, TrainError> {
         let device = device(&experiment.device.to_string())?;
         let world = world(experiment.world.preset)?;
-        let text = TextEncoder::load(&experiment.assets.world_clip, &world, device)?;
+        let text = TextEncoder::load(
+            "assets.world_clip",
+            &experiment.assets.world_clip,
+            &world,
+            device,
+        )?;
         let compute = compute(experiment.precision, device);
         let networks = Networks::build(experiment, &text, device, compute)?;
         let image_shape = networks.image_shape();
@@ -180,10 +185,7 @@ impl<'a> Distillation<'a> {
         for inner in 0..self.ttur {
             let iteration = update * self.ttur + inner;
             reseed(&[seed, iteration]);
-            let prompts = Prompts::draw(
-                &self.world,
-                Split::Train,
-                seed,
+            let prompts = PromptStream::training(&self.world, seed).prompts(
                 iteration,
                 self.batch_size,
                 self.text.max_tokens(),
@@ -249,7 +251,7 @@ impl<'a> Distillation<'a> {
 
     fn draw_teacher(&self, run: &RunDir, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let sampler = TeacherSampler {
-            roles: self.method.roles(),
+            view: self.method.roles().teacher(),
             text: &self.text,
             num_steps: self.experiment.teacher.num_steps,
         };

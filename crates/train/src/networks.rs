@@ -21,16 +21,21 @@ pub struct TextEncoder {
 }
 
 impl TextEncoder {
-    /// Loads the tower in `path` and encodes the empty caption.
+    /// Loads the tower in `path`, which config key `key` names, and encodes the empty caption.
     ///
     /// # Errors
     /// An unreadable file or a tower of another world.
-    pub fn load(path: &Path, world: &World, device: Device) -> Result<Self, TrainError> {
+    pub fn load(
+        key: &'static str,
+        path: &Path,
+        world: &World,
+        device: Device,
+    ) -> Result<Self, TrainError> {
         let config = load_config::<WorldClip>(path)?;
         let vocabulary = world.tokenizer().vocab_len() as i64;
         if config.text.vocabulary != vocabulary {
             return Err(TrainError::Incompatible {
-                what: "assets.world_clip",
+                what: key,
                 reason: format!(
                     "`{}` knows {} words, this world has {vocabulary}",
                     path.display(),

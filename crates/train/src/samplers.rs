@@ -4,15 +4,15 @@ use dmdr_data::Prompts;
 use dmdr_diffusion::{sampler, time_grid};
 use dmdr_eval::{EvalError, Sampler};
 use dmdr_methods::Roles;
+use dmdr_models::View;
 use dmdr_tensor::{Tensor, no_grad_guard};
 
 use crate::networks::{TextEncoder, to_images};
 
 /// The base with guidance, deterministic Euler.
-#[derive(Debug)]
 pub struct TeacherSampler<'a> {
-    /// Networks.
-    pub roles: &'a Roles,
+    /// The base in its role as teacher.
+    pub view: View<'a>,
     /// Text encoder.
     pub text: &'a TextEncoder,
     /// Euler steps.
@@ -36,18 +36,22 @@ impl Sampler for TeacherSampler<'_> {
     fn sample(&self, prompts: &Prompts, noise: &Tensor) -> Result<Tensor, EvalError> {
         let _guard = no_grad_guard();
         let cond = self.text.encode(prompts);
-        let view = self.roles.teacher();
         let times = time_grid(self.num_steps, 1.0);
-        let x = sampler::euler(view.schedule, &times, noise, |x, t| view.x0(x, t, &cond));
+        let x = sampler::euler(self.view.schedule, &times, noise, |x, t| {
+            self.view.x0(x, t, &cond)
+        });
         Ok(to_images(&x))
     }
 
     fn num_evaluations(&self) -> usize {
-        self.num_steps * self.roles.teacher().evaluations()
+        self.num_steps * self.view.evaluations()
     }
 
     fn guidance(&self) -> f64 {
-        self.roles.guidance.scale
+        self.view
+            .guidance
+            .as_ref()
+            .map_or(1.0, |guidance| guidance.scale)
     }
 
     fn name(&self) -> &'static str {

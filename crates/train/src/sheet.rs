@@ -58,11 +58,19 @@ impl Sheet {
         sampler: &dyn Sampler,
         path: &Path,
     ) -> Result<(), TrainError> {
+        Ok(self.draw(world, sampler)?.to_png(path)?)
+    }
+
+    /// The sheet of `sampler`.
+    ///
+    /// # Errors
+    /// If sampling fails.
+    pub(crate) fn draw(&self, world: &World, sampler: &dyn Sampler) -> Result<Image, TrainError> {
         let prompts = Prompts::new(world, self.prompts.clone(), self.max_tokens, self.device)?;
         reseed(&[STREAM, 1]);
         let images = images_from_tensor(&sampler.sample(&prompts, &self.noise)?);
         let images: Vec<Image> = images.iter().map(|image| image.enlarge(ENLARGED)).collect();
-        Ok(Image::grid(&images, COLUMNS).to_png(path)?)
+        Ok(Image::grid(&images, COLUMNS))
     }
 
     /// Writes how sheets are laid out and what they show, for reports.

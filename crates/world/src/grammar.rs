@@ -19,6 +19,11 @@ impl World {
     /// as any other; within a kind, all prompts of the split are equally likely.
     pub fn prompt(&self, split: Split, seed: u64, index: u64) -> Prompt {
         let kind = Kind::ALL[(index % Kind::ALL.len() as u64) as usize];
+        self.prompt_of(kind, split, seed, index)
+    }
+
+    /// The `index`-th prompt of a split if it is to be of this kind; all prompts of the kind are equally likely.
+    pub fn prompt_of(&self, kind: Kind, split: Split, seed: u64, index: u64) -> Prompt {
         let mut rng = generator(Stream::Prompt, [seed, split as u64, index]);
         // Ends: every kind has prompts in every split (tested for every preset).
         loop {

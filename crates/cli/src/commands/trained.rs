@@ -35,7 +35,12 @@ impl Trained {
         })?;
         let device = device(&experiment.device.to_string())?;
         let world = world(experiment.world.preset)?;
-        let text = TextEncoder::load(&experiment.assets.world_clip, &world, device)?;
+        let text = TextEncoder::load(
+            "assets.world_clip",
+            &experiment.assets.world_clip,
+            &world,
+            device,
+        )?;
         let compute = compute(experiment.precision, device);
         let networks = Networks::build(&experiment, &text, device, compute)?;
         networks.student.load(&weights)?;
@@ -52,7 +57,7 @@ impl Trained {
 
     pub(crate) fn teacher(&self) -> TeacherSampler<'_> {
         TeacherSampler {
-            roles: &self.networks.roles,
+            view: self.networks.roles.teacher(),
             text: &self.text,
             num_steps: self.experiment.teacher.num_steps,
         }

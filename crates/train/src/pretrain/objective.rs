@@ -26,7 +26,10 @@ pub trait Objective {
     ///
     /// # Errors
     /// A caption that cannot be encoded.
-    fn sheet(&self, store: &ParamStore, num_prompts: usize) -> Result<Option<Image>, TrainError>;
+    fn sheet(&self, store: &ParamStore, num_prompts: usize) -> Result<Option<Image>, TrainError> {
+        let _ = (store, num_prompts);
+        Ok(None)
+    }
 
     /// Writes the finished network.
     ///

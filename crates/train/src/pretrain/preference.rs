@@ -6,11 +6,11 @@
 use std::{collections::BTreeMap, path::Path};
 
 use dmdr_config::{PreferenceModel, Pretrain};
-use dmdr_data::{Prompts, SceneBatch};
+use dmdr_data::{PromptStream, Prompts, SceneBatch};
 use dmdr_methods::Losses;
 use dmdr_models::{Stored, WorldClip};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix};
-use dmdr_world::{Image, Split, World};
+use dmdr_world::World;
 
 use super::{Objective, augment, world_clip};
 use crate::{TrainError, compute};
@@ -91,15 +91,9 @@ impl Objective for PreferenceObjective {
 
     fn losses(&self, step: u64) -> Result<Losses, TrainError> {
         let max_tokens = self.net.config().text.max_tokens as usize;
-        let SceneBatch { images, prompts } = SceneBatch::draw(
-            &self.world,
-            Split::Train,
-            self.seed,
-            step,
-            self.batch_size,
-            max_tokens,
-            self.store.device(),
-        )?;
+        let stream = PromptStream::training(&self.world, self.seed);
+        let SceneBatch { images, prompts } =
+            stream.scenes(step, self.batch_size, max_tokens, self.store.device())?;
         let worse = self.worse(&images, &prompts, step)?;
         let better = if self.augment {
             augment::noise(&images, 0.02)
@@ -125,10 +119,6 @@ impl Objective for PreferenceObjective {
         losses.keep("worse", &worse);
         losses.add("preference", 1.0, -margin.log_sigmoid().mean(Kind::Float));
         Ok(losses)
-    }
-
-    fn sheet(&self, _store: &ParamStore, _num_prompts: usize) -> Result<Option<Image>, TrainError> {
-        Ok(None)
     }
 
     fn save(

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, path::Path};
 
 use dmdr_config::{Pretrain, WorldClipModel};
-use dmdr_data::{Prompts, SceneBatch};
+use dmdr_data::{PromptStream, Prompts, SceneBatch};
 use dmdr_methods::Losses;
 use dmdr_models::{ClipConfig, ImageTowerConfig, Stored, TextTowerConfig, WorldClip};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix};
-use dmdr_world::{Image, Prompt, Split, Tokenizer, World};
+use dmdr_world::{Prompt, Split, Tokenizer, World};
 
 use super::{Objective, augment};
 use crate::{TrainError, compute};
@@ -94,15 +94,9 @@ impl Objective for ClipObjective {
     fn losses(&self, step: u64) -> Result<Losses, TrainError> {
         let device = self.store.device();
         let max_tokens = self.net.config().text.max_tokens as usize;
-        let SceneBatch { images, prompts } = SceneBatch::draw(
-            &self.world,
-            Split::Train,
-            self.seed,
-            step,
-            self.batch_size,
-            max_tokens,
-            device,
-        )?;
+        let stream = PromptStream::training(&self.world, self.seed);
+        let SceneBatch { images, prompts } =
+            stream.scenes(step, self.batch_size, max_tokens, device)?;
         let wrong = contrasts(&self.world, &prompts.prompts, self.seed, step);
         let wrong = Prompts::new(&self.world, wrong, max_tokens, device)?;
         let images = if self.augment {
@@ -142,10 +136,6 @@ impl Objective for ClipObjective {
         losses.keep("images", &images);
         losses.add("contrastive", 0.5, image_loss + text_loss);
         Ok(losses)
-    }
-
-    fn sheet(&self, _store: &ParamStore, _num_prompts: usize) -> Result<Option<Image>, TrainError> {
-        Ok(None)
     }
 
     fn save(

@@ -1,0 +1,102 @@
+//! The endless prompts and scenes of a run.
+
+use dmdr_tensor::Device;
+use dmdr_world::{Prompt, Split, World};
+
+use crate::{DataError, KindShares, Prompts, SceneBatch};
+
+/// An endless sequence of prompts of one split, read in batches; a batch is a pure function of (seed, step).
+#[derive(Debug, Clone)]
+pub struct PromptStream<'a> {
+    /// Where prompts come from.
+    pub world: &'a World,
+    /// Which of them.
+    pub split: Split,
+    /// How often each kind.
+    pub kinds: KindShares,
+    /// Which sequence.
+    pub seed: u64,
+}
+
+impl<'a> PromptStream<'a> {
+    /// Training prompts, each kind as often as any other.
+    pub fn training(world: &'a World, seed: u64) -> Self {
+        Self {
+            world,
+            split: Split::Train,
+            kinds: KindShares::default(),
+            seed,
+        }
+    }
+
+    /// The `count` prompts of `step`, with ids `[count, max_tokens]`.
+    ///
+    /// # Errors
+    /// As for [`Prompts::new`].
+    pub fn prompts(
+        &self,
+        step: u64,
+        count: usize,
+        max_tokens: usize,
+        device: Device,
+    ) -> Result<Prompts, DataError> {
+        let first = step * count as u64;
+        let prompts = (first..first + count as u64)
+            .map(|index| self.prompt(index))
+            .collect();
+        Prompts::new(self.world, prompts, max_tokens, device)
+    }
+
+    /// The prompts of `step` with a scene each.
+    ///
+    /// # Errors
+    /// As for [`Prompts::new`].
+    pub fn scenes(
+        &self,
+        step: u64,
+        count: usize,
+        max_tokens: usize,
+        device: Device,
+    ) -> Result<SceneBatch, DataError> {
+        let prompts = self.prompts(step, count, max_tokens, device)?;
+        let images = SceneBatch::render(self.world, &prompts, self.seed, step).to_device(device);
+        Ok(SceneBatch { images, prompts })
+    }
+
+    fn prompt(&self, index: u64) -> Prompt {
+        let kind = self.kinds.kind(index);
+        self.world.prompt_of(kind, self.split, self.seed, index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dmdr_tensor::Tensor;
+    use dmdr_world::{Kind, Preset};
+
+    use super::*;
+
+    #[test]
+    fn batches_are_a_pure_function_of_seed_and_step() {
+        let world = World::new(Preset::Mini).expect("valid drawings");
+        let stream = PromptStream::training(&world, 1);
+        let draw = |step| stream.scenes(step, 3, 16, Device::Cpu).expect("fits");
+        let (batch, again) = (draw(4), draw(4));
+        assert_eq!(batch.images.size(), [3, 3, 32, 32]);
+        assert_eq!(batch.images, again.images);
+        assert!(!Tensor::equal(&batch.images, &draw(5).images));
+    }
+
+    #[test]
+    fn kinds_come_as_often_as_asked() {
+        let world = World::new(Preset::Mini).expect("valid drawings");
+        let mut shares = [0.0; Kind::ALL.len()];
+        shares[Kind::Colors as usize] = 1.0;
+        let stream = PromptStream {
+            kinds: KindShares::new(shares),
+            ..PromptStream::training(&world, 0)
+        };
+        let prompts = stream.prompts(3, 8, 16, Device::Cpu).expect("fits").prompts;
+        assert!(prompts.iter().all(|prompt| prompt.kind == Kind::Colors));
+    }
+}
