@@ -25,8 +25,10 @@ EXTRA = {
     "report": ["config", "events"],
     **{crate: ["config", "events"] for crate in CHAIN},
     # A reward scores images against prompts, so the prompt batch is part of its contract.
-    "rewards": ["config", "events", "data", "tensor", "models"],
-    "methods": ["config", "events", "data"],
+    # The world's judge is a reward.
+    "rewards": ["config", "events", "data", "tensor", "models", "world"],
+    # Reinforcement learning alone is regularised by true images.
+    "methods": ["config", "events", "data", "world"],
     # The periodic evaluation runs inside the loop, with the averaged weights.
     "train": ["config", "events", "world", "data", "eval"],
     "eval": ["config", "events", "world", "data", "tensor", "diffusion", "models", "rewards"],

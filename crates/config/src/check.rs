@@ -4,37 +4,50 @@ use crate::error::Problem;
 use crate::experiment::Experiment;
 use crate::method::{Dmdr, Method};
 use crate::pretrain::{Pretrain, PretrainModel};
+use crate::rl::RlAlgorithm;
 
 /// Every broken rule of an experiment.
 pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
-    let Method::Dmdr(dmdr) = &e.method;
     let mut problems = Vec::new();
-    rewards(e, dmdr, &mut problems);
-    if dmdr.dm.weight.bounds().1 == 0.0 {
-        problems.push(Problem::new(
+    rewards(e, &mut problems);
+    reinforcement(e, &mut problems);
+    match &e.method {
+        Method::Dmdr(dmdr) if dmdr.dm.weight.bounds().1 == 0.0 => problems.push(Problem::new(
             &["method.dmdr.dm.weight"],
             "it is 0 at every step, so nothing keeps the student at the teacher's distribution",
-            "give it a positive weight",
-        ));
+            "give it a positive weight, or use `[method.rl]` for reinforcement learning alone",
+        )),
+        Method::Rl(rl) if rl.algorithm != RlAlgorithm::Refl && rl.pretraining.bounds().1 > 0.0 => {
+            problems.push(Problem::new(
+                &["method.rl.pretraining", "method.rl.algorithm"],
+                "the pretraining loss regularises ReFL; DPO has its reference and GRPO its `kl`",
+                "remove `pretraining`",
+            ));
+        }
+        _ => {}
     }
-    if dmdr.batch_size < e.student.num_steps {
+    let batch_size = e.method.batch_size();
+    if batch_size < e.student.num_steps {
+        let key = format!("method.{}.batch_size", e.method.name());
         problems.push(Problem::new(
-            &["method.dmdr.batch_size", "student.num_steps"],
+            &[&key, "student.num_steps"],
             format!(
-                "a batch of {} cannot train each of {} steps",
-                dmdr.batch_size, e.student.num_steps
+                "a batch of {batch_size} cannot train each of {} steps",
+                e.student.num_steps
             ),
             "make the batch at least as large as the number of steps",
         ));
     }
     for (index, reward) in e.rewards.iter().enumerate() {
-        if reward.model.weights() == e.assets.preference_heldout {
+        if let Some(weights) = reward.model.weights()
+            && weights == e.assets.preference_heldout
+        {
             let key = format!("rewards.{index}.model.{}.weights", reward.model.name());
             problems.push(Problem::new(
                 &[&key, "assets.preference_heldout"],
                 format!(
                     "both are `{}`, but the held-out metric must not be trained on",
-                    reward.model.weights().display()
+                    weights.display()
                 ),
                 "train on another reward model, or hold out another one",
             ));
@@ -44,9 +57,9 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
     problems
 }
 
-fn rewards(e: &Experiment, dmdr: &Dmdr, problems: &mut Vec<Problem>) {
-    let keys = ["method.dmdr.rl", "rewards"];
-    match (&dmdr.rl, e.rewards.len()) {
+fn rewards(e: &Experiment, problems: &mut Vec<Problem>) {
+    let keys = [e.method.rl_key(), "rewards"];
+    match (e.method.rl_algorithm(), e.rewards.len()) {
         (Some(_), 0) => problems.push(Problem::new(
             &keys,
             "there is a reinforcement learning term but no reward",
@@ -65,6 +78,56 @@ fn rewards(e: &Experiment, dmdr: &Dmdr, problems: &mut Vec<Problem>) {
             ));
         }
         _ => {}
+    }
+}
+
+fn reinforcement(e: &Experiment, problems: &mut Vec<Problem>) {
+    let Some(algorithm) = e.method.rl_algorithm() else {
+        return;
+    };
+    let key = e.method.rl_key();
+    if algorithm == RlAlgorithm::Refl {
+        for (index, reward) in e.rewards.iter().enumerate() {
+            if !reward.model.is_differentiable() {
+                problems.push(Problem::new(
+                    &[&format!("rewards.{index}.model"), key],
+                    format!(
+                        "reward `{}` has no gradient; ReFL needs one",
+                        reward.model.name()
+                    ),
+                    "use `dpo` or `grpo`, or another reward",
+                ));
+            }
+        }
+    }
+    if let Some(groups) = algorithm.groups()
+        && groups.num_prompts > e.method.batch_size()
+    {
+        problems.push(Problem::new(
+            &[&format!(
+                "{key}.algorithm.{}.groups.num_prompts",
+                algorithm.name()
+            )],
+            format!(
+                "{} prompts are to be sampled in groups, but a batch has {}",
+                groups.num_prompts,
+                e.method.batch_size()
+            ),
+            "sample fewer, or enlarge the batch",
+        ));
+    }
+    if let RlAlgorithm::Grpo(grpo) = algorithm {
+        let stochastic = e.student.num_steps - 1;
+        if stochastic == 0 || grpo.num_train_steps > stochastic {
+            problems.push(Problem::new(
+                &["student.num_steps", &format!("{key}.algorithm.grpo.num_train_steps")],
+                format!(
+                    "a student of {} steps has {stochastic} stochastic steps: the last one has no likelihood",
+                    e.student.num_steps
+                ),
+                "train at most that many; a student of one step takes `refl` or `dpo`",
+            ));
+        }
     }
 }
 
@@ -140,9 +203,18 @@ fn seed(seed: u64, problems: &mut Vec<Problem>) {
 
 /// What is allowed in an experiment but probably not meant.
 pub(crate) fn experiment_warnings(e: &Experiment) -> Vec<String> {
-    let Method::Dmdr(dmdr) = &e.method;
-    let updates = dmdr.num_updates;
+    let updates = e.method.num_updates();
     let mut warnings = Vec::new();
+    if let Method::Dmdr(dmdr) = &e.method {
+        dmdr_warnings(e, dmdr, &mut warnings);
+    }
+    let key = format!("method.{}.num_updates", e.method.name());
+    periods(&e.events, updates, &key, &mut warnings);
+    warnings
+}
+
+fn dmdr_warnings(e: &Experiment, dmdr: &Dmdr, warnings: &mut Vec<String>) {
+    let updates = dmdr.num_updates;
     let (_, real_scale) = dmdr.dm.real_scale.bounds();
     if real_scale > e.fake_score.scale {
         warnings.push(format!(
@@ -173,8 +245,6 @@ pub(crate) fn experiment_warnings(e: &Experiment) -> Vec<String> {
             ));
         }
     }
-    periods(&e.events, updates, "method.dmdr.num_updates", &mut warnings);
-    warnings
 }
 
 /// What is allowed in a pretraining but probably not meant.

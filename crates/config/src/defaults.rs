@@ -3,8 +3,9 @@
 use crate::curve::Curve;
 use crate::events::{Evaluation, Events};
 use crate::experiment::{Assets, FakeScore, Lora, Student, Teacher, Tuning};
-use crate::method::{DistributionMatching, Dmdr, ReinforcementLearning, RlAlgorithm, Score};
+use crate::method::{Augmentation, DistributionMatching, Dmdr, Score};
 use crate::pretrain::{KindShares, Prediction, PreferenceModel, TeacherModel, WorldClipModel};
+use crate::rl::{Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, Transition};
 use crate::time::TimeDistribution;
 
 impl Default for Teacher {
@@ -23,6 +24,7 @@ impl Default for Student {
             num_steps: 4,
             shift: 1.0,
             tuning: Tuning::Full,
+            init: None,
         }
     }
 }
@@ -49,6 +51,7 @@ impl Default for FakeScore {
             alpha,
             targets,
             scale: 1.0,
+            init: None,
         }
     }
 }
@@ -74,6 +77,18 @@ impl Default for DistributionMatching {
             real_scale: Curve::Constant(0.0),
             renoise: TimeDistribution::Uniform,
             normalize: true,
+            augmentation: None,
+        }
+    }
+}
+
+/// The hybrid that works best in the Decoupled DMD paper.
+impl Default for Augmentation {
+    fn default() -> Self {
+        Self {
+            weight: Curve::Constant(1.0),
+            renoise: TimeDistribution::Uniform,
+            below_input: true,
         }
     }
 }
@@ -83,6 +98,51 @@ impl Default for ReinforcementLearning {
         Self {
             weight: Curve::Constant(1.0),
             algorithm: RlAlgorithm::Refl,
+        }
+    }
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self {
+            num_prompts: 4,
+            size: 8,
+        }
+    }
+}
+
+/// `beta` as in Flow-GRPO's online DPO.
+impl Default for Dpo {
+    fn default() -> Self {
+        Self {
+            groups: Groups::default(),
+            beta: 100.0,
+        }
+    }
+}
+
+/// Inside DMDR: no KL, distribution matching is the regulariser.
+impl Default for Grpo {
+    fn default() -> Self {
+        Self {
+            groups: Groups::default(),
+            transition: Transition::CoefficientPreserving(0.9),
+            max_advantage: 5.0,
+            clip: 1e-4,
+            kl: 0.0,
+            num_train_steps: 0,
+            num_inner_updates: 1,
+        }
+    }
+}
+
+impl Default for RlOnly {
+    fn default() -> Self {
+        Self {
+            num_updates: 500,
+            batch_size: 16,
+            algorithm: RlAlgorithm::Refl,
+            pretraining: Curve::Constant(0.0),
         }
     }
 }

@@ -89,6 +89,9 @@ pub struct Student {
     pub shift: f64,
     /// Which of its weights are trained.
     pub tuning: Tuning,
+    /// A student of an earlier run to go on from; absent = the teacher's weights, or an adapter that does nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
 }
 
 /// Which weights of the student are trained.
@@ -133,6 +136,9 @@ pub struct FakeScore {
     /// Scale `s_f` of the adapter in the fake score.
     #[serde(deserialize_with = "range::positive")]
     pub scale: f64,
+    /// The adapter of an earlier run to go on from; absent = one that does nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
 }
 
 impl FakeScore {
@@ -213,9 +219,17 @@ impl Experiment {
             "teacher.weights",
             &self.teacher.weights,
         )];
+        for (key, init) in [
+            ("student.init", &self.student.init),
+            ("fake_score.init", &self.fake_score.init),
+        ] {
+            files.extend(init.iter().map(|path| ReferencedFile::new(key, path)));
+        }
         for (index, reward) in self.rewards.iter().enumerate() {
-            let key = format!("rewards.{index}.model.{}.weights", reward.model.name());
-            files.push(ReferencedFile::new(key, reward.model.weights()));
+            if let Some(weights) = reward.model.weights() {
+                let key = format!("rewards.{index}.model.{}.weights", reward.model.name());
+                files.push(ReferencedFile::new(key, weights));
+            }
         }
         let Assets {
             world_clip,

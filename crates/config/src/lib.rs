@@ -24,6 +24,7 @@ mod precision;
 mod pretrain;
 mod range;
 mod reward;
+mod rl;
 mod time;
 mod world;
 
@@ -33,12 +34,13 @@ pub use document::{Document, ReferencedFile};
 pub use error::{ConfigError, Problem};
 pub use events::{Evaluation, Events};
 pub use experiment::{Assets, Experiment, FakeScore, Lora, Student, Teacher, Tuning};
-pub use method::{DistributionMatching, Dmdr, Method, ReinforcementLearning, RlAlgorithm, Score};
+pub use method::{Augmentation, DistributionMatching, Dmdr, Method, Score};
 pub use optimizer::{Ema, Optim, Optimizer};
 pub use precision::Precision;
 pub use pretrain::{
     KindShares, Prediction, PreferenceModel, Pretrain, PretrainModel, TeacherModel, WorldClipModel,
 };
 pub use reward::{Reward, RewardModel, RewardWeights};
+pub use rl::{Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, Transition};
 pub use time::TimeDistribution;
 pub use world::{World, WorldPreset};

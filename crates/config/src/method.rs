@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::curve::Curve;
 use crate::range;
+use crate::rl::{ReinforcementLearning, RlAlgorithm, RlOnly};
 use crate::time::TimeDistribution;
 
 /// The distillation method.
@@ -12,6 +13,8 @@ use crate::time::TimeDistribution;
 pub enum Method {
     /// Distribution matching distillation with reinforcement learning; without `rl`, plain DMD.
     Dmdr(Box<Dmdr>),
+    /// Reinforcement learning alone: what distribution matching is compared with.
+    Rl(Box<RlOnly>),
 }
 
 impl Method {
@@ -19,6 +22,39 @@ impl Method {
     pub fn num_updates(&self) -> u64 {
         match self {
             Self::Dmdr(dmdr) => dmdr.num_updates,
+            Self::Rl(rl) => rl.num_updates,
+        }
+    }
+
+    /// Prompts per update.
+    pub fn batch_size(&self) -> usize {
+        match self {
+            Self::Dmdr(dmdr) => dmdr.batch_size,
+            Self::Rl(rl) => rl.batch_size,
+        }
+    }
+
+    /// Rollouts per generator update, each followed by an update of the fake score if the method has one.
+    pub fn ttur(&self) -> u64 {
+        match self {
+            Self::Dmdr(dmdr) => dmdr.ttur,
+            Self::Rl(_) => 1,
+        }
+    }
+
+    /// How rewards become a loss, if there is a reinforcement learning term.
+    pub fn rl_algorithm(&self) -> Option<RlAlgorithm> {
+        match self {
+            Self::Dmdr(dmdr) => dmdr.rl.as_ref().map(|rl| rl.algorithm),
+            Self::Rl(rl) => Some(rl.algorithm),
+        }
+    }
+
+    /// Where the term stands in the file.
+    pub fn rl_key(&self) -> &'static str {
+        match self {
+            Self::Dmdr(_) => "method.dmdr.rl",
+            Self::Rl(_) => "method.rl",
         }
     }
 
@@ -26,6 +62,7 @@ impl Method {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Dmdr(_) => "dmdr",
+            Self::Rl(_) => "rl",
         }
     }
 }
@@ -65,6 +102,22 @@ pub struct DistributionMatching {
     pub renoise: TimeDistribution,
     /// Divide each sample's gradient by its mean `|x0 - x0_real|`.
     pub normalize: bool,
+    /// Decoupled DMD: guidance acts as a term of its own at its own renoise time; absent = inside the real score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<Augmentation>,
+}
+
+/// `[method.dmdr.dm.augmentation]`: the guidance term `(w - 1) (x0_c - x0_u)` of Decoupled DMD (arXiv 2511.22677).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Augmentation {
+    /// Weight beside the matching of distributions, which has weight 1.
+    #[serde(deserialize_with = "range::non_negative_curve")]
+    pub weight: Curve,
+    /// Distribution of its renoise time, as a share of the student's input time if `below_input`.
+    pub renoise: TimeDistribution,
+    /// Renoise only to times below the one the student's input had.
+    pub below_input: bool,
 }
 
 /// `[method.dmdr.score]`: the denoising loss on the student's samples.
@@ -73,24 +126,4 @@ pub struct DistributionMatching {
 pub struct Score {
     /// Distribution of the training time of the fake score.
     pub renoise: TimeDistribution,
-}
-
-/// `[method.dmdr.rl]`: the reinforcement learning loss; its rewards are the `[[rewards]]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ReinforcementLearning {
-    /// Weight of the term over generator updates; 0 during the cold start.
-    #[serde(deserialize_with = "range::non_negative_curve")]
-    pub weight: Curve,
-    /// How rewards become a loss.
-    pub algorithm: RlAlgorithm,
-}
-
-/// How rewards become a loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RlAlgorithm {
-    /// `ReFL`: minus the reward of the student's clean prediction, differentiated through the reward.
-    #[default]
-    Refl,
 }

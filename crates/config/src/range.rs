@@ -66,6 +66,11 @@ pub(crate) fn below_one<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error
     float(d, "a number in [0, 1)", |x| (0.0..1.0).contains(&x))
 }
 
+/// A share that is not nothing.
+pub(crate) fn share<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    float(d, "a number in (0, 1]", |x| x > 0.0 && x <= 1.0)
+}
+
 pub(crate) fn guidance<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
     float(d, "a guidance of at least 1 (1 = no guidance)", |x| {
         x >= 1.0
@@ -89,6 +94,10 @@ pub(crate) fn positive_steps<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::
 
 pub(crate) fn count<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
     integer(d, "a count of at least 1", |n| n >= 1).map(|n| n as usize)
+}
+
+pub(crate) fn group<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    integer(d, "at least 2 samples to compare", |n| n >= 2).map(|n| n as usize)
 }
 
 pub(crate) fn few_steps<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {

@@ -29,6 +29,8 @@ pub enum RewardModel {
     WorldClip(RewardWeights),
     /// Human-like preference, trained on ranked pairs.
     Preference(RewardWeights),
+    /// The world's exact judge: 1 if the image shows what the prompt asks for, else 0. Without gradient.
+    Judge,
 }
 
 /// Where the weights of a reward model are.
@@ -45,13 +47,23 @@ impl RewardModel {
         match self {
             Self::WorldClip(_) => "world_clip",
             Self::Preference(_) => "preference",
+            Self::Judge => "judge",
         }
     }
 
-    /// The safetensors file of the model.
-    pub fn weights(&self) -> &Path {
+    /// The safetensors file of the model, if it has one.
+    pub fn weights(&self) -> Option<&Path> {
         match self {
-            Self::WorldClip(model) | Self::Preference(model) => &model.weights,
+            Self::WorldClip(model) | Self::Preference(model) => Some(&model.weights),
+            Self::Judge => None,
+        }
+    }
+
+    /// Whether it can be differentiated with respect to the image.
+    pub fn is_differentiable(&self) -> bool {
+        match self {
+            Self::WorldClip(_) | Self::Preference(_) => true,
+            Self::Judge => false,
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use dmdr_config::{
-    Curve, Device, DistributionMatching, Dmdr, Ema, Evaluation, Events, Experiment, FakeScore,
-    Lora, Method, Optim, Optimizer, Precision, ReinforcementLearning, Reward, RewardModel,
-    RewardWeights, RlAlgorithm, Score, Student, Teacher, TimeDistribution, Tuning, World,
-    WorldPreset,
+    Augmentation, Curve, Device, DistributionMatching, Dmdr, Dpo, Ema, Evaluation, Events,
+    Experiment, FakeScore, Groups, Grpo, Lora, Method, Optim, Optimizer, Precision,
+    ReinforcementLearning, Reward, RewardModel, RewardWeights, RlAlgorithm, RlOnly, Score, Student,
+    Teacher, TimeDistribution, Transition, Tuning, World, WorldPreset,
 };
 use proptest::prelude::*;
 
@@ -92,44 +92,116 @@ fn reward() -> impl Strategy<Value = Reward> {
     })
 }
 
-fn method() -> impl Strategy<Value = (Method, Vec<Reward>)> {
-    let terms = (curve(), curve(), time(), any::<bool>(), time());
+fn groups() -> impl Strategy<Value = Groups> {
+    (1_usize..=8, 2_usize..32).prop_map(|(num_prompts, size)| Groups { num_prompts, size })
+}
+
+fn transition() -> impl Strategy<Value = Transition> {
+    prop_oneof![
+        (0.01..=1.0).prop_map(Transition::CoefficientPreserving),
+        positive().prop_map(Transition::FlowSde),
+    ]
+}
+
+/// `num_train_steps` stays 0: how many there may be hangs on the student.
+fn algorithm() -> impl Strategy<Value = RlAlgorithm> {
+    let grpo = (
+        groups(),
+        transition(),
+        positive(),
+        0.0..1.0,
+        positive(),
+        1_usize..4,
+    );
+    prop_oneof![
+        Just(RlAlgorithm::Refl),
+        (groups(), positive()).prop_map(|(groups, beta)| RlAlgorithm::Dpo(Dpo { groups, beta })),
+        grpo.prop_map(
+            |(groups, transition, max_advantage, clip, kl, num_inner_updates)| {
+                RlAlgorithm::Grpo(Grpo {
+                    groups,
+                    transition,
+                    max_advantage,
+                    clip,
+                    kl,
+                    num_train_steps: 0,
+                    num_inner_updates,
+                })
+            }
+        ),
+    ]
+}
+
+fn augmentation() -> impl Strategy<Value = Augmentation> {
+    (curve(), time(), any::<bool>()).prop_map(|(weight, renoise, below_input)| Augmentation {
+        weight,
+        renoise,
+        below_input,
+    })
+}
+
+fn rewards() -> impl Strategy<Value = Vec<Reward>> {
+    prop::collection::vec(reward(), 1..3)
+}
+
+fn dmdr() -> impl Strategy<Value = (Method, Vec<Reward>)> {
+    let dm = (
+        curve(),
+        curve(),
+        time(),
+        any::<bool>(),
+        prop::option::of(augmentation()),
+    )
+        .prop_map(|(weight, real_scale, renoise, normalize, augmentation)| {
+            DistributionMatching {
+                weight,
+                real_scale,
+                renoise,
+                normalize,
+                augmentation,
+            }
+        });
     let rl = prop_oneof![
         Just((None, Vec::new())),
-        (curve(), prop::collection::vec(reward(), 1..3)).prop_map(|(weight, rewards)| {
-            (
-                Some(ReinforcementLearning {
-                    weight,
-                    algorithm: RlAlgorithm::Refl,
-                }),
-                rewards,
-            )
+        (curve(), algorithm(), rewards()).prop_map(|(weight, algorithm, rewards)| {
+            let rl = ReinforcementLearning { weight, algorithm };
+            (Some(rl), rewards)
         }),
     ];
-    (1_u64..10_000, 8_usize..64, 1_u64..9, terms, rl).prop_map(
-        |(
-            num_updates,
-            batch_size,
-            ttur,
-            (weight, real_scale, renoise, normalize, score),
-            (rl, rewards),
-        )| {
+    (1_u64..10_000, 8_usize..64, 1_u64..9, dm, time(), rl).prop_map(
+        |(num_updates, batch_size, ttur, dm, renoise, (rl, rewards))| {
             let method = Method::Dmdr(Box::new(Dmdr {
                 num_updates,
                 batch_size,
                 ttur,
-                dm: DistributionMatching {
-                    weight,
-                    real_scale,
-                    renoise,
-                    normalize,
-                },
-                score: Score { renoise: score },
+                dm,
+                score: Score { renoise },
                 rl,
             }));
             (method, rewards)
         },
     )
+}
+
+fn rl_only() -> impl Strategy<Value = (Method, Vec<Reward>)> {
+    (1_u64..10_000, 8_usize..64, algorithm(), curve(), rewards()).prop_map(
+        |(num_updates, batch_size, algorithm, pretraining, rewards)| {
+            let method = Method::Rl(Box::new(RlOnly {
+                num_updates,
+                batch_size,
+                algorithm,
+                pretraining: match algorithm {
+                    RlAlgorithm::Refl => pretraining,
+                    _ => Curve::Constant(0.0),
+                },
+            }));
+            (method, rewards)
+        },
+    )
+}
+
+fn method() -> impl Strategy<Value = (Method, Vec<Reward>)> {
+    prop_oneof![dmdr(), rl_only()]
 }
 
 fn device() -> impl Strategy<Value = Device> {
@@ -154,11 +226,12 @@ fn experiment() -> impl Strategy<Value = Experiment> {
     let models = (
         1.0..10.0,
         1_usize..100,
-        1_usize..=8,
+        2_usize..=8,
         positive(),
         tuning(),
         lora(),
         positive(),
+        prop::option::of("[a-z/._ -]{1,12}x"),
     );
     let rest = (
         optimizer(),
@@ -169,7 +242,7 @@ fn experiment() -> impl Strategy<Value = Experiment> {
     );
     (run, models, method(), rest).prop_map(|(run, models, (method, rewards), rest)| {
         let (name, seed, device, mini) = run;
-        let (guidance, teacher_steps, num_steps, shift, tuning, fake, scale) = models;
+        let (guidance, teacher_steps, num_steps, shift, tuning, fake, scale, init) = models;
         let (generator, score, decay, every, count) = rest;
         Experiment {
             name,
@@ -196,12 +269,14 @@ fn experiment() -> impl Strategy<Value = Experiment> {
                 num_steps,
                 shift,
                 tuning,
+                init: init.clone().map(Into::into),
             },
             fake_score: FakeScore {
                 rank: fake.rank,
                 alpha: fake.alpha,
                 targets: fake.targets,
                 scale,
+                init: init.map(Into::into),
             },
             method,
             rewards,

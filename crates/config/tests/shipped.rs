@@ -58,7 +58,9 @@ fn dmd_is_the_demo_without_dynamics_and_rewards() {
     let dmd = experiment("dmd.toml");
     demo.name.clone_from(&dmd.name);
     demo.rewards.clear();
-    let Method::Dmdr(method) = &mut demo.method;
+    let Method::Dmdr(method) = &mut demo.method else {
+        panic!("the demo is DMDR");
+    };
     method.rl = None;
     method.dm.real_scale = Curve::Constant(0.0);
     method.dm.renoise = TimeDistribution::Uniform;

@@ -49,6 +49,20 @@ impl Prompts {
         Ok(Self { prompts, ids })
     }
 
+    /// The first `count` prompts, each `times` times in a row.
+    #[must_use]
+    pub fn groups(&self, count: usize, times: usize) -> Self {
+        let prompts = self.prompts[..count]
+            .iter()
+            .flat_map(|prompt| std::iter::repeat_n(prompt.clone(), times))
+            .collect();
+        let ids = self.ids.narrow(0, 0, count as i64);
+        Self {
+            prompts,
+            ids: ids.repeat_interleave_self_int(times as i64, 0, None),
+        }
+    }
+
     /// Number of prompts.
     pub fn len(&self) -> usize {
         self.prompts.len()

@@ -8,8 +8,10 @@ mod parameterization;
 pub mod sampler;
 mod schedule;
 mod time;
+mod transition;
 
 pub use guidance::guide;
 pub use parameterization::Parameterization;
 pub use schedule::{Schedule, time_grid};
 pub use time::sample_times;
+pub use transition::{Transition, log_prob};

@@ -3,58 +3,53 @@
 //! `L = w_dm L_dm + w_rl L_rl` (Eq. 2). In the cold start `w_rl` is 0 and two dynamics help: `DynaDG` gives the real
 //! score a decaying dose of the fake score's LoRA, `DynaRS` draws renoise times from an annealed Beta.
 
-use dmdr_config::{Dmdr as Config, TimeDistribution};
+use dmdr_config::{Augmentation, Dmdr as Config, TimeDistribution};
 use dmdr_data::Prompts;
-use dmdr_diffusion::{loss, sample_times, time_grid};
-use dmdr_models::Conditioning;
-use dmdr_rewards::RewardMix;
+use dmdr_diffusion::{loss, sample_times};
+use dmdr_models::{Conditioning, View};
 use dmdr_tensor::{Kind, Tensor};
 
-use crate::{Losses, Method, MethodError, Roles, Rollout, StepInfo, backward_simulation, rl::refl};
+use crate::{
+    Losses, Method, MethodError, Roles, Rollout, StepInfo, backward_simulation,
+    rl::{Group, RlTerm},
+};
 
 /// The method.
 #[derive(Debug)]
 pub struct Dmdr {
     config: Config,
     roles: Roles,
-    rewards: RewardMix,
+    rl: Option<RlTerm>,
     times: Vec<f64>,
     fake_scale: f64,
     image_shape: [i64; 3],
 }
 
 impl Dmdr {
-    /// DMDR for a student of `num_steps` steps on images of `image_shape = [C, H, W]`.
-    ///
-    /// # Errors
-    /// `ReFL` with a reward that has no gradient.
+    /// DMDR for a student on the grid `times`, on images of `image_shape = [C, H, W]`; `rl` is the term that
+    /// `config.rl` weighs.
     pub fn new(
         config: Config,
-        student: &dmdr_config::Student,
+        times: Vec<f64>,
         fake_scale: f64,
         roles: Roles,
-        rewards: RewardMix,
+        rl: Option<RlTerm>,
         image_shape: [i64; 3],
-    ) -> Result<Self, MethodError> {
-        if let (Some(_), Some(reward)) = (&config.rl, rewards.not_differentiable()) {
-            return Err(MethodError::NotDifferentiable {
-                reward: reward.to_owned(),
-            });
-        }
-        let times = time_grid(student.num_steps, student.shift);
-        Ok(Self {
+    ) -> Self {
+        Self {
             config,
             roles,
-            rewards,
+            rl,
             times,
             fake_scale,
             image_shape,
-        })
+        }
     }
 
-    /// The networks.
-    pub fn roles(&self) -> &Roles {
-        &self.roles
+    /// `lambda` of Eq. 2 and its term, once the curve has left 0.
+    fn rl_at(&self, update: u64) -> Option<(f64, &RlTerm)> {
+        let weight = self.config.rl.as_ref()?.weight.at(update);
+        (weight > 0.0).then_some((weight, self.rl.as_ref()?))
     }
 
     fn renoise(&self, x0: &Tensor, times: &TimeDistribution, update: u64) -> (Tensor, Tensor) {
@@ -62,9 +57,31 @@ impl Dmdr {
         let x_t = self.roles.schedule.add_noise(x0, &x0.randn_like(), &t);
         (x_t, t)
     }
+
+    /// `(w - 1) (x0_c - x0_u)` of the teacher at a renoise time of its own: what guidance adds, CFG augmentation.
+    fn guidance_term(
+        &self,
+        teacher: &View<'_>,
+        x0: &Tensor,
+        r: &Rollout,
+        augmentation: &Augmentation,
+        update: u64,
+    ) -> Tensor {
+        let x0 = x0.detach();
+        let mut t = sample_times(&augmentation.renoise, update, x0.size()[0], x0.device());
+        if augmentation.below_input {
+            t *= &r.t;
+        }
+        let x_t = self.roles.schedule.add_noise(&x0, &x0.randn_like(), &t);
+        teacher.guidance_no_grad(&x_t, &t, &r.cond)
+    }
 }
 
 impl Method for Dmdr {
+    fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
     fn rollout(&self, prompts: Prompts, cond: Conditioning) -> Result<Rollout, MethodError> {
         let [c, h, w] = self.image_shape;
         let options = (Kind::Float, cond.pooled.device());
@@ -80,7 +97,7 @@ impl Method for Dmdr {
         ))
     }
 
-    fn score_losses(&self, r: &Rollout, step: &StepInfo) -> Result<Losses, MethodError> {
+    fn score_losses(&self, r: &Rollout, step: &StepInfo) -> Result<Option<Losses>, MethodError> {
         let (x_t, t) = self.renoise(&r.x0, &self.config.score.renoise, step.update);
         let adapters = [(self.roles.score, self.fake_scale)];
         let x0_hat = self.roles.fake_score(&adapters, true).x0(&x_t, &t, &r.cond);
@@ -90,10 +107,37 @@ impl Method for Dmdr {
         losses.keep("t", &t);
         let per_sample = loss::denoise(self.roles.schedule, &x0_hat, &r.x0, &t);
         losses.add("score", 1.0, per_sample.mean(Kind::Float));
-        Ok(losses)
+        Ok(Some(losses))
     }
 
-    fn generator_losses(&self, r: &Rollout, step: &StepInfo) -> Result<Losses, MethodError> {
+    fn group(&self, r: &Rollout, step: &StepInfo) -> Result<Option<Group>, MethodError> {
+        match self.rl_at(step.update) {
+            Some((_, rl)) => rl.group(&self.roles, r, step.update),
+            None => Ok(None),
+        }
+    }
+
+    fn num_inner_updates(&self, step: &StepInfo) -> usize {
+        self.rl_at(step.update)
+            .map_or(1, |(_, rl)| rl.num_inner_updates())
+    }
+
+    fn takes_reference(&self, step: &StepInfo) -> bool {
+        let before = |update| self.rl_at(update).is_some();
+        self.rl_at(step.update)
+            .is_some_and(|(_, rl)| rl.algorithm().has_reference())
+            && step
+                .update
+                .checked_sub(1)
+                .is_none_or(|update| !before(update))
+    }
+
+    fn generator_losses(
+        &self,
+        r: &Rollout,
+        group: Option<&Group>,
+        step: &StepInfo,
+    ) -> Result<Losses, MethodError> {
         let update = step.update;
         let mut losses = Losses::default();
         let adapters = self.roles.generator_adapters();
@@ -111,12 +155,24 @@ impl Method for Dmdr {
         let real_scale = dm.real_scale.at(update); // DynaDG
         let real = [(self.roles.score, real_scale)];
         let fake = [(self.roles.score, self.fake_scale)];
-        let x0_real = self.roles.real_score(&real).x0_no_grad(&x_t, &t, &r.cond);
         let x0_fake = self
             .roles
             .fake_score(&fake, false)
             .x0_no_grad(&x_t, &t, &r.cond);
-        let matching = loss::distribution_matching(&x0, &x0_real, &x0_fake, dm.normalize);
+        let real = self.roles.real_score(&real);
+        let matching = match &dm.augmentation {
+            None => {
+                let x0_real = real.x0_no_grad(&x_t, &t, &r.cond);
+                loss::distribution_matching(&x0, &x0_real, &x0_fake, dm.normalize)
+            }
+            Some(augmentation) => {
+                // Decoupled: the conditional teacher here, what guidance adds to it at a time of its own.
+                let x0_real = real.unguided().x0_no_grad(&x_t, &t, &r.cond);
+                let guidance = self.guidance_term(&real, &x0, r, augmentation, update);
+                let x0_fake = x0_fake - guidance * augmentation.weight.at(update);
+                loss::distribution_matching(&x0, &x0_real, &x0_fake, dm.normalize)
+            }
+        };
         losses.observe("dm/grad_abs", matching.gradient_abs.double_value(&[]));
         losses.observe("dm/real_scale", real_scale);
         if let TimeDistribution::Beta { a, b } = &dm.renoise {
@@ -126,14 +182,13 @@ impl Method for Dmdr {
         losses.add("dm", dm.weight.at(update), matching.loss);
 
         // Reinforcement learning joins when its curve leaves 0.
-        if let Some(rl) = &self.config.rl {
-            let weight = rl.weight.at(update);
-            losses.observe("rl/weight", weight);
-            if weight > 0.0 {
-                let (loss, mixed) = refl(&x0, &r.prompts, &self.rewards, update)?;
-                losses.observed.extend(mixed.observed);
-                losses.add("rl", weight, loss);
-            }
+        if let Some(config) = &self.config.rl {
+            losses.observe("rl/weight", config.weight.at(update));
+        }
+        if let Some((weight, rl)) = self.rl_at(step.update) {
+            let term = rl.loss(&self.roles, &x0, r, group, update)?;
+            losses.observed.extend(term.observed);
+            losses.add("rl", weight, term.loss);
         }
         Ok(losses)
     }

@@ -4,11 +4,13 @@ mod dmdr;
 mod losses;
 mod method;
 pub mod rl;
+mod rl_only;
 mod roles;
 mod rollout;
 
 pub use dmdr::Dmdr;
 pub use losses::{Losses, Term};
 pub use method::{Method, MethodError, StepInfo};
+pub use rl_only::RlOnly;
 pub use roles::{Generator, Roles};
 pub use rollout::{Rollout, backward_simulation};

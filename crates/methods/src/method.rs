@@ -4,7 +4,7 @@ use dmdr_data::Prompts;
 use dmdr_models::Conditioning;
 use dmdr_rewards::RewardError;
 
-use crate::{Losses, Rollout};
+use crate::{Losses, Roles, Rollout, rl::Group};
 
 /// Where training is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,23 +15,47 @@ pub struct StepInfo {
 
 /// An algorithm that trains a generator and, in alternation, the networks that judge it.
 pub trait Method {
+    /// The networks.
+    fn roles(&self) -> &Roles;
+
     /// Runs the generator on its own intermediate states, without gradient.
     ///
     /// # Errors
     /// If libtorch or a model fails.
     fn rollout(&self, prompts: Prompts, cond: Conditioning) -> Result<Rollout, MethodError>;
 
-    /// Losses of the fake score on what the generator made.
+    /// Losses of the fake score on what the generator made; none if the method has no fake score.
     ///
     /// # Errors
     /// As for [`Self::rollout`].
-    fn score_losses(&self, rollout: &Rollout, step: &StepInfo) -> Result<Losses, MethodError>;
+    fn score_losses(
+        &self,
+        rollout: &Rollout,
+        step: &StepInfo,
+    ) -> Result<Option<Losses>, MethodError>;
+
+    /// Samples that are compared with each other, if the reinforcement learning of this step needs them.
+    ///
+    /// # Errors
+    /// As for [`Self::rollout`], or a reward that cannot be computed.
+    fn group(&self, rollout: &Rollout, step: &StepInfo) -> Result<Option<Group>, MethodError>;
+
+    /// Generator updates on one rollout.
+    fn num_inner_updates(&self, step: &StepInfo) -> usize;
 
     /// Losses of the generator.
     ///
     /// # Errors
-    /// As for [`Self::rollout`], or a reward that cannot be computed.
-    fn generator_losses(&self, rollout: &Rollout, step: &StepInfo) -> Result<Losses, MethodError>;
+    /// As for [`Self::group`].
+    fn generator_losses(
+        &self,
+        rollout: &Rollout,
+        group: Option<&Group>,
+        step: &StepInfo,
+    ) -> Result<Losses, MethodError>;
+
+    /// Whether the reference is to become a copy of the student as it is at this step.
+    fn takes_reference(&self, step: &StepInfo) -> bool;
 }
 
 /// Errors of methods.

@@ -18,6 +18,8 @@ pub struct Roles {
     pub base: Box<dyn Denoiser>,
     /// The student.
     pub generator: Generator,
+    /// A frozen copy of the student for algorithms that compare with one.
+    pub reference: Option<Generator>,
     /// The fake score's LoRA on the base.
     pub score: AdapterId,
     /// Noise schedule of all of them.
@@ -68,7 +70,38 @@ impl Roles {
 
     /// The student, never guided. `adapters` is [`Self::generator_adapters`].
     pub fn generator<'a>(&'a self, adapters: &'a [(AdapterId, f64)], train: bool) -> View<'a> {
-        let net = match &self.generator {
+        self.unguided(&self.generator, adapters, train)
+    }
+
+    /// What the student activates on its network.
+    pub fn generator_adapters(&self) -> Vec<(AdapterId, f64)> {
+        self.generator.adapters()
+    }
+
+    /// The frozen copy of the student. `adapters` is [`Self::reference_adapters`]. It is called as in training, so that
+    /// it agrees with the student to the bit as long as their weights do.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn reference<'a>(&'a self, adapters: &'a [(AdapterId, f64)]) -> View<'a> {
+        let reference = self.reference.as_ref().expect("built with a reference");
+        self.unguided(reference, adapters, true)
+    }
+
+    /// What the frozen copy activates on its network.
+    pub fn reference_adapters(&self) -> Vec<(AdapterId, f64)> {
+        self.reference
+            .as_ref()
+            .map_or_else(Vec::new, Generator::adapters)
+    }
+
+    fn unguided<'a>(
+        &'a self,
+        generator: &'a Generator,
+        adapters: &'a [(AdapterId, f64)],
+        train: bool,
+    ) -> View<'a> {
+        let net = match generator {
             Generator::Full(net) => &**net,
             Generator::Adapter(_) => &*self.base,
         };
@@ -79,12 +112,13 @@ impl Roles {
             schedule: self.schedule,
         }
     }
+}
 
-    /// What the student activates on its network.
-    pub fn generator_adapters(&self) -> Vec<(AdapterId, f64)> {
-        match self.generator {
-            Generator::Full(_) => Vec::new(),
-            Generator::Adapter(id) => vec![(id, 1.0)],
+impl Generator {
+    fn adapters(&self) -> Vec<(AdapterId, f64)> {
+        match self {
+            Self::Full(_) => Vec::new(),
+            Self::Adapter(id) => vec![(*id, 1.0)],
         }
     }
 }

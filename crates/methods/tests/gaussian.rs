@@ -1,17 +1,15 @@
 //! Exact oracles: data N(M, S^2), a student N(m, s^2), and both scores in closed form.
 
-use std::collections::BTreeMap;
+mod tiny;
 
-use dmdr_config::{Curve, Dmdr as DmdrConfig, Student, TimeDistribution};
+use dmdr_config::{Curve, Dmdr as DmdrConfig, TimeDistribution};
 use dmdr_data::PromptStream;
-use dmdr_diffusion::{Parameterization, Schedule, loss, sample_times};
-use dmdr_methods::{Dmdr, Generator, Method, Roles, StepInfo, backward_simulation};
-use dmdr_models::{Call, Conditioning, Denoiser, Dit, DitConfig, Guidance, Prediction, View};
-use dmdr_rewards::RewardMix;
-use dmdr_tensor::{
-    AdapterId, AdapterSpec, Device, Kind, ParamGroup, ParamStore, Tensor, no_grad_guard, reseed,
-};
+use dmdr_diffusion::{Parameterization, Schedule, loss, sample_times, time_grid};
+use dmdr_methods::{Dmdr, Method, StepInfo, backward_simulation};
+use dmdr_models::{Call, Conditioning, Denoiser, View};
+use dmdr_tensor::{AdapterId, Device, Kind, Tensor, reseed};
 use dmdr_world::{Preset, World};
+use tiny::{Tiny, cond, values};
 
 const M: f64 = 0.7;
 const S: f64 = 0.4;
@@ -124,85 +122,22 @@ fn the_first_rollout_input_is_pure_noise_and_times_are_spread_evenly() {
     assert!((second.std(true).double_value(&[]) - 0.75).abs() < 0.02);
 }
 
-fn tiny() -> (Dmdr, ParamStore, ParamStore, ParamStore) {
-    let config = DitConfig {
-        image_size: 8,
-        channels: 3,
-        patch: 4,
-        dim: 16,
-        depth: 2,
-        heads: 2,
-        context_dim: 4,
-        pooled_dim: 4,
-        prediction: Prediction::X0,
-    };
-    let base = ParamStore::frozen(Device::Cpu);
-    let score = ParamStore::trainable(Device::Cpu, 1);
-    let student = ParamStore::trainable(Device::Cpu, 2);
-    let specs = [AdapterSpec::new(
-        2,
-        2.0,
-        &["blocks.*".into()],
-        score.clone(),
-    )];
-    let net = Dit::new(&base, &specs, config.clone()).expect("targets match");
-    let generator = Dit::new(&student, &[], config).expect("no adapter");
-    // Zero-initialised layers would hide everything behind them.
-    reseed(&[5]);
-    let _guard = no_grad_guard();
-    for group in [base.group(), score.group(), student.group()] {
-        for tensor in group.tensors {
-            tensor.shallow_clone().copy_(&(tensor.randn_like() * 0.1));
-        }
-    }
-    let options = (Kind::Float, Device::Cpu);
-    let null = Conditioning {
-        tokens: Tensor::randn([1, 3, 4], options),
-        pooled: Tensor::randn([1, 4], options),
-    };
-    let roles = Roles {
-        base: Box::new(net),
-        generator: Generator::Full(Box::new(generator)),
-        score: AdapterId(0),
-        schedule: Schedule::RectifiedFlow,
-        guidance: Guidance { scale: 3.0, null },
-    };
-    let student_config = Student {
-        num_steps: 2,
-        ..Student::default()
-    };
+fn dmdr() -> (Dmdr, Tiny) {
+    let (roles, tiny) = Tiny::new();
     let method = Dmdr::new(
         DmdrConfig::default(),
-        &student_config,
+        time_grid(2, 1.0),
         1.0,
         roles,
-        RewardMix::default(),
+        None,
         [3, 8, 8],
-    )
-    .expect("no reward");
-    (method, base, score, student)
-}
-
-fn cond() -> Conditioning {
-    reseed(&[6]);
-    let options = (Kind::Float, Device::Cpu);
-    Conditioning {
-        tokens: Tensor::randn([4, 3, 4], options),
-        pooled: Tensor::randn([4, 4], options),
-    }
-}
-
-fn values(store: &ParamStore) -> BTreeMap<String, Vec<f32>> {
-    let ParamGroup { names, tensors } = store.group();
-    let tensors = tensors
-        .into_iter()
-        .map(|tensor| Vec::<f32>::try_from(tensor.detach().flatten(0, -1)).expect("f32"));
-    names.into_iter().zip(tensors).collect()
+    );
+    (method, tiny)
 }
 
 #[test]
 fn the_real_score_without_its_dose_is_the_teacher_bit_for_bit() {
-    let (method, ..) = tiny();
+    let (method, ..) = dmdr();
     let roles = method.roles();
     let x = Tensor::randn([4, 3, 8, 8], (Kind::Float, Device::Cpu));
     let t = Tensor::from_slice(&[0.1f32, 0.4, 0.7, 0.9]);
@@ -228,26 +163,71 @@ fn the_real_score_without_its_dose_is_the_teacher_bit_for_bit() {
 }
 
 #[test]
+fn decoupled_at_equal_times_is_plain_matching_with_guidance() {
+    let (method, ..) = dmdr();
+    let adapters = [(AdapterId(0), 0.5)];
+    let teacher = method.roles().real_score(&adapters);
+    let options = (Kind::Float, Device::Cpu);
+    let (x0, x_t) = (
+        Tensor::randn([4, 3, 8, 8], options),
+        Tensor::randn([4, 3, 8, 8], options),
+    );
+    let t = Tensor::from_slice(&[0.1f32, 0.4, 0.7, 0.9]);
+    let cond = cond();
+    let fake = Tensor::randn([4, 3, 8, 8], options);
+    let gradient = |x0_real: &Tensor, x0_fake: &Tensor| {
+        let x0 = x0.detach().set_requires_grad(true);
+        let loss = loss::distribution_matching(&x0, x0_real, x0_fake, false).loss;
+        Tensor::run_backward(&[loss], &[&x0], false, false).remove(0)
+    };
+    let coupled = gradient(&teacher.x0_no_grad(&x_t, &t, &cond), &fake);
+    let guidance = teacher.guidance_no_grad(&x_t, &t, &cond);
+    let conditional = teacher.unguided().x0_no_grad(&x_t, &t, &cond);
+    let decoupled = gradient(&conditional, &(&fake - guidance));
+    assert!((coupled - decoupled).abs().max().double_value(&[]) < 1e-6);
+    let none = teacher.unguided().guidance_no_grad(&x_t, &t, &cond);
+    assert!(
+        none.abs().max().double_value(&[]) < f64::MIN_POSITIVE,
+        "w = 1 adds nothing"
+    );
+}
+
+#[test]
 fn no_gradient_leaves_its_network() {
-    let (method, base, score, student) = tiny();
+    let (
+        method,
+        Tiny {
+            base,
+            score,
+            student,
+            reference,
+        },
+    ) = dmdr();
     let world = World::new(Preset::Mini).expect("valid drawings");
     let prompts = PromptStream::training(&world, 0)
         .prompts(0, 4, 16, Device::Cpu)
         .expect("fits");
-    let before = values(&base);
+    let frozen = || [values(&base), values(&reference)];
+    let before = frozen();
     reseed(&[7]);
     let rollout = method.rollout(prompts, cond()).expect("a rollout");
     let step = StepInfo { update: 0 };
     let has_any = |grads: Vec<Tensor>| grads.iter().any(|g| g.abs().max().double_value(&[]) > 0.0);
 
-    let losses = method.score_losses(&rollout, &step).expect("a loss");
+    let losses = method
+        .score_losses(&rollout, &step)
+        .expect("computed")
+        .expect("DMDR has a fake score");
     assert!(has_any(
         score
             .group()
             .grads(&losses.total())
             .expect("reaches the LoRA")
     ));
-    let losses = method.score_losses(&rollout, &step).expect("a loss");
+    let losses = method
+        .score_losses(&rollout, &step)
+        .expect("computed")
+        .expect("DMDR has a fake score");
     assert!(!has_any(
         student
             .group()
@@ -255,14 +235,18 @@ fn no_gradient_leaves_its_network() {
             .expect("unused gradients are zero")
     ));
 
-    let losses = method.generator_losses(&rollout, &step).expect("a loss");
+    let losses = method
+        .generator_losses(&rollout, None, &step)
+        .expect("a loss");
     assert!(has_any(
         student
             .group()
             .grads(&losses.total())
             .expect("reaches the student")
     ));
-    let losses = method.generator_losses(&rollout, &step).expect("a loss");
+    let losses = method
+        .generator_losses(&rollout, None, &step)
+        .expect("a loss");
     assert!(!has_any(
         score
             .group()
@@ -270,7 +254,7 @@ fn no_gradient_leaves_its_network() {
             .expect("unused gradients are zero")
     ));
 
-    assert_eq!(values(&base), before, "the base is frozen");
+    assert_eq!(frozen(), before, "base and reference are frozen");
     assert!(
         base.group()
             .tensors

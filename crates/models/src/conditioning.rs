@@ -53,6 +53,25 @@ impl Conditioning {
         }
     }
 
+    /// Each caption `times` times in a row.
+    #[must_use]
+    pub fn repeat(&self, times: i64) -> Self {
+        let repeat = |x: &Tensor| x.repeat_interleave_self_int(times, 0, None);
+        Self {
+            tokens: repeat(&self.tokens),
+            pooled: repeat(&self.pooled),
+        }
+    }
+
+    /// The captions at `rows` (i64).
+    #[must_use]
+    pub fn select(&self, rows: &Tensor) -> Self {
+        Self {
+            tokens: self.tokens.index_select(0, rows),
+            pooled: self.pooled.index_select(0, rows),
+        }
+    }
+
     /// Rows of `other` where `mask [B]` (bool) is true, own rows elsewhere.
     #[must_use]
     pub fn replace(&self, mask: &Tensor, other: &Self) -> Self {

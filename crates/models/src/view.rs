@@ -34,32 +34,64 @@ pub struct View<'a> {
     pub guidance: Option<Guidance>,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
     /// Clean prediction for `x_t [B, C, H, W]`, `t [B]`; guided calls evaluate both halves in one batch of `2 B`.
     pub fn x0(&self, x_t: &Tensor, t: &Tensor, cond: &Conditioning) -> Tensor {
-        let to_x0 = |x_t: &Tensor, t: &Tensor, cond: &Conditioning| {
-            let raw = self.net.forward(x_t, t, cond, &self.call);
-            self.net
-                .parameterization()
-                .to_x0(self.schedule, &raw, x_t, t)
-        };
         match &self.guidance {
             Some(guidance) if guidance.is_on() => {
-                let batch = x_t.size()[0];
-                let both = cond.concat(&guidance.null.expand(batch));
-                let x0 = to_x0(
-                    &Tensor::cat(&[x_t, x_t], 0),
-                    &Tensor::cat(&[t, t], 0),
-                    &both,
-                );
-                guide(
-                    &x0.narrow(0, 0, batch),
-                    &x0.narrow(0, batch, batch),
-                    guidance.scale,
-                )
+                let (conditional, unconditional) = self.halves(guidance, x_t, t, cond);
+                guide(&conditional, &unconditional, guidance.scale)
             }
-            _ => to_x0(x_t, t, cond),
+            _ => self.plain_x0(x_t, t, cond),
         }
+    }
+
+    /// `(w - 1) (x0_c - x0_u)`: what guidance adds to the conditional prediction; zero without guidance. No graph.
+    pub fn guidance_no_grad(&self, x_t: &Tensor, t: &Tensor, cond: &Conditioning) -> Tensor {
+        let _guard = no_grad_guard();
+        match &self.guidance {
+            Some(guidance) if guidance.is_on() => {
+                let (conditional, unconditional) = self.halves(guidance, x_t, t, cond);
+                (conditional - unconditional) * (guidance.scale - 1.0)
+            }
+            _ => x_t.zeros_like(),
+        }
+    }
+
+    /// The same role without guidance.
+    #[must_use]
+    pub fn unguided(&self) -> View<'a> {
+        View {
+            net: self.net,
+            schedule: self.schedule,
+            call: self.call,
+            guidance: None,
+        }
+    }
+
+    fn plain_x0(&self, x_t: &Tensor, t: &Tensor, cond: &Conditioning) -> Tensor {
+        let raw = self.net.forward(x_t, t, cond, &self.call);
+        self.net
+            .parameterization()
+            .to_x0(self.schedule, &raw, x_t, t)
+    }
+
+    /// Conditional and unconditional prediction, from one batch of `2 B`.
+    fn halves(
+        &self,
+        guidance: &Guidance,
+        x_t: &Tensor,
+        t: &Tensor,
+        cond: &Conditioning,
+    ) -> (Tensor, Tensor) {
+        let batch = x_t.size()[0];
+        let both = cond.concat(&guidance.null.expand(batch));
+        let x0 = self.plain_x0(
+            &Tensor::cat(&[x_t, x_t], 0),
+            &Tensor::cat(&[t, t], 0),
+            &both,
+        );
+        (x0.narrow(0, 0, batch), x0.narrow(0, batch, batch))
     }
 
     /// [`Self::x0`] without a graph, for roles that are never trained through.

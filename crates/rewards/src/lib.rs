@@ -1,6 +1,7 @@
 //! Reward models: images and prompts in, one number an image out. Breakdowns are always kept.
 
 mod clip_score;
+mod judge;
 mod mix;
 
 use dmdr_data::Prompts;
@@ -8,6 +9,7 @@ use dmdr_models::ModelError;
 use dmdr_tensor::{Tensor, TensorError};
 
 pub use clip_score::ClipScore;
+pub use judge::JudgeReward;
 pub use mix::{Mixed, RewardMix};
 
 /// Scores images against their prompts.

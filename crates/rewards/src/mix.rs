@@ -27,6 +27,8 @@ impl std::fmt::Debug for RewardMix {
 pub struct Mixed {
     /// Weighted sum, `[B]`.
     pub total: Tensor,
+    /// Each reward with its weight, unweighted, `[B]`.
+    pub parts: Vec<(f64, Tensor)>,
     /// `reward/<name>/{mean,min,max,std}` of the unweighted rewards over the batch.
     pub observed: BTreeMap<String, f64>,
 }
@@ -58,6 +60,7 @@ impl RewardMix {
     ) -> Result<Mixed, RewardError> {
         let mut total = Tensor::zeros([images.size()[0]], (Kind::Float, images.device()));
         let mut observed = BTreeMap::new();
+        let mut parts = Vec::with_capacity(self.rewards.len());
         for (weight, reward) in &self.rewards {
             let score = reward.score(images, prompts)?;
             let plain = score.detach();
@@ -73,9 +76,15 @@ impl RewardMix {
                     value.double_value(&[]),
                 );
             }
-            total += score * weight.at(step);
+            let weight = weight.at(step);
+            total += &score * weight;
+            parts.push((weight, score));
         }
-        Ok(Mixed { total, observed })
+        Ok(Mixed {
+            total,
+            parts,
+            observed,
+        })
     }
 }
 

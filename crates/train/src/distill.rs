@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use dmdr_config::{Experiment, Method as MethodConfig, RewardModel as RewardConfig, Tuning};
 use dmdr_data::PromptStream;
+use dmdr_diffusion::time_grid;
 use dmdr_eval::{EvalSet, Evaluator, scalars};
 use dmdr_events::{Kind, RunDir};
-use dmdr_methods::{Dmdr, Method, StepInfo};
+use dmdr_methods::{Dmdr, Method, RlOnly, StepInfo, rl::RlTerm};
 use dmdr_models::{Dit, DitConfig, Stored};
-use dmdr_rewards::{ClipScore, RewardMix};
+use dmdr_rewards::{ClipScore, JudgeReward, RewardMix, RewardModel};
 use dmdr_tensor::{Device, Kind as TensorKind, ParamStore, device, reseed};
 use dmdr_world::{Split, World};
 
@@ -22,13 +23,14 @@ pub struct Distillation<'a> {
     experiment: &'a Experiment,
     world: World,
     text: TextEncoder,
-    method: Dmdr,
+    method: Box<dyn Method>,
     num_updates: u64,
     batch_size: usize,
     ttur: u64,
     student: Trained,
     score: Trained,
     average: Option<(ParamStore, f64)>,
+    reference: Option<ParamStore>,
     config: DitConfig,
     sheet: Sheet,
     evaluator: Option<Evaluator>,
@@ -70,18 +72,38 @@ impl<'a> Distillation<'a> {
             roles,
             student,
             score,
+            reference,
             config,
             ..
         } = networks;
-        let MethodConfig::Dmdr(dmdr) = &experiment.method;
-        let method = Dmdr::new(
-            (**dmdr).clone(),
-            &experiment.student,
-            experiment.fake_score.scale,
-            roles,
-            rewards(experiment, device)?,
-            image_shape,
-        )?;
+        let times = time_grid(experiment.student.num_steps, experiment.student.shift);
+        let rl = match experiment.method.rl_algorithm() {
+            Some(algorithm) => {
+                let rewards = rewards(experiment, &world, device)?;
+                Some(RlTerm::new(algorithm, rewards, times.clone())?)
+            }
+            None => None,
+        };
+        let method: Box<dyn Method> = match (&experiment.method, rl) {
+            (MethodConfig::Rl(config), Some(rl)) => Box::new(RlOnly::new(
+                (**config).clone(),
+                times,
+                roles,
+                rl,
+                world.clone(),
+                experiment.seed,
+                image_shape,
+            )),
+            (MethodConfig::Dmdr(config), rl) => Box::new(Dmdr::new(
+                (**config).clone(),
+                times,
+                experiment.fake_score.scale,
+                roles,
+                rl,
+                image_shape,
+            )),
+            (MethodConfig::Rl(_), None) => unreachable!("`[method.rl]` has an algorithm"),
+        };
         let evaluator = (experiment.events.evaluate_every > 0)
             .then(|| Evaluator::load(world.clone(), &experiment.assets, device))
             .transpose()?;
@@ -89,9 +111,10 @@ impl<'a> Distillation<'a> {
         let optim = &experiment.optim;
         Ok(Self {
             experiment,
-            num_updates: dmdr.num_updates,
-            batch_size: dmdr.batch_size,
-            ttur: dmdr.ttur,
+            num_updates: experiment.method.num_updates(),
+            batch_size: experiment.method.batch_size(),
+            ttur: experiment.method.ttur(),
+            reference,
             average: experiment.ema.map(|ema| (student.duplicate(), ema.decay)),
             student: Trained {
                 update: Update::new("generator", student.group(), &optim.generator),
@@ -146,7 +169,9 @@ impl<'a> Distillation<'a> {
             shown.insert("time/update_s".into(), started.elapsed().as_secs_f64());
             if due(done, events.log_every) {
                 recorder.record(update, Kind::Train, &shown)?;
-                recorder.record(update, Kind::Score, &score)?;
+                if !score.is_empty() {
+                    recorder.record(update, Kind::Score, &score)?;
+                }
             }
             shown.extend(score);
             observer.updated(done, self.num_updates, &shown);
@@ -171,6 +196,7 @@ impl<'a> Distillation<'a> {
         let path = run.path().join("student.safetensors");
         self.save_student(&path, notes)?;
         observer.wrote("student", &path);
+        self.save_score(&run.path().join("fake-score.safetensors"), notes)?;
         Ok(Outcome::Finished)
     }
 
@@ -182,6 +208,13 @@ impl<'a> Distillation<'a> {
     ) -> Result<(UpdateStats, UpdateStats), TrainError> {
         let seed = self.experiment.seed;
         let step = StepInfo { update };
+        if let Some(reference) = &self.reference
+            && self.method.takes_reference(&step)
+        {
+            reference.copy_from(&self.student.store);
+        }
+        let mut score = UpdateStats::new();
+        let mut generator = UpdateStats::new();
         for inner in 0..self.ttur {
             let iteration = update * self.ttur + inner;
             reseed(&[seed, iteration]);
@@ -194,19 +227,24 @@ impl<'a> Distillation<'a> {
             let cond = self.text.encode(&prompts);
             let rollout = self.method.rollout(prompts, cond)?;
 
-            let losses = self.method.score_losses(&rollout, &step)?;
-            let score = self.score.update.step(&losses, update, run.path())?;
-
-            if inner + 1 == self.ttur {
-                let losses = self.method.generator_losses(&rollout, &step)?;
-                let generator = self.student.update.step(&losses, update, run.path())?;
-                if let Some((average, decay)) = &self.average {
-                    average.lerp_from(&self.student.store, *decay);
-                }
-                return Ok((generator, score));
+            if let Some(losses) = self.method.score_losses(&rollout, &step)? {
+                score = self.score.update.step(&losses, update, run.path())?;
+            }
+            if inner + 1 < self.ttur {
+                continue;
+            }
+            let group = self.method.group(&rollout, &step)?;
+            for _ in 0..self.method.num_inner_updates(&step) {
+                let losses = self
+                    .method
+                    .generator_losses(&rollout, group.as_ref(), &step)?;
+                generator = self.student.update.step(&losses, update, run.path())?;
             }
         }
-        unreachable!("`ttur` is at least 1: the config says so")
+        if let Some((average, decay)) = &self.average {
+            average.lerp_from(&self.student.store, *decay);
+        }
+        Ok((generator, score))
     }
 
     /// What a checkpoint holds.
@@ -225,6 +263,9 @@ impl<'a> Distillation<'a> {
         ];
         if let Some((average, _)) = &self.average {
             parts.push(("generator.ema", Part::Params(average)));
+        }
+        if let Some(reference) = &self.reference {
+            parts.push(("reference", Part::Params(reference)));
         }
         parts
     }
@@ -291,6 +332,14 @@ impl<'a> Distillation<'a> {
         Ok(scalars(&evaluation))
     }
 
+    /// The fake score's adapter, so that another run can go on from this one.
+    fn save_score(&self, path: &Path, notes: &BTreeMap<String, String>) -> Result<(), TrainError> {
+        let mut notes = notes.clone();
+        notes.insert("format".into(), "dmdr.lora".into());
+        self.score.store.save(path, TensorKind::Float, &notes)?;
+        Ok(())
+    }
+
     fn save_student(
         &self,
         path: &Path,
@@ -315,12 +364,20 @@ impl<'a> Distillation<'a> {
     }
 }
 
-fn rewards(experiment: &Experiment, device: Device) -> Result<RewardMix, TrainError> {
+fn rewards(
+    experiment: &Experiment,
+    world: &World,
+    device: Device,
+) -> Result<RewardMix, TrainError> {
     let mut mix = RewardMix::default();
     for reward in &experiment.rewards {
-        let (RewardConfig::WorldClip(_) | RewardConfig::Preference(_)) = &reward.model;
-        let model = ClipScore::load(reward.model.name(), reward.model.weights(), device)?;
-        mix.push(reward.weight, Box::new(model));
+        let model: Box<dyn RewardModel> = match &reward.model {
+            RewardConfig::WorldClip(model) | RewardConfig::Preference(model) => Box::new(
+                ClipScore::load(reward.model.name(), &model.weights, device)?,
+            ),
+            RewardConfig::Judge => Box::new(JudgeReward::new(world)),
+        };
+        mix.push(reward.weight, model);
     }
     Ok(mix)
 }

@@ -88,12 +88,15 @@ pub struct Networks {
     pub student: ParamStore,
     /// The fake score's LoRA.
     pub score: ParamStore,
+    /// Parameters of the frozen copy of the student, where the method compares with one.
+    pub reference: Option<ParamStore>,
     /// Sizes of the base.
     pub config: DitConfig,
 }
 
 const SCORE: AdapterId = AdapterId(0);
 const STUDENT: AdapterId = AdapterId(1);
+const REFERENCE: AdapterId = AdapterId(2);
 
 impl Networks {
     /// Loads the teacher, injects the adapters and starts the student from the teacher; large products in `compute`.
@@ -112,26 +115,38 @@ impl Networks {
         let base = ParamStore::frozen(device).with_compute(compute);
         let score = ParamStore::trainable(device, experiment.seed);
         let student = ParamStore::trainable(device, experiment.seed).with_compute(compute);
+        let reference = experiment
+            .method
+            .rl_algorithm()
+            .is_some_and(|algorithm| algorithm.has_reference())
+            .then(|| ParamStore::frozen(device).with_compute(compute));
         let spec = |lora: &Lora, store: &ParamStore| {
             AdapterSpec::new(lora.rank as i64, lora.alpha, &lora.targets, store.clone())
         };
         let mut adapters = vec![spec(&experiment.fake_score.lora(), &score)];
         if let Tuning::Lora(lora) = &experiment.student.tuning {
             adapters.push(spec(lora, &student));
+            adapters.extend(reference.iter().map(|store| spec(lora, store)));
         }
         let net = Dit::new(&base, &adapters, config.clone())?;
         base.load(weights)?;
-        let generator = match &experiment.student.tuning {
-            Tuning::Full => {
-                let net = Dit::new(&student, &[], config.clone())?;
-                student.copy_from(&base);
-                Generator::Full(Box::new(net))
-            }
-            Tuning::Lora(_) => Generator::Adapter(STUDENT),
+        let generator = |store: &ParamStore, id: AdapterId| -> Result<Generator, TrainError> {
+            Ok(match &experiment.student.tuning {
+                Tuning::Full => {
+                    let net = Dit::new(store, &[], config.clone())?;
+                    store.copy_from(&base);
+                    Generator::Full(Box::new(net))
+                }
+                Tuning::Lora(_) => Generator::Adapter(id),
+            })
         };
         let roles = Roles {
+            generator: generator(&student, STUDENT)?,
+            reference: reference
+                .as_ref()
+                .map(|store| generator(store, REFERENCE))
+                .transpose()?,
             base: Box::new(net),
-            generator,
             score: SCORE,
             schedule: Schedule::RectifiedFlow,
             guidance: Guidance {
@@ -139,11 +154,18 @@ impl Networks {
                 null: text.null().clone(),
             },
         };
+        if let Some(init) = &experiment.student.init {
+            student.load(init)?;
+        }
+        if let Some(init) = &experiment.fake_score.init {
+            score.load(init)?;
+        }
         Ok(Self {
             roles,
             base,
             student,
             score,
+            reference,
             config,
         })
     }

@@ -2,6 +2,10 @@
 
 mod denoise;
 mod distribution_matching;
+mod dpo;
+mod grpo;
 
 pub use denoise::denoise;
 pub use distribution_matching::{DistributionMatching, distribution_matching};
+pub use dpo::{PairErrors, dpo};
+pub use grpo::{advantages, gaussian_kl, grpo};

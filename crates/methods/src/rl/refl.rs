@@ -4,10 +4,12 @@
 //! step directly (arXiv 2511.13649, section 3.3).
 
 use dmdr_data::Prompts;
-use dmdr_rewards::{Mixed, RewardError, RewardMix};
+use dmdr_rewards::{RewardError, RewardMix};
 use dmdr_tensor::{Kind, Tensor};
 
-/// `-mean r(decode(x0), c)` and the reward breakdown. `x0 [B, 3, H, W]` in `[-1, 1]`, with gradient.
+use super::{RlLoss, to_images};
+
+/// `-mean r(decode(x0), c)` with the reward breakdown. `x0 [B, 3, H, W]` in `[-1, 1]`, with gradient.
 ///
 /// # Errors
 /// If a reward cannot be computed.
@@ -16,8 +18,10 @@ pub fn refl(
     prompts: &Prompts,
     rewards: &RewardMix,
     update: u64,
-) -> Result<(Tensor, Mixed), RewardError> {
-    let images = ((x0 + 1.0) / 2.0).clamp(0.0, 1.0); // what will be seen
-    let mixed = rewards.score(&images, prompts, update)?;
-    Ok((-mixed.total.mean(Kind::Float), mixed))
+) -> Result<RlLoss, RewardError> {
+    let mixed = rewards.score(&to_images(x0), prompts, update)?;
+    Ok(RlLoss {
+        loss: -mixed.total.mean(Kind::Float),
+        observed: mixed.observed,
+    })
 }

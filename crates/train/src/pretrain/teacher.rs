@@ -75,17 +75,18 @@ impl TeacherObjective {
             batch_size: config.batch_size,
         })
     }
+}
 
-    fn view<'a>(&self, net: &'a Dit, train: bool) -> View<'a> {
-        View {
-            net,
-            schedule: Schedule::RectifiedFlow,
-            call: Call {
-                train,
-                adapters: &[],
-            },
-            guidance: None,
-        }
+/// The network in its one role here, without guidance.
+fn view(net: &Dit, train: bool) -> View<'_> {
+    View {
+        net,
+        schedule: Schedule::RectifiedFlow,
+        call: Call {
+            train,
+            adapters: &[],
+        },
+        guidance: None,
     }
 }
 
@@ -114,9 +115,9 @@ impl Objective for TeacherObjective {
         let x0 = batch.images * 2.0 - 1.0;
         let t = sample_times(&self.time, step, x0.size()[0], device);
         let eps = x0.randn_like();
-        let view = self.view(&self.net, true);
-        let x_t = view.schedule.add_noise(&x0, &eps, &t);
-        let per_sample = loss::denoise(view.schedule, &view.x0(&x_t, &t, &cond), &x0, &t);
+        let role = view(&self.net, true);
+        let x_t = role.schedule.add_noise(&x0, &eps, &t);
+        let per_sample = loss::denoise(role.schedule, &role.x0(&x_t, &t, &cond), &x0, &t);
         let mut losses = Losses::default();
         losses.keep("x0", &x0);
         losses.keep("t", &t);
@@ -137,7 +138,7 @@ impl Objective for TeacherObjective {
         let sampler = TeacherSampler {
             view: View {
                 guidance: Some(guidance),
-                ..self.view(&net, false)
+                ..view(&net, false)
             },
             text: &self.text,
             num_steps: SHEET_STEPS,

@@ -1,0 +1,112 @@
+//! Online Diffusion-DPO (arXiv 2311.12908; online as in Flow-GRPO's baseline): the best and the worst of a group.
+//!
+//! A few-step student is no denoiser at arbitrary times, so errors are taken on its own grid.
+
+use std::collections::BTreeMap;
+
+use dmdr_diffusion::loss::{self, PairErrors};
+use dmdr_models::View;
+use dmdr_tensor::{Kind, Tensor, no_grad_guard};
+
+use super::{Group, RlLoss};
+
+/// Rows of the best and the worst sample of each group in the batch, `[P]` (i64) each, and whether they differ at all.
+#[derive(Debug)]
+pub struct Pairs {
+    /// Highest advantage.
+    pub better: Tensor,
+    /// Lowest advantage.
+    pub worse: Tensor,
+    /// 1 where the group has a best and a worst, 0 where all are equal (`[P]`, f32): ties teach nothing.
+    pub valid: Tensor,
+}
+
+/// The extremes of `advantages [P, G]`.
+pub fn pairs(advantages: &Tensor) -> Pairs {
+    let (p, g) = advantages.size2().expect("[P, G]");
+    let first = Tensor::arange(p, (Kind::Int64, advantages.device())) * g;
+    let (high, better) = advantages.max_dim(1, false);
+    let (low, worse) = advantages.min_dim(1, false);
+    Pairs {
+        better: better + &first,
+        worse: worse + first,
+        valid: high.gt_tensor(&low).to_kind(Kind::Float),
+    }
+}
+
+/// Mean DPO loss over the pairs of `group`, at a grid time of `times` drawn for each pair.
+pub fn dpo(
+    student: &View<'_>,
+    reference: &View<'_>,
+    times: &[f64],
+    group: &Group,
+    beta: f64,
+) -> RlLoss {
+    let Pairs {
+        better,
+        worse,
+        valid,
+    } = pairs(&group.advantages);
+    let p = better.size()[0];
+    let device = better.device();
+    let grid = Tensor::from_slice(&times[..times.len() - 1]).to_device(device);
+    let step = Tensor::randint(grid.size()[0], [p], (Kind::Int64, device));
+    let t = grid.index_select(0, &step).to_kind(Kind::Float);
+    let better_x0 = group.x0.index_select(0, &better);
+    let eps = better_x0.randn_like(); // the same for both of a pair and for both networks
+
+    let x0 = Tensor::cat(&[better_x0, group.x0.index_select(0, &worse)], 0);
+    let (t, eps) = (t.repeat([2]), eps.repeat([2, 1, 1, 1]));
+    let x_t = student.schedule.add_noise(&x0, &eps, &t);
+    let cond = group.cond.select(&Tensor::cat(&[better, worse], 0));
+    let errors = |view: &View<'_>| {
+        let error = loss::denoise(view.schedule, &view.x0(&x_t, &t, &cond), &x0, &t);
+        PairErrors {
+            better: error.narrow(0, 0, p),
+            worse: error.narrow(0, p, p),
+        }
+    };
+    let reference = {
+        let _guard = no_grad_guard();
+        errors(reference)
+    };
+    let errors = errors(student);
+    let per_pair = loss::dpo(&errors, &reference, beta) * &valid;
+    let count = valid.sum(Kind::Float).clamp_min(1.0);
+
+    let mean = |x: &Tensor| x.mean(Kind::Float).double_value(&[]);
+    let observed = BTreeMap::from([
+        ("rl/pairs".into(), valid.sum(Kind::Float).double_value(&[])),
+        // Both can rise at once (likelihood displacement): a warning sign.
+        ("rl/error_better".into(), mean(&errors.better)),
+        ("rl/error_worse".into(), mean(&errors.worse)),
+    ]);
+    RlLoss {
+        loss: per_pair.sum(Kind::Float) / count,
+        observed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extremes_of_each_group_and_ties_are_dropped() {
+        let advantages = Tensor::from_slice(&[0.1f32, 0.7, -0.8, 0.5, 0.5, 0.5]).reshape([2, 3]);
+        let pairs = pairs(&advantages);
+        let rows = |t: &Tensor| Vec::<i64>::try_from(t).expect("i64");
+        assert_eq!((rows(&pairs.better)[0], rows(&pairs.worse)[0]), (1, 2));
+        assert!(
+            (3..6).contains(&rows(&pairs.better)[1]),
+            "rows of the second group"
+        );
+        assert_eq!(Vec::<f32>::try_from(&pairs.valid).expect("f32"), [1.0, 0.0]);
+        let moved = super::pairs(&(&advantages + 3.0));
+        assert_eq!(
+            rows(&moved.better),
+            rows(&pairs.better),
+            "a constant changes nothing"
+        );
+    }
+}

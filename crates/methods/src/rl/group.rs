@@ -1,0 +1,93 @@
+//! Groups: several samples of the same prompt from the current student, scored and compared with each other.
+
+use std::collections::BTreeMap;
+
+use dmdr_config::Groups;
+use dmdr_data::Prompts;
+use dmdr_diffusion::{Transition, log_prob, loss, sampler::batch_time};
+use dmdr_models::{Conditioning, View};
+use dmdr_rewards::RewardMix;
+use dmdr_tensor::{Kind, Tensor, no_grad_guard};
+
+use crate::MethodError;
+
+/// `P` prompts with `G` samples each, `B = P G`; the samples of a prompt follow each other.
+#[derive(Debug)]
+pub struct Group {
+    /// Encoded prompts, `[B, ..]`.
+    pub cond: Conditioning,
+    /// Sampler states at the grid times but the last: `[B, C, H, W]` each.
+    pub states: Vec<Tensor>,
+    /// `log p(states[i + 1] | states[i])` under the student that sampled, `[B]` each.
+    pub log_probs: Vec<Tensor>,
+    /// The images, `[B, C, H, W]` in `[-1, 1]`.
+    pub x0: Tensor,
+    /// Rewards normalised within the group, then weighted and added: `[P, G]`.
+    pub advantages: Tensor,
+    /// What is worth logging of the rewards.
+    pub observed: BTreeMap<String, f64>,
+}
+
+/// Runs the student from `noise [B, C, H, W]` down `times` and scores what it made of the first prompts.
+///
+/// Every reward is normalised by itself, so that none rules by its scale.
+///
+/// # Errors
+/// If a reward cannot be computed.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is another noun of the algorithm"
+)]
+pub fn sample_group(
+    student: &View<'_>,
+    times: &[f64],
+    transition: Transition,
+    groups: Groups,
+    noise: &Tensor,
+    prompts: &Prompts,
+    cond: &Conditioning,
+    rewards: &RewardMix,
+    update: u64,
+) -> Result<Group, MethodError> {
+    let _guard = no_grad_guard();
+    let (p, g) = (groups.num_prompts as i64, groups.size as i64);
+    let prompts = prompts.groups(groups.num_prompts, groups.size);
+    let cond = cond.narrow(0, p).repeat(g);
+
+    let mut states = vec![noise.shallow_clone()];
+    let mut log_probs = Vec::new();
+    let mut x0 = noise.shallow_clone();
+    for (step, pair) in times.windows(2).enumerate() {
+        let (t, next) = (pair[0], pair[1]);
+        let x = &states[step];
+        x0 = student.x0(x, &batch_time(x, t), &cond);
+        if next > 0.0 {
+            let (mean, std) = transition.law(x, &x0, t, next);
+            let sample = &mean + mean.randn_like() * std;
+            log_probs.push(log_prob(&sample, &mean, std));
+            states.push(sample);
+        }
+    }
+
+    let images = super::to_images(&x0);
+    let mixed = rewards.score(&images, &prompts, update)?;
+    let mut observed = mixed.observed;
+    let mut advantages = Tensor::zeros([p, g], (Kind::Float, x0.device()));
+    for (weight, reward) in &mixed.parts {
+        advantages += loss::advantages(&reward.reshape([p, g])) * *weight;
+    }
+    let total = mixed.total.reshape([p, g]);
+    let spread = total.std_dim(&[1i64][..], false, false);
+    observed.insert(
+        "rl/group_std".into(),
+        spread.mean(Kind::Float).double_value(&[]),
+    );
+    Ok(Group {
+        cond,
+        states,
+        log_probs,
+        x0,
+        advantages,
+        observed,
+    })
+}

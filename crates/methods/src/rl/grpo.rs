@@ -1,0 +1,90 @@
+//! GRPO (arXiv 2402.03300, on flow models 2505.05470) of a few-step sampler with exact transition probabilities.
+
+use std::collections::BTreeMap;
+
+use dmdr_config::Grpo;
+use dmdr_diffusion::{Transition, log_prob, loss, sampler::batch_time};
+use dmdr_models::View;
+use dmdr_tensor::{Kind, Tensor, no_grad_guard};
+
+use super::{Group, RlLoss};
+
+/// The clipped surrogate, averaged over the trained transitions of `group`, plus `kl` times the divergence from
+/// `reference` where one is given.
+pub fn grpo(
+    student: &View<'_>,
+    reference: Option<&View<'_>>,
+    times: &[f64],
+    transition: Transition,
+    group: &Group,
+    config: &Grpo,
+) -> RlLoss {
+    let advantage = group
+        .advantages
+        .clamp(-config.max_advantage, config.max_advantage)
+        .reshape([-1]);
+    let steps = trained_steps(group.log_probs.len(), config.num_train_steps);
+    let mut total = Tensor::zeros([1], (Kind::Float, advantage.device())).squeeze();
+    let (mut ratios, mut divergences) = (0.0, 0.0);
+    for &step in &steps {
+        let (x, t, next) = (&group.states[step], times[step], times[step + 1]);
+        let time = batch_time(x, t);
+        let law = |view: &View<'_>| transition.law(x, &view.x0(x, &time, &group.cond), t, next);
+        let (mean, std) = law(student);
+        let log_ratio = log_prob(&group.states[step + 1], &mean, std) - &group.log_probs[step];
+        ratios += log_ratio.detach().exp().mean(Kind::Float).double_value(&[]);
+        let mut loss = loss::grpo(&log_ratio, &advantage, config.clip).mean(Kind::Float);
+        if let Some(reference) = reference {
+            let anchor = {
+                let _guard = no_grad_guard();
+                law(reference).0
+            };
+            let kl = loss::gaussian_kl(&mean, &anchor, std).mean(Kind::Float);
+            divergences += kl.detach().double_value(&[]);
+            loss += kl * config.kl;
+        }
+        total += loss;
+    }
+    let count = steps.len() as f64;
+    let mut observed = BTreeMap::from([("rl/ratio".into(), ratios / count)]);
+    if reference.is_some() {
+        observed.insert("rl/kl".into(), divergences / count);
+    }
+    RlLoss {
+        loss: total / count,
+        observed,
+    }
+}
+
+/// `wanted` of the `available` stochastic steps at random, or all of them.
+fn trained_steps(available: usize, wanted: usize) -> Vec<usize> {
+    if wanted == 0 || wanted >= available {
+        return (0..available).collect();
+    }
+    let order = Tensor::randperm(available as i64, (Kind::Int64, dmdr_tensor::Device::Cpu));
+    let order = Vec::<i64>::try_from(order).expect("i64");
+    order[..wanted].iter().map(|&step| step as usize).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use dmdr_tensor::reseed;
+
+    use super::*;
+
+    #[test]
+    fn a_subset_of_the_steps() {
+        reseed(&[1]);
+        assert_eq!(trained_steps(3, 0), [0, 1, 2]);
+        assert_eq!(trained_steps(3, 3), [0, 1, 2]);
+        let mut seen = [false; 3];
+        for _ in 0..50 {
+            let steps = trained_steps(3, 2);
+            assert!(steps.len() == 2 && steps[0] != steps[1]);
+            for step in steps {
+                seen[step] = true;
+            }
+        }
+        assert_eq!(seen, [true; 3]);
+    }
+}

@@ -1,0 +1,292 @@
+//! The reinforcement learning terms on tiny networks, against closed forms.
+
+mod tiny;
+
+use dmdr_config::{Curve, Dpo, Groups, Grpo, RlAlgorithm, RlOnly as RlOnlyConfig, Transition};
+use dmdr_data::{PromptStream, Prompts};
+use dmdr_diffusion::{Parameterization, time_grid};
+use dmdr_methods::{
+    Generator, Losses, Method, MethodError, RlOnly, Roles, Rollout, StepInfo,
+    rl::{Group, RlTerm, refl},
+};
+use dmdr_models::{Call, Conditioning, Denoiser};
+use dmdr_rewards::{RewardError, RewardMix, RewardModel};
+use dmdr_tensor::{AdamW, AdamWConfig, Device, Kind, Tensor, no_grad_guard, reseed};
+use dmdr_world::{Preset, World};
+use tiny::{Tiny, cond, values};
+
+/// Minus the squared distance to a grey of one half, times 100: highest for an image without contrast.
+struct Grey {
+    differentiable: bool,
+}
+
+impl RewardModel for Grey {
+    fn name(&self) -> &'static str {
+        "grey"
+    }
+
+    fn is_differentiable(&self) -> bool {
+        self.differentiable
+    }
+
+    fn score(&self, images: &Tensor, _: &Prompts) -> Result<Tensor, RewardError> {
+        let images = if self.differentiable {
+            images.shallow_clone()
+        } else {
+            images.detach()
+        };
+        let dims: &[i64] = &[1, 2, 3];
+        Ok((images - 0.5).square().mean_dim(dims, false, Kind::Float) * -100.0)
+    }
+}
+
+fn mix(differentiable: bool) -> RewardMix {
+    let mut mix = RewardMix::default();
+    mix.push(Curve::Constant(1.0), Box::new(Grey { differentiable }));
+    mix
+}
+
+const GROUPS: Groups = Groups {
+    num_prompts: 4,
+    size: 16,
+};
+
+fn grpo(kl: f64) -> RlAlgorithm {
+    RlAlgorithm::Grpo(Grpo {
+        groups: GROUPS,
+        transition: Transition::CoefficientPreserving(0.9),
+        clip: 0.2,
+        kl,
+        ..Grpo::default()
+    })
+}
+
+fn dpo() -> RlAlgorithm {
+    RlAlgorithm::Dpo(Dpo {
+        groups: GROUPS,
+        beta: 100.0,
+    })
+}
+
+fn method(algorithm: RlAlgorithm) -> (RlOnly, Tiny) {
+    let (roles, tiny) = Tiny::new();
+    let times = time_grid(3, 1.0);
+    let differentiable = algorithm == RlAlgorithm::Refl;
+    let rl = RlTerm::new(algorithm, mix(differentiable), times.clone()).expect("fits");
+    let config = RlOnlyConfig {
+        algorithm,
+        ..RlOnlyConfig::default()
+    };
+    let world = World::new(Preset::Mini).expect("valid drawings");
+    let method = RlOnly::new(config, times, roles, rl, world, 0, [3, 8, 8]);
+    (method, tiny)
+}
+
+fn prompts() -> Prompts {
+    let world = World::new(Preset::Mini).expect("valid drawings");
+    PromptStream::training(&world, 0)
+        .prompts(0, 4, 16, Device::Cpu)
+        .expect("fits")
+}
+
+fn rollout(method: &RlOnly, seed: u64) -> (Rollout, Option<Group>) {
+    let cond = cond();
+    reseed(&[seed]);
+    let rollout = method.rollout(prompts(), cond).expect("a rollout");
+    let group = method
+        .group(&rollout, &StepInfo { update: 0 })
+        .expect("scored");
+    (rollout, group)
+}
+
+fn losses(method: &RlOnly, rollout: &Rollout, group: Option<&Group>) -> Losses {
+    reseed(&[9]);
+    method
+        .generator_losses(rollout, group, &StepInfo { update: 0 })
+        .expect("a loss")
+}
+
+fn value(losses: &Losses) -> f64 {
+    losses.total().double_value(&[])
+}
+
+/// Moves every parameter of the student a little.
+fn disturb(tiny: &Tiny) {
+    let _guard = no_grad_guard();
+    for tensor in tiny.student.group().tensors {
+        let moved = &tensor + tensor.randn_like() * 0.05;
+        tensor.shallow_clone().copy_(&moved);
+    }
+}
+
+#[test]
+fn an_unchanged_student_has_ratio_one_and_no_divergence() {
+    let (method, tiny) = method(grpo(0.1));
+    let (rollout, group) = rollout(&method, 3);
+    let group = group.expect("GRPO compares samples");
+    assert_eq!((group.states.len(), group.log_probs.len()), (3, 2));
+    let sums = group
+        .advantages
+        .sum_dim_intlist(&[1i64][..], false, Kind::Float);
+    assert!(sums.abs().max().double_value(&[]) < 1e-4);
+
+    let before = losses(&method, &rollout, Some(&group));
+    assert!((before.observed["rl/ratio"] - 1.0).abs() < f64::EPSILON);
+    assert!(before.observed["rl/kl"].abs() < f64::MIN_POSITIVE);
+    assert!(value(&before).abs() < 1e-5, "minus the mean advantage");
+
+    disturb(&tiny);
+    let after = losses(&method, &rollout, Some(&group));
+    assert!((after.observed["rl/ratio"] - 1.0).abs() > 1e-6);
+    assert!(after.observed["rl/kl"] > 0.0);
+}
+
+#[test]
+fn equal_models_have_a_dpo_loss_of_ln_2() {
+    let (method, tiny) = method(dpo());
+    let (rollout, group) = rollout(&method, 3);
+    let before = losses(&method, &rollout, group.as_ref());
+    assert!((value(&before) - std::f64::consts::LN_2).abs() < 1e-6);
+    assert!((before.observed["rl/pairs"] - 4.0).abs() < f64::EPSILON);
+    disturb(&tiny);
+    let after = losses(&method, &rollout, group.as_ref());
+    assert!((value(&after) - std::f64::consts::LN_2).abs() > 1e-4);
+}
+
+#[test]
+fn the_refl_gradient_is_that_of_finite_differences() {
+    // Through decoding and reward, at a prediction away from the clamp.
+    reseed(&[4]);
+    let x0 = (Tensor::rand([2, 3, 4, 4], (Kind::Double, Device::Cpu)) - 0.5) * 1.6;
+    let prompts = prompts();
+    let loss = |x0: &Tensor| refl(x0, &prompts, &mix(true), 0).expect("scored").loss;
+    let leaf = x0.detach().set_requires_grad(true);
+    let gradient = Tensor::run_backward(&[loss(&leaf)], &[&leaf], false, false).remove(0);
+    let h = 1e-3;
+    for index in [0, 17, 63, 95] {
+        let mut step = Tensor::zeros([96], (Kind::Double, Device::Cpu));
+        let _ = step.get(index).fill_(h);
+        step = step.reshape([2, 3, 4, 4]);
+        let difference =
+            (loss(&(&x0 + &step)) - loss(&(&x0 - &step))).double_value(&[]) / (2.0 * h);
+        let expected = gradient.reshape([96]).double_value(&[index]);
+        assert!(
+            (difference - expected).abs() < 1e-3 * (1.0 + expected.abs()),
+            "{difference} {expected}"
+        );
+    }
+}
+
+#[test]
+fn refl_refuses_a_reward_without_gradient_and_the_others_take_it() {
+    let term = |algorithm| RlTerm::new(algorithm, mix(false), time_grid(2, 1.0));
+    assert!(matches!(
+        term(RlAlgorithm::Refl),
+        Err(MethodError::NotDifferentiable { .. })
+    ));
+    assert!(term(dpo()).is_ok() && term(grpo(0.0)).is_ok());
+}
+
+#[test]
+fn the_reference_is_taken_once_and_only_where_it_is_needed() {
+    let takes = |algorithm, update| method(algorithm).0.takes_reference(&StepInfo { update });
+    assert!(takes(dpo(), 0) && takes(grpo(0.1), 0));
+    assert!(!takes(dpo(), 1) && !takes(grpo(0.0), 0) && !takes(RlAlgorithm::Refl, 0));
+}
+
+/// Trains `tiny` with AdamW for `updates` steps on what `losses` gives for each.
+fn train(tiny: &Tiny, updates: u64, losses: impl Fn(u64) -> Losses) {
+    let others = || [&tiny.base, &tiny.score, &tiny.reference].map(values);
+    let frozen = others();
+    let config = AdamWConfig {
+        betas: (0.9, 0.99),
+        eps: 1e-8,
+        weight_decay: 0.0,
+    };
+    let mut adamw = AdamW::new(tiny.student.group(), config);
+    for update in 0..updates {
+        let total = losses(update).total();
+        let grads = adamw.group().grads(&total).expect("reaches the student");
+        adamw.step(&grads, 3e-3).expect("stepped");
+    }
+    assert_eq!(others(), frozen, "only the student learns");
+}
+
+/// Mean reward of the student's samples.
+fn score(method: &RlOnly) -> f64 {
+    let (rollout, _) = rollout(method, 77);
+    let images = (rollout.x0 + 1.0) / 2.0;
+    let mixed = mix(true)
+        .score(&images, &rollout.prompts, 0)
+        .expect("scored");
+    mixed.total.mean(Kind::Float).double_value(&[])
+}
+
+#[test]
+fn refl_raises_its_reward() {
+    let (method, tiny) = method(RlAlgorithm::Refl);
+    let before = score(&method);
+    train(&tiny, 40, |update| {
+        let (rollout, group) = rollout(&method, update);
+        losses(&method, &rollout, group.as_ref())
+    });
+    assert!(score(&method) > before + 0.02);
+}
+
+/// A student of one parameter: `x0 = x_t / 2 + m`.
+struct Shift(Tensor);
+
+impl Denoiser for Shift {
+    fn forward(&self, x_t: &Tensor, _: &Tensor, _: &Conditioning, _: &Call<'_>) -> Tensor {
+        x_t * 0.5 + &self.0
+    }
+
+    fn parameterization(&self) -> Parameterization {
+        Parameterization::X0
+    }
+}
+
+#[test]
+fn grpo_finds_the_best_mean() {
+    // Samples are N(c m, s^2) with c > 1, and grey is best: m goes to 0 from either side.
+    for start in [-0.4, 0.4] {
+        let m = Tensor::from_slice(&[start as f32]).set_requires_grad(true);
+        let roles = Roles {
+            generator: Generator::Full(Box::new(Shift(m.shallow_clone()))),
+            ..Tiny::new().0
+        };
+        let rl = RlTerm::new(grpo(0.0), mix(false), time_grid(3, 1.0)).expect("fits");
+        let options = (Kind::Float, Device::Cpu);
+        for update in 0..60 {
+            reseed(&[update]);
+            let x_t = Tensor::randn([4, 1, 2, 2], options);
+            let r = Rollout {
+                prompts: prompts(),
+                cond: cond(),
+                x0: x_t.shallow_clone(),
+                t: Tensor::ones([4], options),
+                x_t,
+            };
+            reseed(&[update, 1]);
+            let group = rl.group(&roles, &r, update).expect("scored");
+            let loss = rl.loss(&roles, &r.x0, &r, group.as_ref(), update);
+            let loss = loss.expect("a loss").loss;
+            let gradient = Tensor::run_backward(&[loss], &[&m], false, false).remove(0);
+            let _guard = no_grad_guard();
+            m.shallow_clone().copy_(&(&m - gradient * 0.05));
+        }
+        let end = m.double_value(&[0]);
+        assert!(end.abs() < 0.15, "{start} -> {end}");
+    }
+}
+
+#[test]
+fn dpo_learns_to_tell_the_better_image() {
+    // A random network is no denoiser, so what can be asked is that the implicit reward learns the ranking.
+    let (method, tiny) = method(dpo());
+    let (rollout, group) = rollout(&method, 3);
+    train(&tiny, 40, |_| losses(&method, &rollout, group.as_ref()));
+    let after = losses(&method, &rollout, group.as_ref());
+    assert!(value(&after) < 0.8 * std::f64::consts::LN_2);
+    assert!(after.observed["rl/error_better"] < after.observed["rl/error_worse"]);
+}
