@@ -63,7 +63,7 @@ pub(crate) struct RunArgs {
     /// Continue from the newest checkpoint.
     #[arg(long)]
     pub(crate) resume: bool,
-    /// Where to copy the finished weights.
+    /// Where to copy the finished weights; a card that says how they were made is written beside them.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }
@@ -142,6 +142,9 @@ pub(crate) enum SplitArg {
 pub(crate) struct ReportArgs {
     /// A run folder.
     pub(crate) run: PathBuf,
+    /// Write a card beside these weights of the run instead: how they were made, as Markdown, and the curve.
+    #[arg(long, value_name = "WEIGHTS")]
+    pub(crate) card: Option<PathBuf>,
 }
 
 /// Looking at a config.

@@ -106,6 +106,14 @@ impl Chart {
         }
     }
 
+    /// The chart as a picture of its own, with the page's colours.
+    pub(crate) fn standalone(&self) -> String {
+        let svg = self.svg(&self.frame()).into_string();
+        let head = "<svg xmlns=\"http://www.w3.org/2000/svg\"";
+        let style = format!("><style>{}</style>", crate::page::STYLE);
+        svg.replacen("<svg", head, 1).replacen('>', &style, 1)
+    }
+
     fn frame(&self) -> Frame {
         let (width, height) = if self.is_wide {
             (880.0, 290.0)

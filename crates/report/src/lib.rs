@@ -9,6 +9,7 @@
 //! and dark colours through CSS variables, carry bands and labels at the line ends, and stay text.
 
 mod beta;
+mod card;
 mod chart;
 mod error;
 mod facts;
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 
 use dmdr_events::{RunDir, atomic_write};
 
+pub use card::write_card;
 pub use error::ReportError;
 
 /// Writes `report/index.html` of a run, replacing an older one, and returns its path.

@@ -8,7 +8,7 @@ use crate::log::Log;
 use crate::samples::Sheets;
 use crate::{number, sections, table};
 
-const STYLE: &str = include_str!("page/page.css");
+pub(crate) const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
 
 /// All of it.
@@ -49,8 +49,9 @@ pub(crate) fn page(facts: &Facts, log: &Log, evals: &[EvalReport], sheets: &Shee
     }
 }
 
-fn what_was_run(facts: &Facts, log: &Log) -> Markup {
-    let facts: Vec<(&str, String)> = facts
+/// Names and values of what was run.
+pub(crate) fn facts(facts: &Facts, log: &Log) -> Vec<(&'static str, String)> {
+    facts
         .environment
         .as_ref()
         .map(environment)
@@ -59,10 +60,13 @@ fn what_was_run(facts: &Facts, log: &Log) -> Markup {
         .chain(facts.seed().map(|seed| ("Seed", seed.to_string())))
         .chain((log.num_records() > 0).then(|| ("Updates", updates(log))))
         .filter(|(_, value)| !value.is_empty())
-        .collect();
+        .collect()
+}
+
+fn what_was_run(facts: &Facts, log: &Log) -> Markup {
     html! {
         dl {
-            @for (name, value) in &facts {
+            @for (name, value) in &self::facts(facts, log) {
                 div { dt { (name) } dd { @if *name == "Command" { code { (value) } } @else { (value) } } }
             }
         }

@@ -42,16 +42,7 @@ pub(crate) struct Context<'a> {
 
 /// The sections of a run, without empty ones.
 pub(crate) fn sections(log: &Log, evals: &[EvalReport], seed: Option<i64>) -> Vec<Section> {
-    let context = Context {
-        log,
-        seed,
-        x: Scale::exact(0.0, log.num_updates() as f64),
-        marks: log
-            .rl_start()
-            .map(|step| ("reward joins".to_owned(), step))
-            .into_iter()
-            .collect(),
-    };
+    let context = Context::new(log, seed);
     let mut sections = vec![
         Section {
             title: "Quality during training",
@@ -77,6 +68,12 @@ pub(crate) fn sections(log: &Log, evals: &[EvalReport], seed: Option<i64>) -> Ve
     }
     sections.retain(|section| !section.charts.is_empty());
     sections
+}
+
+/// The losses of a run.
+pub(crate) fn losses(log: &Log, seed: Option<i64>) -> Vec<Chart> {
+    let context = Context::new(log, seed);
+    context.singles(|kind, key| is_update(kind) && key.starts_with("loss"))
 }
 
 const SCHEDULES: &str = "Schedules";
@@ -124,7 +121,20 @@ fn is_speed(kind: Kind, key: &str) -> bool {
     kind == Kind::System || (is_update(kind) && key.starts_with("time/"))
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    fn new(log: &'a Log, seed: Option<i64>) -> Self {
+        Self {
+            log,
+            seed,
+            x: Scale::exact(0.0, log.num_updates() as f64),
+            marks: log
+                .rl_start()
+                .map(|step| ("reward joins".to_owned(), step))
+                .into_iter()
+                .collect(),
+        }
+    }
+
     fn singles(&self, belongs: Belongs) -> Vec<Chart> {
         self.log
             .iter()

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use dmdr_events::{Environment, EvalReport, Kind, MetricsWriter, Record, RunDir, Statistic};
-use dmdr_report::{ReportError, render, write};
+use dmdr_report::{ReportError, render, write, write_card};
 
 const CONFIG: &str = "name = \"demo\"\nseed = 3\n[teacher]\nnum_steps = 25\nguidance = 3.0\n\
                       [student]\nnum_steps = 4\n[[rewards]]\nweight = 1.0\n";
@@ -187,4 +187,32 @@ fn a_diverged_run_has_a_report_that_says_so() {
     let page = render(&run).expect("a report");
     assert!(page.contains("2 not finite (×)") && page.contains("10 not finite (×)"));
     assert!(!page.contains("NaN\"") && !page.contains("inf\""));
+}
+
+#[test]
+fn a_card_says_how_weights_were_made_and_shows_the_curve() {
+    let root = tempfile::tempdir().expect("temporary folder");
+    let run = run(root.path());
+    let records: Vec<Record> = (0..5)
+        .map(|step| Record {
+            step,
+            kind: Kind::Train,
+            wall_s: step as f64,
+            values: [("loss/flow".to_owned(), 1.0 / (step + 1) as f64)].into(),
+        })
+        .collect();
+    record(&run, &records);
+    let card = write_card(&run, &root.path().join("net.safetensors")).expect("written");
+    let text = fs::read_to_string(&card).expect("text");
+    assert!(text.starts_with("# `net.safetensors`"), "{text}");
+    for part in [
+        "| Seed | 3 |",
+        "| Updates | 5 in",
+        "(net.svg)",
+        "num_steps = 25",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let curve = fs::read_to_string(root.path().join("net.svg")).expect("curve");
+    assert!(curve.starts_with("<svg xmlns=") && curve.contains("<style>"));
 }

@@ -10,7 +10,7 @@ mod sample;
 mod train;
 mod trained;
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use dmdr_config::ReferencedFile;
@@ -60,14 +60,23 @@ fn check_files(files: &[ReferencedFile]) -> Result<()> {
     Ok(())
 }
 
-/// Copies finished weights to `--output` and turns the outcome into an exit code.
-fn finish(outcome: Outcome, weights: &Path, args: &RunArgs, quiet: bool) -> Result<ExitCode> {
+/// Copies finished weights, a file of the run, to `--output` with their card, and turns the outcome into an exit code.
+fn finish(
+    outcome: Outcome,
+    run: &RunDir,
+    weights: &str,
+    args: &RunArgs,
+    quiet: bool,
+) -> Result<ExitCode> {
     match outcome {
         Outcome::Finished => {
             if let Some(output) = &args.output {
-                let bytes = std::fs::read(weights).context("the finished weights")?;
+                let bytes =
+                    std::fs::read(run.path().join(weights)).context("the finished weights")?;
                 dmdr_events::atomic_write(output, bytes)?;
+                let card = dmdr_report::write_card(run, output)?;
                 say(quiet, &format!("weights: {}", output.display()));
+                say(quiet, &format!("card: {}", card.display()));
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -25,5 +25,5 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let mut progress = Progress::new(quiet, &["loss/", "accuracy"]);
     let notes = environment::notes(&environment, config.seed);
     let outcome = pretrain(&config, &run, args.resume, &notes, &mut progress)?;
-    finish(outcome, &run.path().join("model.safetensors"), args, quiet)
+    finish(outcome, &run, "model.safetensors", args, quiet)
 }

@@ -8,7 +8,13 @@ use dmdr_events::RunDir;
 use crate::{args::ReportArgs, progress::say};
 
 pub(crate) fn run(args: &ReportArgs, quiet: bool) -> Result<ExitCode> {
-    let page = dmdr_report::write(&RunDir::open(&args.run)?)?;
-    say(quiet, &format!("page: {}", page.display()));
+    let run = RunDir::open(&args.run)?;
+    if let Some(weights) = &args.card {
+        let card = dmdr_report::write_card(&run, weights)?;
+        say(quiet, &format!("card: {}", card.display()));
+    } else {
+        let page = dmdr_report::write(&run)?;
+        say(quiet, &format!("page: {}", page.display()));
+    }
     Ok(ExitCode::SUCCESS)
 }

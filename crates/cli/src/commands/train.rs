@@ -31,12 +31,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
             &format!("measure it with `dmdr eval {}`", run.path().display()),
         );
     }
-    finish(
-        outcome,
-        &run.path().join("student.safetensors"),
-        args,
-        quiet,
-    )
+    finish(outcome, &run, "student.safetensors", args, quiet)
 }
 
 /// Runs a distillation under the eyes of the progress bar.
