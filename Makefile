@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PYTHON
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test check setup setup-cuda cargo
+.PHONY: help demo test check bench parity setup setup-cuda cargo peer
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,11 +17,25 @@ test: cargo setup ## all tests
 check: cargo setup ## format, lints, layers, sizes, documentation, tests of the scripts
 	@scripts/check.sh
 
+bench: cargo setup peer ## seconds per training step, ours and plain PyTorch's in turns
+	@cargo build --release --quiet
+	@$(PYTHON) scripts/bench.py
+
+parity: peer ## make the parity fixtures anew with PyTorch
+	@.venv-peer/bin/python tools/peer/fixtures.py
+
 setup: ## put libtorch into .libtorch, once (LIBTORCH or LIBTORCH_USE_PYTORCH=1 brings your own)
 	@$(PYTHON) scripts/setup-libtorch.py
 
 setup-cuda: ## put libtorch with CUDA into .libtorch-cuda, once (Linux, 2.5 GB to download)
 	@$(PYTHON) scripts/setup-libtorch.py --cuda
+
+peer: .venv-peer/installed
+
+.venv-peer/installed: tools/peer/requirements.txt
+	@$(PYTHON) -m venv .venv-peer
+	@.venv-peer/bin/pip install --quiet --requirement $<
+	@touch $@
 
 cargo:
 	@scripts/need-cargo.sh

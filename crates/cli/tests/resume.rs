@@ -11,7 +11,8 @@ use std::{
 
 use common::{dmdr, succeed, workspace};
 
-/// A run of 12 updates over cold start and joint stage that writes a checkpoint after every update.
+/// A run of 12 updates over cold start and joint stage that writes a checkpoint after every update. GRPO with a
+/// reference, taken in the middle of the run, has the most state of all algorithms.
 fn arguments(root: &str) -> Vec<String> {
     let mut arguments: Vec<String> = ["train", "configs/smoke.toml", "--root", root]
         .map(str::to_owned)
@@ -19,6 +20,7 @@ fn arguments(root: &str) -> Vec<String> {
     for set in [
         "method.dmdr.num_updates=12",
         "method.dmdr.rl.weight={ step = { from = 0.0, to = 0.3, at = 4 } }",
+        "method.dmdr.rl.algorithm={ grpo = { kl = 0.1, groups = { num_prompts = 1, size = 2 }, num_inner_updates = 2 } }",
         "events.checkpoint_every=1",
         "events.sample_every=5",
         "events.evaluate_every=0",
