@@ -99,7 +99,7 @@ impl Method for Dmdr {
 
     fn score_losses(&self, r: &Rollout, step: &StepInfo) -> Result<Option<Losses>, MethodError> {
         let (x_t, t) = self.renoise(&r.x0, &self.config.score.renoise, step.update);
-        let adapters = [(self.roles.score, self.fake_scale)];
+        let adapters = self.roles.score_adapters(self.fake_scale);
         let x0_hat = self.roles.fake_score(&adapters, true).x0(&x_t, &t, &r.cond);
         let mut losses = Losses::default();
         losses.keep("x0", &r.x0);
@@ -153,8 +153,8 @@ impl Method for Dmdr {
         let dm = &self.config.dm;
         let (x_t, t) = self.renoise(&x0.detach(), &dm.renoise, update);
         let real_scale = dm.real_scale.at(update); // DynaDG
-        let real = [(self.roles.score, real_scale)];
-        let fake = [(self.roles.score, self.fake_scale)];
+        let real = self.roles.score_adapters(real_scale);
+        let fake = self.roles.score_adapters(self.fake_scale);
         let x0_fake = self
             .roles
             .fake_score(&fake, false)

@@ -12,5 +12,5 @@ pub use dmdr::Dmdr;
 pub use losses::{Losses, Term};
 pub use method::{Method, MethodError, StepInfo};
 pub use rl_only::RlOnly;
-pub use roles::{Generator, Roles};
+pub use roles::{FakeScore, Generator, Roles};
 pub use rollout::{Rollout, backward_simulation};

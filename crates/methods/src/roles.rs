@@ -12,6 +12,14 @@ pub enum Generator {
     Adapter(AdapterId),
 }
 
+/// The score of the student's distribution.
+pub enum FakeScore {
+    /// A LoRA on the base: the real score can be given a dose of it (`DynaDG`).
+    Adapter(AdapterId),
+    /// A network of its own.
+    Full(Box<dyn Denoiser>),
+}
+
 /// The networks of a distillation and who plays what.
 pub struct Roles {
     /// The frozen base with its adapters.
@@ -20,8 +28,8 @@ pub struct Roles {
     pub generator: Generator,
     /// A frozen copy of the student for algorithms that compare with one.
     pub reference: Option<Generator>,
-    /// The fake score's LoRA on the base.
-    pub score: AdapterId,
+    /// The fake score.
+    pub score: FakeScore,
     /// Noise schedule of all of them.
     pub schedule: Schedule,
     /// The teacher's guidance, which is the real score's too.
@@ -47,8 +55,8 @@ impl Roles {
         }
     }
 
-    /// The teacher with a dose of the fake score's LoRA (`DynaDG`); `adapters = [(self.score, s_r)]`. At `s_r = 0` it is
-    /// bit-equal to the teacher.
+    /// The teacher with a dose of the fake score's LoRA (`DynaDG`); `adapters` is [`Self::score_adapters`] at `s_r`. At
+    /// `s_r = 0` it is bit-equal to the teacher.
     pub fn real_score<'a>(&'a self, adapters: &'a [(AdapterId, f64)]) -> View<'a> {
         View {
             call: Call {
@@ -59,12 +67,25 @@ impl Roles {
         }
     }
 
-    /// The base with its LoRA at full scale, never guided; `adapters = [(self.score, s_f)]`.
+    /// The fake score, never guided; `adapters` is [`Self::score_adapters`] at `s_f`.
     pub fn fake_score<'a>(&'a self, adapters: &'a [(AdapterId, f64)], train: bool) -> View<'a> {
+        let net = match &self.score {
+            FakeScore::Adapter(_) => &*self.base,
+            FakeScore::Full(net) => &**net,
+        };
         View {
+            net,
             call: Call { train, adapters },
             guidance: None,
-            ..self.teacher()
+            schedule: self.schedule,
+        }
+    }
+
+    /// The fake score's LoRA at `scale`; nothing for a network of its own.
+    pub fn score_adapters(&self, scale: f64) -> Vec<(AdapterId, f64)> {
+        match self.score {
+            FakeScore::Adapter(id) => vec![(id, scale)],
+            FakeScore::Full(_) => Vec::new(),
         }
     }
 

@@ -7,15 +7,15 @@ use dmdr_data::PromptStream;
 use dmdr_diffusion::time_grid;
 use dmdr_eval::{EvalSet, Evaluator, scalars};
 use dmdr_events::{Kind, RunDir};
-use dmdr_methods::{Dmdr, Method, RlOnly, StepInfo, rl::RlTerm};
+use dmdr_methods::{Dmdr, Method, RlOnly, rl::RlTerm};
 use dmdr_models::{Dit, DitConfig, Stored};
 use dmdr_rewards::{ClipScore, JudgeReward, RewardMix, RewardModel};
-use dmdr_tensor::{Device, Kind as TensorKind, ParamStore, device, reseed};
+use dmdr_tensor::{Device, Kind as TensorKind, device};
 use dmdr_world::{Split, World};
 
 use crate::{
-    Checkpoint, Networks, Observer, Outcome, Part, Recorder, StudentSampler, TeacherSampler,
-    TextEncoder, TrainError, Update, UpdateStats, checkpoint::due, compute, sheet::Sheet, world,
+    Alternation, Checkpoint, Networks, Observer, Outcome, Recorder, Stats, Stores, StudentSampler,
+    TeacherSampler, TextEncoder, TrainError, checkpoint::due, compute, sheet::Sheet, world,
 };
 
 /// A distillation, loaded and checked, ready to run.
@@ -23,24 +23,11 @@ pub struct Distillation<'a> {
     experiment: &'a Experiment,
     world: World,
     text: TextEncoder,
-    method: Box<dyn Method>,
-    num_updates: u64,
-    batch_size: usize,
-    ttur: u64,
-    student: Trained,
-    score: Trained,
-    average: Option<(ParamStore, f64)>,
-    reference: Option<ParamStore>,
+    alternation: Alternation,
     config: DitConfig,
     sheet: Sheet,
     evaluator: Option<Evaluator>,
     device: Device,
-}
-
-/// Parameters and the optimiser that owns them.
-struct Trained {
-    store: ParamStore,
-    update: Update,
 }
 
 impl std::fmt::Debug for Distillation<'_> {
@@ -107,27 +94,26 @@ impl<'a> Distillation<'a> {
         let evaluator = (experiment.events.evaluate_every > 0)
             .then(|| Evaluator::load(world.clone(), &experiment.assets, device))
             .transpose()?;
+        let stores = Stores {
+            student,
+            score,
+            reference,
+        };
+        let alternation = Alternation::new(
+            method,
+            stores,
+            &experiment.optim,
+            experiment.ema,
+            experiment.method.ttur(),
+            experiment.seed,
+        );
         let count = experiment.events.num_sample_prompts;
-        let optim = &experiment.optim;
         Ok(Self {
             experiment,
-            num_updates: experiment.method.num_updates(),
-            batch_size: experiment.method.batch_size(),
-            ttur: experiment.method.ttur(),
-            reference,
-            average: experiment.ema.map(|ema| (student.duplicate(), ema.decay)),
-            student: Trained {
-                update: Update::new("generator", student.group(), &optim.generator),
-                store: student,
-            },
-            score: Trained {
-                update: Update::new("score", score.group(), &optim.score),
-                store: score,
-            },
+            alternation,
             sheet: Sheet::new(&world, count, text.max_tokens(), image_shape, device),
             world,
             text,
-            method,
             config,
             evaluator,
             device,
@@ -149,7 +135,7 @@ impl<'a> Distillation<'a> {
         let events = &self.experiment.events;
         let checkpoints = Checkpoint::new(run, self.experiment.hash(), events.keep_checkpoints);
         let resumed = if resume {
-            Some(checkpoints.load_latest(&mut self.parts())?)
+            Some(checkpoints.load_latest(&mut self.alternation.parts())?)
         } else {
             None
         };
@@ -159,9 +145,10 @@ impl<'a> Distillation<'a> {
             self.draw_student(run, 0, observer)?;
         }
 
-        for update in resumed.map_or(0, |(step, _)| step)..self.num_updates {
+        let num_updates = self.experiment.method.num_updates();
+        for update in resumed.map_or(0, |(step, _)| step)..num_updates {
             let started = Instant::now();
-            let (generator, score) = self.update(run, update)?;
+            let Stats { generator, score } = self.update(run, update)?;
 
             // Nothing below can change a number of the training: every update reseeds.
             let done = update + 1;
@@ -174,7 +161,7 @@ impl<'a> Distillation<'a> {
                 }
             }
             shown.extend(score);
-            observer.updated(done, self.num_updates, &shown);
+            observer.updated(done, num_updates, &shown);
             if due(done, events.sample_every) {
                 self.draw_student(run, done, observer)?;
             }
@@ -184,9 +171,9 @@ impl<'a> Distillation<'a> {
                 observer.evaluated(done, &values);
             }
             let stop = observer.interrupted();
-            if due(done, events.checkpoint_every) || stop || done == self.num_updates {
+            if due(done, events.checkpoint_every) || stop || done == num_updates {
                 let wall_s = recorder.wall_s();
-                let path = checkpoints.save(done, wall_s, &self.parts())?;
+                let path = checkpoints.save(done, wall_s, &self.alternation.parts())?;
                 observer.wrote("checkpoint", &path);
             }
             if stop {
@@ -200,90 +187,27 @@ impl<'a> Distillation<'a> {
         Ok(Outcome::Finished)
     }
 
-    /// One generator update: `ttur` times rollout and fake score, then the generator on the last rollout, then EMA.
-    fn update(
-        &mut self,
-        run: &RunDir,
-        update: u64,
-    ) -> Result<(UpdateStats, UpdateStats), TrainError> {
-        let seed = self.experiment.seed;
-        let step = StepInfo { update };
-        if let Some(reference) = &self.reference
-            && self.method.takes_reference(&step)
-        {
-            reference.copy_from(&self.student.store);
-        }
-        let mut score = UpdateStats::new();
-        let mut generator = UpdateStats::new();
-        for inner in 0..self.ttur {
-            let iteration = update * self.ttur + inner;
-            reseed(&[seed, iteration]);
-            let prompts = PromptStream::training(&self.world, seed).prompts(
-                iteration,
-                self.batch_size,
-                self.text.max_tokens(),
-                self.device,
-            )?;
-            let cond = self.text.encode(&prompts);
-            let rollout = self.method.rollout(prompts, cond)?;
-
-            if let Some(losses) = self.method.score_losses(&rollout, &step)? {
-                score = self.score.update.step(&losses, update, run.path())?;
-            }
-            if inner + 1 < self.ttur {
-                continue;
-            }
-            let group = self.method.group(&rollout, &step)?;
-            for _ in 0..self.method.num_inner_updates(&step) {
-                let losses = self
-                    .method
-                    .generator_losses(&rollout, group.as_ref(), &step)?;
-                generator = self.student.update.step(&losses, update, run.path())?;
-            }
-        }
-        if let Some((average, decay)) = &self.average {
-            average.lerp_from(&self.student.store, *decay);
-        }
-        Ok((generator, score))
-    }
-
-    /// What a checkpoint holds.
-    fn parts(&mut self) -> Vec<(&'static str, Part<'_>)> {
-        let mut parts = vec![
-            ("generator", Part::Params(&self.student.store)),
-            ("score.adapter", Part::Params(&self.score.store)),
-            (
-                "optim.generator",
-                Part::Optimizer(self.student.update.adamw_mut()),
-            ),
-            (
-                "optim.score",
-                Part::Optimizer(self.score.update.adamw_mut()),
-            ),
-        ];
-        if let Some((average, _)) = &self.average {
-            parts.push(("generator.ema", Part::Params(average)));
-        }
-        if let Some(reference) = &self.reference {
-            parts.push(("reference", Part::Params(reference)));
-        }
-        parts
-    }
-
-    /// Runs `f` with the averaged weights in the student's place.
-    fn with_average<T>(&self, f: impl FnOnce() -> T) -> T {
-        let Some((average, _)) = &self.average else {
-            return f();
-        };
-        self.student.store.swap(average);
-        let result = f();
-        self.student.store.swap(average);
-        result
+    fn update(&mut self, run: &RunDir, update: u64) -> Result<Stats, TrainError> {
+        let Self {
+            experiment,
+            world,
+            text,
+            alternation,
+            device,
+            ..
+        } = self;
+        let stream = PromptStream::training(world, experiment.seed);
+        let batch_size = experiment.method.batch_size();
+        alternation.update(run.path(), update, |iteration| {
+            let prompts = stream.prompts(iteration, batch_size, text.max_tokens(), *device)?;
+            let cond = text.encode(&prompts);
+            Ok((prompts, cond))
+        })
     }
 
     fn student_sampler(&self) -> StudentSampler<'_> {
         StudentSampler {
-            roles: self.method.roles(),
+            roles: self.alternation.method().roles(),
             text: &self.text,
             num_steps: self.experiment.student.num_steps,
             shift: self.experiment.student.shift,
@@ -292,7 +216,7 @@ impl<'a> Distillation<'a> {
 
     fn draw_teacher(&self, run: &RunDir, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let sampler = TeacherSampler {
-            view: self.method.roles().teacher(),
+            view: self.alternation.method().roles().teacher(),
             text: &self.text,
             num_steps: self.experiment.teacher.num_steps,
         };
@@ -310,7 +234,7 @@ impl<'a> Distillation<'a> {
         observer: &mut dyn Observer,
     ) -> Result<(), TrainError> {
         let path = run.sample(step);
-        self.with_average(|| {
+        self.alternation.with_average(|| {
             self.sheet
                 .write(&self.world, &self.student_sampler(), &path)
         })?;
@@ -328,6 +252,7 @@ impl<'a> Distillation<'a> {
             seeds: vec![0],
         };
         let evaluation = self
+            .alternation
             .with_average(|| evaluator.evaluate(&self.student_sampler(), &set, &mut |_, _| {}))?;
         Ok(scalars(&evaluation))
     }
@@ -336,7 +261,9 @@ impl<'a> Distillation<'a> {
     fn save_score(&self, path: &Path, notes: &BTreeMap<String, String>) -> Result<(), TrainError> {
         let mut notes = notes.clone();
         notes.insert("format".into(), "dmdr.lora".into());
-        self.score.store.save(path, TensorKind::Float, &notes)?;
+        self.alternation
+            .score()
+            .save(path, TensorKind::Float, &notes)?;
         Ok(())
     }
 
@@ -349,10 +276,7 @@ impl<'a> Distillation<'a> {
         let mut notes = notes.clone();
         notes.insert("num_steps".into(), student.num_steps.to_string());
         notes.insert("shift".into(), student.shift.to_string());
-        let store = self
-            .average
-            .as_ref()
-            .map_or(&self.student.store, |(average, _)| average);
+        let store = self.alternation.averaged();
         match student.tuning {
             Tuning::Full => Dit::save(store, &self.config, path, TensorKind::Float, &notes)?,
             Tuning::Lora(_) => {

@@ -1,5 +1,6 @@
 //! Training: update step, checkpoints, events, and the two loops, [`pretrain`] and [`Distillation`].
 
+mod alternation;
 mod checkpoint;
 mod distill;
 mod error;
@@ -11,6 +12,7 @@ mod samplers;
 mod sheet;
 mod update;
 
+pub use alternation::{Alternation, Stats, Stores};
 pub use checkpoint::{Checkpoint, Manifest, Part};
 pub use distill::Distillation;
 pub use error::TrainError;

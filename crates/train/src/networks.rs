@@ -5,7 +5,7 @@ use std::path::Path;
 use dmdr_config::{Experiment, Lora, Tuning};
 use dmdr_data::Prompts;
 use dmdr_diffusion::Schedule;
-use dmdr_methods::{Generator, Roles};
+use dmdr_methods::{FakeScore, Generator, Roles};
 use dmdr_models::{Conditioning, Dit, DitConfig, Guidance, WorldClip, load_config};
 use dmdr_tensor::{AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor, no_grad_guard};
 use dmdr_world::World;
@@ -147,7 +147,7 @@ impl Networks {
                 .map(|store| generator(store, REFERENCE))
                 .transpose()?,
             base: Box::new(net),
-            score: SCORE,
+            score: FakeScore::Adapter(SCORE),
             schedule: Schedule::RectifiedFlow,
             guidance: Guidance {
                 scale: experiment.teacher.guidance,

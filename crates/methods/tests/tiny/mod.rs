@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dmdr_diffusion::Schedule;
-use dmdr_methods::{Generator, Roles};
+use dmdr_methods::{FakeScore, Generator, Roles};
 use dmdr_models::{Conditioning, Dit, DitConfig, Guidance, Prediction};
 use dmdr_tensor::{
     AdapterId, AdapterSpec, Device, Kind, ParamGroup, ParamStore, Tensor, no_grad_guard, reseed,
@@ -60,7 +60,7 @@ impl Tiny {
             base: Box::new(net),
             generator: Generator::Full(Box::new(generator)),
             reference: Some(Generator::Full(Box::new(frozen))),
-            score: AdapterId(0),
+            score: FakeScore::Adapter(AdapterId(0)),
             schedule: Schedule::RectifiedFlow,
             guidance: Guidance { scale: 3.0, null },
         };
