@@ -1,6 +1,6 @@
 //! A batch of prompts with their token ids.
 
-use dmdr_tensor::{Device, Tensor};
+use dmdr_tensor::{Device, Kind, Tensor};
 use dmdr_world::{Prompt, Tokenizer, World, WorldError};
 
 /// Prompts and what text towers read of them.
@@ -49,11 +49,21 @@ impl Prompts {
         Ok(Self { prompts, ids })
     }
 
+    /// No words for a batch of `count`: for worlds without text.
+    pub fn none(count: usize, device: Device) -> Self {
+        Self {
+            prompts: Vec::new(),
+            ids: Tensor::zeros([count as i64, 0], (Kind::Int64, device)),
+        }
+    }
+
     /// The first `count` prompts, each `times` times in a row.
     #[must_use]
     pub fn groups(&self, count: usize, times: usize) -> Self {
-        let prompts = self.prompts[..count]
+        let prompts = self
+            .prompts
             .iter()
+            .take(count)
             .flat_map(|prompt| std::iter::repeat_n(prompt.clone(), times))
             .collect();
         let ids = self.ids.narrow(0, 0, count as i64);

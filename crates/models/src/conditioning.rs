@@ -1,6 +1,6 @@
 //! What a text encoder hands to a backbone.
 
-use dmdr_tensor::Tensor;
+use dmdr_tensor::{Device, Kind, Tensor};
 
 /// Encoded captions: token features `[B, L, D]` and one pooled vector `[B, P]` each.
 #[derive(Debug)]
@@ -21,6 +21,15 @@ impl Clone for Conditioning {
 }
 
 impl Conditioning {
+    /// For worlds without text: features of width 0.
+    pub fn none(batch: i64, device: Device) -> Self {
+        let options = (Kind::Float, device);
+        Self {
+            tokens: Tensor::zeros([batch, 1, 0], options),
+            pooled: Tensor::zeros([batch, 0], options),
+        }
+    }
+
     /// Number of captions.
     pub fn batch(&self) -> i64 {
         self.pooled.size()[0]

@@ -5,7 +5,9 @@ mod clip;
 mod conditioning;
 mod denoiser;
 mod dit;
+mod exact;
 mod layers;
+mod point_net;
 mod stored;
 mod view;
 
@@ -13,5 +15,7 @@ pub use clip::{ClipConfig, ImageTowerConfig, TextTowerConfig, WorldClip};
 pub use conditioning::Conditioning;
 pub use denoiser::{Call, Denoiser};
 pub use dit::{Dit, DitConfig, Prediction};
+pub use exact::ExactMixture;
+pub use point_net::PointNet;
 pub use stored::{ModelError, Stored, load_config};
 pub use view::{Guidance, View};
