@@ -32,7 +32,8 @@ EXTRA = {
     # The periodic evaluation runs inside the loop, with the averaged weights.
     "train": ["config", "events", "world", "data", "eval"],
     "eval": ["config", "events", "world", "data", "tensor", "diffusion", "models", "rewards"],
-    "cli": [*TORCH_FREE, *CHAIN, "data", "eval"],
+    "lab": [*TORCH_FREE, *CHAIN, "data", "eval"],
+    "cli": [*TORCH_FREE, *CHAIN, "data", "eval", "lab"],
 }
 ALLOWED = {name: {*extra, *CHAIN[: CHAIN.index(name) if name in CHAIN else 0]} for name, extra in EXTRA.items()}
 # The engine behind the tensors. `torch-sys` in the binary is for the rpath alone.

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Write a run's page: curves, pictures and tables in one HTML file.
     Report(ReportArgs),
+    /// Re-run a table or figure of the paper where the truth is known.
+    Lab(LabArgs),
     /// Look at a config.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -145,6 +147,40 @@ pub(crate) struct ReportArgs {
     /// Write a card beside these weights of the run instead: how they were made, as Markdown, and the curve.
     #[arg(long, value_name = "WEIGHTS")]
     pub(crate) card: Option<PathBuf>,
+}
+
+/// A laboratory.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LabArgs {
+    /// Which one.
+    pub(crate) name: LabName,
+    /// Seeds of every arm.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: u64,
+    /// A rough version in seconds, to see that it works.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Write the page to `docs/results` as well.
+    #[arg(long)]
+    pub(crate) publish: bool,
+    /// Folder the laboratory's folder is made in; what is finished there is not run again.
+    #[arg(long, default_value = "runs/lab")]
+    pub(crate) root: PathBuf,
+}
+
+/// A table or figure of arXiv 2511.13649.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LabName {
+    /// On the plane: modes that DMD drops and reinforcement learning covers.
+    Fig4,
+}
+
+impl LabName {
+    pub(crate) fn lab(self) -> dmdr_lab::Lab {
+        match self {
+            Self::Fig4 => dmdr_lab::Lab::Fig4,
+        }
+    }
 }
 
 /// Looking at a config.

@@ -4,6 +4,7 @@ mod config;
 mod demo;
 mod doctor;
 mod eval;
+mod lab;
 mod pretrain;
 mod report;
 mod sample;
@@ -32,6 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Command::Sample(sample) => sample::run(sample, args.quiet),
         Command::Eval(eval) => eval::run(eval, args.quiet),
         Command::Report(report) => report::run(report, args.quiet),
+        Command::Lab(lab) => lab::run(lab, args.quiet),
         Command::Config(command) => config::run(command),
         Command::Doctor(doctor) => doctor::run(doctor),
     }

@@ -1,0 +1,57 @@
+//! `dmdr lab`: the paper's tables and figures on worlds where the truth is exact.
+
+use std::{fs, path::Path, process::ExitCode};
+
+use anyhow::{Context, Result};
+use dmdr_events::atomic_write;
+use dmdr_lab::{Effort, Report, markdown};
+
+use crate::{
+    args::LabArgs,
+    environment,
+    progress::{print_data, say},
+};
+
+pub(crate) fn run(args: &LabArgs, quiet: bool) -> Result<ExitCode> {
+    let effort = Effort {
+        num_seeds: args.seeds,
+        is_quick: args.quick,
+    };
+    let lab = args.name.lab();
+    let report = lab.run(&args.root, effort, &mut |what| say(quiet, what))?;
+    print_data(&markdown::table(&report.study, &report.results));
+    let folder = args.root.join(lab.name());
+    let page = write(&folder, &report, effort)?;
+    if args.publish {
+        let page = write(Path::new("docs/results"), &report, effort)?;
+        say(quiet, &format!("published: {page}"));
+    }
+    print_data(&format!("page: {page}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the page and its pictures into `folder` and returns the page's path.
+fn write(folder: &Path, report: &Report, effort: Effort) -> Result<String> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
+    let name = report.study.name;
+    let mut pictures = Vec::new();
+    for (index, (title, picture)) in report.pictures.iter().enumerate() {
+        let file = format!("{name}-{}.png", index + 1);
+        let path = folder.join(&file);
+        picture
+            .save(&path)
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
+        pictures.push((title.clone(), file));
+    }
+    let environment = environment::detect("cpu");
+    let page = markdown::page(
+        &report.study,
+        &report.results,
+        effort.num_seeds,
+        &environment,
+        &pictures,
+    );
+    let path = folder.join(format!("{name}.md"));
+    atomic_write(&path, page)?;
+    Ok(path.display().to_string())
+}

@@ -1,0 +1,13 @@
+//! The laboratory: the paper's tables and figures, re-run on worlds where the truth is exact.
+
+mod error;
+pub mod markdown;
+mod picture;
+pub mod plane;
+mod studies;
+pub mod study;
+mod units;
+
+pub use error::LabError;
+pub use studies::{Effort, Lab, Report};
+pub use units::Units;

@@ -1,0 +1,140 @@
+//! A study's page: what was run, the table, the claims, the pictures.
+
+use std::fmt::Write as _;
+
+use dmdr_events::Environment;
+
+use crate::study::{Results, Spread, Study};
+
+/// The page. `pictures` are titles and file names beside it.
+pub fn page(
+    study: &Study,
+    results: &Results,
+    num_seeds: u64,
+    environment: &Environment,
+    pictures: &[(String, String)],
+) -> String {
+    let mut text = format!("# {}\n\n{}\n\n", study.title, study.setup.trim());
+    let commit = if environment.dirty {
+        format!("{}, with uncommitted changes", environment.commit)
+    } else {
+        environment.commit.clone()
+    };
+    let _ = writeln!(
+        text,
+        "| | |\n|---|---|\n| Command | `{}` |\n| Seeds | {} |\n| Commit | {commit} |\n| Machine | {} |\n",
+        environment.command,
+        (0..num_seeds)
+            .map(|seed| seed.to_string())
+            .collect::<Vec<_>>()
+            .join(", "),
+        environment.machine(),
+    );
+    text += &table(study, results);
+    for (title, file) in pictures {
+        let _ = write!(text, "\n![{title}]({file})\n\n{title}.\n");
+    }
+    text += "\n## What the paper says\n\n";
+    text += study.paper.trim();
+    text += "\n\n## Does it hold here?\n\n| claim | advantage, mean ± spread over seeds | seeds | holds |\n|---|---|---|---|\n";
+    for claim in &study.claims {
+        let row = match results.evidence(claim) {
+            Some(evidence) => format!(
+                "{} | {} of {} | {}",
+                spread(evidence.advantage, true),
+                evidence.num_ahead,
+                evidence.num_seeds,
+                if evidence.holds() { "yes" } else { "**no**" }
+            ),
+            None => "not measured | | ".to_owned(),
+        };
+        let _ = writeln!(text, "| {} | {row} |", claim.text);
+    }
+    text += "\nA claim holds if its mean advantage, paired by seed, exceeds its standard error and two of three seeds agree.\n";
+    text
+}
+
+/// Arms by metrics: mean and standard deviation over seeds.
+pub fn table(study: &Study, results: &Results) -> String {
+    let mut text = String::from("| arm |");
+    for column in &study.columns {
+        let _ = write!(text, " {} |", column.title);
+    }
+    text += "\n|---|";
+    text += &"---|".repeat(study.columns.len());
+    text.push('\n');
+    for arm in &study.arms {
+        let _ = write!(text, "| {arm} |");
+        for column in &study.columns {
+            let values = results.values(arm, column.key);
+            let cell = if values.is_empty() {
+                String::new()
+            } else {
+                spread(Spread::of(&values), false)
+            };
+            let _ = write!(text, " {cell} |");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn spread(Spread { mean, std }: Spread, signed: bool) -> String {
+    let digits = if mean.abs() >= 10.0 { 1 } else { 3 };
+    let sign = if signed && mean >= 0.0 { "+" } else { "" };
+    format!("{sign}{mean:.digits$} ± {std:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::study::{Claim, Column, Metrics};
+
+    use super::*;
+
+    #[test]
+    fn a_page_has_the_table_and_an_answer_to_every_claim() {
+        let study = Study {
+            name: "fig0",
+            title: "A study",
+            setup: "Two arms.",
+            arms: vec!["a", "b"],
+            columns: vec![Column {
+                key: "kl",
+                title: "KL",
+            }],
+            paper: "a is better.",
+            claims: vec![Claim {
+                text: "a below b",
+                metric: "kl",
+                better: "a",
+                worse: "b",
+                higher_is_better: false,
+            }],
+        };
+        let seeds = |values: [f64; 2]| {
+            let metrics = |value| Metrics::from([("kl".to_owned(), value)]);
+            values.map(metrics).to_vec()
+        };
+        let results = Results {
+            arms: [
+                ("a".to_owned(), seeds([1.0, 1.5])),
+                ("b".to_owned(), seeds([3.0, 3.5])),
+            ]
+            .into(),
+        };
+        let environment = Environment {
+            command: "dmdr lab fig0".to_owned(),
+            ..Environment::default()
+        };
+        let pictures = [("Densities".to_owned(), "fig0.png".to_owned())];
+        let page = page(&study, &results, 2, &environment, &pictures);
+        for part in [
+            "| a | 1.250 ± 0.354 |",
+            "| a below b | +2.000 ± 0.000 | 2 of 2 | yes |",
+            "![Densities](fig0.png)",
+            "`dmdr lab fig0`",
+        ] {
+            assert!(page.contains(part), "{part}\n{page}");
+        }
+    }
+}
