@@ -173,12 +173,15 @@ pub(crate) struct LabArgs {
 pub(crate) enum LabName {
     /// On the plane: modes that DMD drops and reinforcement learning covers.
     Fig4,
+    /// On the emoji world: distillation and reinforcement learning, apart and together.
+    Table5,
 }
 
 impl LabName {
     pub(crate) fn lab(self) -> dmdr_lab::Lab {
         match self {
             Self::Fig4 => dmdr_lab::Lab::Fig4,
+            Self::Table5 => dmdr_lab::Lab::Table5,
         }
     }
 }

@@ -21,6 +21,15 @@ pub enum LabError {
     /// A training run.
     #[error(transparent)]
     Train(#[from] dmdr_train::TrainError),
+    /// A config.
+    #[error(transparent)]
+    Config(#[from] dmdr_config::ConfigError),
+    /// An evaluation.
+    #[error(transparent)]
+    Eval(#[from] dmdr_eval::EvalError),
+    /// Stopped on request; what was finished is kept.
+    #[error("stopped; run the same command again to go on")]
+    Interrupted,
     /// Files of a run.
     #[error(transparent)]
     Events(#[from] dmdr_events::EventsError),

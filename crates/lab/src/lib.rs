@@ -1,5 +1,6 @@
 //! The laboratory: the paper's tables and figures, re-run on worlds where the truth is exact.
 
+pub mod emoji;
 mod error;
 pub mod markdown;
 mod picture;

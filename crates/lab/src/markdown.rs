@@ -10,7 +10,7 @@ use crate::study::{Results, Spread, Study};
 pub fn page(
     study: &Study,
     results: &Results,
-    num_seeds: u64,
+    seeds: &[u64],
     environment: &Environment,
     pictures: &[(String, String)],
 ) -> String {
@@ -24,8 +24,9 @@ pub fn page(
         text,
         "| | |\n|---|---|\n| Command | `{}` |\n| Seeds | {} |\n| Commit | {commit} |\n| Machine | {} |\n",
         environment.command,
-        (0..num_seeds)
-            .map(|seed| seed.to_string())
+        seeds
+            .iter()
+            .map(u64::to_string)
             .collect::<Vec<_>>()
             .join(", "),
         environment.machine(),
@@ -104,7 +105,7 @@ mod tests {
             }],
             paper: "a is better.",
             claims: vec![Claim {
-                text: "a below b",
+                text: "a below b".into(),
                 metric: "kl",
                 better: "a",
                 worse: "b",
@@ -127,7 +128,7 @@ mod tests {
             ..Environment::default()
         };
         let pictures = [("Densities".to_owned(), "fig0.png".to_owned())];
-        let page = page(&study, &results, 2, &environment, &pictures);
+        let page = page(&study, &results, &[7, 8], &environment, &pictures);
         for part in [
             "| a | 1.250 ± 0.354 |",
             "| a below b | +2.000 ± 0.000 | 2 of 2 | yes |",

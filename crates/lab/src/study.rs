@@ -36,10 +36,10 @@ pub struct Column {
 }
 
 /// "`better` is above (or below) `worse` in `metric`".
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Claim {
     /// In words.
-    pub text: &'static str,
+    pub text: String,
     /// The metric.
     pub metric: &'static str,
     /// The arm that should be ahead.
@@ -135,13 +135,15 @@ impl Results {
 mod tests {
     use super::*;
 
-    const CLAIM: Claim = Claim {
-        text: "a is below b",
-        metric: "kl",
-        better: "a",
-        worse: "b",
-        higher_is_better: false,
-    };
+    fn claim() -> Claim {
+        Claim {
+            text: "a is below b".into(),
+            metric: "kl",
+            better: "a",
+            worse: "b",
+            higher_is_better: false,
+        }
+    }
 
     fn results(a: &[f64], b: &[f64]) -> Results {
         let arm = |values: &[f64]| -> Vec<Metrics> {
@@ -156,7 +158,7 @@ mod tests {
     #[test]
     fn evidence_is_paired_by_seed() {
         let evidence = results(&[1.0, 5.0, 3.0], &[2.0, 6.5, 3.5])
-            .evidence(&CLAIM)
+            .evidence(&claim())
             .expect("all there");
         assert!((evidence.advantage.mean - 1.0).abs() < 1e-12);
         assert!((evidence.advantage.std - 0.5).abs() < 1e-12);
@@ -166,7 +168,7 @@ mod tests {
 
     #[test]
     fn noise_is_no_evidence_and_a_missing_seed_is_told() {
-        let evidence = |a: &[f64], b: &[f64]| results(a, b).evidence(&CLAIM);
+        let evidence = |a: &[f64], b: &[f64]| results(a, b).evidence(&claim());
         let noise = evidence(&[1.0, 5.0, 3.0], &[2.0, 2.0, 3.2]).expect("all there");
         assert!(!noise.holds());
         assert!(evidence(&[1.0], &[2.0, 3.0]).is_none());

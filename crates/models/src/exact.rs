@@ -82,7 +82,7 @@ mod tests {
         let got = Vec::<f32>::try_from(x0.reshape([4])).expect("f32");
         for (got, expected) in got
             .iter()
-            .zip([1.826_237_8, 0.250_673_85, -0.177_786_69, 1.704_918])
+            .zip([1.826_237_8, 0.250_673_85, -0.177_786_7, 1.704_918])
         {
             assert!((got - expected).abs() < 1e-5, "{got} {expected}");
         }

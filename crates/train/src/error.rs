@@ -48,6 +48,19 @@ pub enum TrainError {
         /// What differs.
         reason: String,
     },
+    /// A run that did not reach its end.
+    #[error(
+        "`{}` has no finished student; continue it with `dmdr train {}/config.toml --resume`",
+        path.display(),
+        path.display()
+    )]
+    Unfinished {
+        /// The run.
+        path: PathBuf,
+    },
+    /// The config of a run.
+    #[error(transparent)]
+    Config(#[from] dmdr_config::ConfigError),
     /// A text encoder and a backbone that do not fit together.
     #[error("`{what}`: {reason}")]
     Incompatible {

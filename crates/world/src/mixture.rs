@@ -195,8 +195,8 @@ mod tests {
                 (moved(h) - moved(-h)) / (2.0 * h)
             };
             let score = mixture.score(x, t);
-            for axis in 0..2 {
-                assert!((slope(axis) - score[axis]).abs() < 1e-5 * (1.0 + score[axis].abs()));
+            for (axis, score) in score.iter().enumerate() {
+                assert!((slope(axis) - score).abs() < 1e-5 * (1.0 + score.abs()));
             }
         }
     }

@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 use dmdr_config::Experiment;
 use dmdr_eval::EvalSet;
 use dmdr_events::{RunDir, table};
-use dmdr_train::{Distillation, Outcome};
+use dmdr_train::{Distillation, FinishedRun, Outcome};
 use dmdr_world::Split;
 
-use super::{check_files, eval::measure, train::distill, trained::Trained};
+use super::{check_files, eval::measure, train::distill};
 use crate::{
     args::{DemoArgs, Who},
     environment, interrupt,
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &DemoArgs, quiet: bool) -> Result<ExitCode> {
         quiet,
         "measuring on test prompts that no network was trained on:",
     );
-    let trained = Trained::open(run.path())?;
+    let trained = FinishedRun::open(run.path())?;
     let set = EvalSet {
         split: Split::Test,
         num_prompts,

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use dmdr_eval::{EvalSet, Evaluation, Evaluator, Provenance, Sampler, compare};
 use dmdr_events::{EvalReport, table};
+use dmdr_train::FinishedRun;
 use dmdr_world::Split;
 
-use super::trained::Trained;
 use crate::{
     args::{EvalArgs, SplitArg, Who},
     environment,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &EvalArgs, quiet: bool) -> Result<ExitCode> {
-    let trained = Trained::open(&args.run)?;
+    let trained = FinishedRun::open(&args.run)?;
     let set = EvalSet {
         split: match args.split {
             SplitArg::Train => Split::Train,
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &EvalArgs, quiet: bool) -> Result<ExitCode> {
 
 /// Evaluates, writes the reports into the run, and says which differences are significant.
 pub(crate) fn measure(
-    trained: &Trained,
+    trained: &FinishedRun,
     set: &EvalSet,
     who: Who,
     quiet: bool,

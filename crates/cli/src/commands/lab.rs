@@ -4,12 +4,12 @@ use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::{Context, Result};
 use dmdr_events::atomic_write;
-use dmdr_lab::{Effort, Report, markdown};
+use dmdr_lab::{Effort, LabError, Report, markdown};
 
 use crate::{
     args::LabArgs,
-    environment,
-    progress::{print_data, say},
+    environment, interrupt,
+    progress::{Progress, print_data, say},
 };
 
 pub(crate) fn run(args: &LabArgs, quiet: bool) -> Result<ExitCode> {
@@ -18,7 +18,18 @@ pub(crate) fn run(args: &LabArgs, quiet: bool) -> Result<ExitCode> {
         is_quick: args.quick,
     };
     let lab = args.name.lab();
-    let report = lab.run(&args.root, effort, &mut |what| say(quiet, what))?;
+    interrupt::install();
+    let mut progress = Progress::new(quiet, &["loss/", "reward/preference/mean"]);
+    let run = lab.run(&args.root, effort, &mut progress, &mut |what| {
+        say(quiet, what);
+    });
+    let report = match run {
+        Err(stopped @ LabError::Interrupted) => {
+            say(quiet, &stopped.to_string());
+            return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        }
+        run => run?,
+    };
     print_data(&markdown::table(&report.study, &report.results));
     let folder = args.root.join(lab.name());
     let page = write(&folder, &report, effort)?;
@@ -47,7 +58,7 @@ fn write(folder: &Path, report: &Report, effort: Effort) -> Result<String> {
     let page = markdown::page(
         &report.study,
         &report.results,
-        effort.num_seeds,
+        &effort.seeds(),
         &environment,
         &pictures,
     );

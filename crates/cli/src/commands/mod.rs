@@ -9,7 +9,6 @@ mod pretrain;
 mod report;
 mod sample;
 mod train;
-mod trained;
 
 use std::process::ExitCode;
 

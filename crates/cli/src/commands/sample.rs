@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail};
 use dmdr_data::{Prompts, images_from_tensor};
 use dmdr_eval::Sampler;
 use dmdr_tensor::{Kind, Tensor, reseed};
+use dmdr_train::FinishedRun;
 use dmdr_world::{Image, Kind as PromptKind, Prompt};
 
-use super::trained::Trained;
 use crate::{
     args::{SampleArgs, Who},
     progress::say,
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     if captions.is_empty() || args.count == 0 {
         bail!("nothing to draw: give `--prompt TEXT` or `--prompts FILE`, and `--count` above 0");
     }
-    let trained = Trained::open(&args.run)?;
+    let trained = FinishedRun::open(&args.run)?;
     let (teacher, student) = (trained.teacher(), trained.student());
     let samplers: Vec<&dyn Sampler> = match args.who {
         Who::Teacher => vec![&teacher],
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
 }
 
 /// `count` copies of a caption. Nothing is judged, so the prompt's clauses stay empty.
-fn repeat(trained: &Trained, caption: &str, count: usize) -> Result<Prompts> {
+fn repeat(trained: &FinishedRun, caption: &str, count: usize) -> Result<Prompts> {
     let prompt = Prompt {
         kind: PromptKind::SingleObject,
         caption: caption.to_owned(),
@@ -88,7 +88,7 @@ fn repeat(trained: &Trained, caption: &str, count: usize) -> Result<Prompts> {
 }
 
 /// Noise of image `i` depends on `seed + i` only.
-fn noise(trained: &Trained, args: &SampleArgs) -> Tensor {
+fn noise(trained: &FinishedRun, args: &SampleArgs) -> Tensor {
     let [c, h, w] = trained.networks.image_shape();
     let noise: Vec<Tensor> = (0..args.count as u64)
         .map(|index| {

@@ -62,21 +62,21 @@ fn study() -> Study {
             the bad mode and covers those that the reward prefers. (A drawing of the principle; no numbers.)",
         claims: vec![
             Claim {
-                text: "DMD + ReFL covers more modes than DMD",
+                text: "DMD + ReFL covers more modes than DMD".into(),
                 metric: "covered",
                 better: DMD_RL,
                 worse: DMD,
                 higher_is_better: true,
             },
             Claim {
-                text: "DMD + ReFL covers more of the good modes",
+                text: "DMD + ReFL covers more of the good modes".into(),
                 metric: "good_covered",
                 better: DMD_RL,
                 worse: DMD,
                 higher_is_better: true,
             },
             Claim {
-                text: "DMD + ReFL leaves the bad mode",
+                text: "DMD + ReFL leaves the bad mode".into(),
                 metric: "bad_share",
                 better: DMD_RL,
                 worse: DMD,
@@ -164,7 +164,7 @@ pub(super) fn run(
     };
     let mut results = Results::default();
     let mut rows = Vec::new();
-    for seed in FIRST_SEED..FIRST_SEED + effort.num_seeds {
+    for seed in effort.seeds() {
         let mut teacher = None;
         for &name in &study.arms {
             let arm = arm(name, &mixture, updates);

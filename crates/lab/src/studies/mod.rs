@@ -1,8 +1,11 @@
 //! The studies, one a file, each after a table or figure of arXiv 2511.13649.
 
 mod fig4;
+mod table5;
 
 use std::path::Path;
+
+use dmdr_train::Observer;
 
 use crate::{
     LabError,
@@ -18,6 +21,8 @@ const FIRST_SEED: u64 = 100;
 pub enum Lab {
     /// Modes that DMD drops and reinforcement learning covers, on the plane.
     Fig4,
+    /// Distillation and reinforcement learning, apart and together, on the emoji world.
+    Table5,
 }
 
 /// How much is run.
@@ -27,6 +32,13 @@ pub struct Effort {
     pub num_seeds: u64,
     /// A rough version, to see that it works.
     pub is_quick: bool,
+}
+
+impl Effort {
+    /// The seeds.
+    pub fn seeds(self) -> Vec<u64> {
+        (FIRST_SEED..FIRST_SEED + self.num_seeds).collect()
+    }
 }
 
 /// A finished study.
@@ -42,16 +54,17 @@ pub struct Report {
 
 impl Lab {
     /// All studies.
-    pub const ALL: [Self; 1] = [Self::Fig4];
+    pub const ALL: [Self; 2] = [Self::Fig4, Self::Table5];
 
     /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fig4 => "fig4",
+            Self::Table5 => "table5",
         }
     }
 
-    /// Runs what is not finished yet in `root/<name>`; `say` hears what is being done.
+    /// Runs what is not finished yet in `root/<name>`; `say` hears which arm is next and `observer` what it does.
     ///
     /// # Errors
     /// A training that fails, or a file that cannot be written.
@@ -59,6 +72,7 @@ impl Lab {
         self,
         root: &Path,
         effort: Effort,
+        observer: &mut dyn Observer,
         say: &mut dyn FnMut(&str),
     ) -> Result<Report, LabError> {
         let folder = if effort.is_quick {
@@ -69,6 +83,7 @@ impl Lab {
         let units = Units::new(folder);
         match self {
             Self::Fig4 => fig4::run(&units, effort, say),
+            Self::Table5 => table5::run(&units, effort, observer, say),
         }
     }
 }

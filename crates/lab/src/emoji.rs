@@ -1,0 +1,200 @@
+//! Arms on the emoji world: whole distillations, measured on test prompts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use dmdr_config::{
+    Curve, Experiment, Method, ReinforcementLearning, RlAlgorithm, RlOnly, TimeDistribution,
+};
+use dmdr_eval::{EvalSet, Evaluator, Sampler, scalars};
+use dmdr_events::{Kind, RunDir};
+use dmdr_train::{Distillation, FinishedRun, Observer, Outcome};
+use serde::{Deserialize, Serialize};
+
+use crate::{LabError, study::Metrics, units::Units};
+
+/// What an arm left behind.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EmojiOutcome {
+    /// Of the finished student on test prompts.
+    pub metrics: Metrics,
+    /// The trained rewards over the training, by name of the number.
+    pub curves: BTreeMap<String, Vec<(u64, f64)>>,
+    /// The run's folder.
+    pub run: PathBuf,
+}
+
+/// Trains and measures arms in a folder.
+pub struct Emoji<'a> {
+    /// What is finished.
+    pub units: &'a Units,
+    /// What all arms have in common.
+    pub base: Experiment,
+    /// What students are measured on.
+    pub set: EvalSet,
+    /// Told what happens.
+    pub observer: &'a mut dyn Observer,
+}
+
+impl Emoji<'_> {
+    /// Trains `experiment` as `arm` with `seed`, goes on where it was stopped, and measures the student.
+    ///
+    /// # Errors
+    /// A training or an evaluation that fails, or [`LabError::Interrupted`].
+    pub fn arm(
+        &mut self,
+        arm: &str,
+        seed: u64,
+        mut experiment: Experiment,
+    ) -> Result<EmojiOutcome, LabError> {
+        experiment.name = format!("{}-seed-{seed}", arm.replace(' ', "-").to_lowercase());
+        experiment.seed = seed;
+        experiment.check()?;
+        let root = self.units.folder().join("runs");
+        let settings = format!("{:?}\n{}", self.set, experiment.to_toml());
+        let Self {
+            units,
+            set,
+            observer,
+            ..
+        } = self;
+        units.get(arm, seed, &settings, || {
+            let run = train(&root, &experiment, *observer)?;
+            let finished = FinishedRun::open(run.path())?;
+            Ok(EmojiOutcome {
+                metrics: measure(&finished, &finished.student(), set)?,
+                curves: curves(&run)?,
+                run: run.path().to_owned(),
+            })
+        })
+    }
+
+    /// Measures the teacher of a finished run.
+    ///
+    /// # Errors
+    /// As for [`Self::arm`].
+    pub fn teacher(&mut self, of: &EmojiOutcome) -> Result<Metrics, LabError> {
+        let settings = format!("{:?}\n{:?}", self.set, self.base.teacher);
+        self.units.get("teacher", 0, &settings, || {
+            let finished = FinishedRun::open(&of.run)?;
+            measure(&finished, &finished.teacher(), &self.set)
+        })
+    }
+}
+
+/// The run in `root`, finished; one that was made with other settings is replaced.
+fn train(
+    root: &Path,
+    experiment: &Experiment,
+    observer: &mut dyn Observer,
+) -> Result<RunDir, LabError> {
+    let path = root.join(&experiment.name);
+    let same = std::fs::read_to_string(path.join("config.toml"))
+        .is_ok_and(|text| text == experiment.to_toml());
+    if path.exists() && !same {
+        std::fs::remove_dir_all(&path).map_err(LabError::io("replace", &path))?;
+    }
+    let run = if same {
+        RunDir::open(&path)?
+    } else {
+        let run = RunDir::create(root, &experiment.name)?;
+        run.write_config(&experiment.to_toml())?;
+        run
+    };
+    if path.join("student.safetensors").is_file() {
+        return Ok(run);
+    }
+    let outcome = Distillation::new(experiment)?.run(&run, same, &BTreeMap::new(), observer)?;
+    match outcome {
+        Outcome::Finished => Ok(run),
+        Outcome::Interrupted { .. } => Err(LabError::Interrupted),
+    }
+}
+
+fn measure(
+    finished: &FinishedRun,
+    sampler: &dyn Sampler,
+    set: &EvalSet,
+) -> Result<Metrics, LabError> {
+    let assets = &finished.experiment.assets;
+    let evaluator = Evaluator::load(finished.world.clone(), assets, finished.device)?;
+    let evaluation = evaluator.evaluate(sampler, set, &mut |_, _| {})?;
+    Ok(scalars(&evaluation))
+}
+
+/// The rewards that were trained on, over the updates.
+fn curves(run: &RunDir) -> Result<BTreeMap<String, Vec<(u64, f64)>>, LabError> {
+    let mut curves: BTreeMap<String, Vec<(u64, f64)>> = BTreeMap::new();
+    for record in dmdr_events::read(run.metrics())? {
+        if record.kind != Kind::Train {
+            continue;
+        }
+        for (key, value) in record.values {
+            if key.starts_with("reward/") {
+                curves.entry(key).or_default().push((record.step, value));
+            }
+        }
+    }
+    Ok(curves)
+}
+
+/// The cold start of `base`: distribution matching with its dynamics, without rewards, for `num_updates`.
+pub fn cold_start(base: &Experiment, num_updates: u64) -> Experiment {
+    let mut cold = base.clone();
+    cold.rewards.clear();
+    if let Method::Dmdr(dmdr) = &mut cold.method {
+        dmdr.num_updates = num_updates;
+        dmdr.rl = None;
+    }
+    cold
+}
+
+/// Distribution matching from the cold start in `run` on, with all dynamics over; `rl` joins it.
+pub fn joint(
+    base: &Experiment,
+    run: &Path,
+    num_updates: u64,
+    rl: Option<(f64, RlAlgorithm)>,
+) -> Experiment {
+    let mut joint = go_on(base, run);
+    if rl.is_none() {
+        joint.rewards.clear();
+    }
+    if let Method::Dmdr(dmdr) = &mut joint.method {
+        dmdr.num_updates = num_updates;
+        dmdr.dm.real_scale = Curve::Constant(0.0);
+        dmdr.dm.renoise = TimeDistribution::Uniform;
+        dmdr.score.renoise = TimeDistribution::Uniform;
+        dmdr.rl = rl.map(|(weight, algorithm)| ReinforcementLearning {
+            weight: Curve::Constant(weight),
+            algorithm,
+        });
+    }
+    joint
+}
+
+/// Reinforcement learning alone from the cold start in `run` on; `pretraining` weighs `ReFL`'s own regulariser.
+pub fn rl_only(
+    base: &Experiment,
+    run: &Path,
+    num_updates: u64,
+    algorithm: RlAlgorithm,
+    pretraining: f64,
+) -> Experiment {
+    let mut alone = go_on(base, run);
+    alone.method = Method::Rl(Box::new(RlOnly {
+        num_updates,
+        batch_size: base.method.batch_size(),
+        algorithm,
+        pretraining: Curve::Constant(pretraining),
+    }));
+    alone
+}
+
+/// `base` from the student and the fake score of a finished run.
+fn go_on(base: &Experiment, run: &Path) -> Experiment {
+    let mut next = base.clone();
+    next.student.init = Some(run.join("student.safetensors"));
+    next.fake_score.init = Some(run.join("fake-score.safetensors"));
+    next
+}
