@@ -173,15 +173,27 @@ pub(crate) struct LabArgs {
 pub(crate) enum LabName {
     /// On the plane: modes that DMD drops and reinforcement learning covers.
     Fig4,
+    /// On the plane: overlap of real and fake distribution with and without DynaDG.
+    Fig7,
+    /// On the emoji world: what the two dynamics do for the cold start.
+    Table4,
     /// On the emoji world: distillation and reinforcement learning, apart and together.
     Table5,
+    /// On the emoji world: diversity between the images of a prompt.
+    Table6,
+    /// On the emoji world: whether a reward is hacked.
+    Fig10,
 }
 
 impl LabName {
     pub(crate) fn lab(self) -> dmdr_lab::Lab {
         match self {
             Self::Fig4 => dmdr_lab::Lab::Fig4,
+            Self::Fig7 => dmdr_lab::Lab::Fig7,
+            Self::Table4 => dmdr_lab::Lab::Table4,
             Self::Table5 => dmdr_lab::Lab::Table5,
+            Self::Table6 => dmdr_lab::Lab::Table6,
+            Self::Fig10 => dmdr_lab::Lab::Fig10,
         }
     }
 }

@@ -69,6 +69,29 @@ impl Emoji<'_> {
         })
     }
 
+    /// Measures the averaged student in the checkpoint after `update` updates of a finished run.
+    ///
+    /// # Errors
+    /// As for [`Self::arm`].
+    pub fn checkpoint(
+        &mut self,
+        arm: &str,
+        seed: u64,
+        of: &EmojiOutcome,
+        update: u64,
+    ) -> Result<Metrics, LabError> {
+        let run = RunDir::open(&of.run)?;
+        let config =
+            std::fs::read_to_string(run.config()).map_err(LabError::io("read", run.path()))?;
+        let settings = format!("{:?}\n{config}", self.set);
+        let name = format!("{arm}, after {update}");
+        self.units.get(&name, seed, &settings, || {
+            let weights = run.checkpoint(update).join("generator.ema.safetensors");
+            let finished = FinishedRun::with_student(run.path(), &weights)?;
+            measure(&finished, &finished.student(), &self.set)
+        })
+    }
+
     /// Measures the teacher of a finished run.
     ///
     /// # Errors

@@ -10,5 +10,5 @@ pub mod study;
 mod units;
 
 pub use error::LabError;
-pub use studies::{Effort, Lab, Report};
+pub use studies::{Effort, Lab, Picture, Report};
 pub use units::Units;

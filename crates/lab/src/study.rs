@@ -101,6 +101,11 @@ impl Evidence {
 }
 
 impl Results {
+    /// Adds the numbers of the next seed of `arm`.
+    pub fn push(&mut self, arm: &str, metrics: Metrics) {
+        self.arms.entry(arm.to_owned()).or_default().push(metrics);
+    }
+
     /// Values of a metric of an arm over the seeds; those that have it.
     pub fn values(&self, arm: &str, metric: &str) -> Vec<f64> {
         let seeds = self.arms.get(arm).map_or(&[][..], Vec::as_slice);

@@ -11,6 +11,7 @@
 mod beta;
 mod card;
 mod chart;
+mod curves;
 mod error;
 mod facts;
 mod hover;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 use dmdr_events::{RunDir, atomic_write};
 
 pub use card::write_card;
+pub use curves::{Curve, curves};
 pub use error::ReportError;
 
 /// Writes `report/index.html` of a run, replacing an older one, and returns its path.

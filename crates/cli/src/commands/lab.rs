@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::{Context, Result};
 use dmdr_events::atomic_write;
-use dmdr_lab::{Effort, LabError, Report, markdown};
+use dmdr_lab::{Effort, LabError, Picture, Report, markdown};
 
 use crate::{
     args::LabArgs,
@@ -47,11 +47,18 @@ fn write(folder: &Path, report: &Report, effort: Effort) -> Result<String> {
     let name = report.study.name;
     let mut pictures = Vec::new();
     for (index, (title, picture)) in report.pictures.iter().enumerate() {
-        let file = format!("{name}-{}.png", index + 1);
+        let kind = match picture {
+            Picture::Gray(_) => "png",
+            Picture::Svg(_) => "svg",
+        };
+        let file = format!("{name}-{}.{kind}", index + 1);
         let path = folder.join(&file);
-        picture
-            .save(&path)
-            .with_context(|| format!("cannot write `{}`", path.display()))?;
+        match picture {
+            Picture::Gray(image) => image
+                .save(&path)
+                .with_context(|| format!("cannot write `{}`", path.display()))?,
+            Picture::Svg(text) => atomic_write(&path, text)?,
+        }
         pictures.push((title.clone(), file));
     }
     let environment = environment::detect("cpu");

@@ -60,6 +60,16 @@ impl Histogram {
         Divergences { reverse, forward }
     }
 
+    /// `sum min(p, q)` over the squares: 1 for equal distributions, 0 for separate ones.
+    pub fn overlap(&self, other: &Self) -> f64 {
+        let share = |histogram: &Self, index: usize| {
+            f64::from(histogram.counts[index]) / f64::from(histogram.total)
+        };
+        (0..self.counts.len())
+            .map(|index| share(self, index).min(share(other, index)))
+            .sum()
+    }
+
     /// Counts by row from the top (y grows upwards), each row from the left.
     pub fn rows(&self) -> impl Iterator<Item = &[u32]> {
         self.counts.chunks_exact(self.bins).rev()

@@ -13,7 +13,8 @@ use dmdr_train::{Alternation, Stores};
 use dmdr_world::{Mixture, Point};
 
 use super::{
-    HIDDEN, Histogram, LAYERS, PlaneTeacher, PointReward, histogram::Divergences, to_points,
+    HIDDEN, Histogram, LAYERS, PlaneTeacher, PointReward, Probe, histogram::Divergences, probe,
+    to_points,
 };
 use crate::LabError;
 
@@ -33,6 +34,8 @@ pub struct PlaneArm {
     pub rank: Option<i64>,
     /// Updates between snapshots.
     pub snapshot_every: u64,
+    /// Whether snapshots probe the scores.
+    pub has_probes: bool,
 }
 
 /// The student at one moment.
@@ -48,6 +51,8 @@ pub struct Snapshot {
     pub shares: Vec<f64>,
     /// Mean reward, where there is one.
     pub reward: Option<f64>,
+    /// What the scores are worth, where that is asked.
+    pub probe: Option<Probe>,
 }
 
 impl Snapshot {
@@ -70,6 +75,8 @@ pub struct PlaneOutcome {
 /// Samples that are measured, and shown.
 const MEASURED: i64 = 40_000;
 const SHOWN: usize = 1500;
+/// Samples that stand for the student's distribution in a probe.
+const PROBED: usize = 4000;
 const BINS: usize = 48;
 const SCORE: AdapterId = AdapterId(0);
 
@@ -200,8 +207,18 @@ fn snapshot(
             shares[nearest] += 1.0 / points.len() as f64;
         }
     }
+    let probe = arm.has_probes.then(|| {
+        let real_scale = arm.dmdr.dm.real_scale.at(update);
+        probe(
+            alternation.method().roles(),
+            real_scale,
+            mixture,
+            &points[..PROBED],
+        )
+    });
     Snapshot {
         update,
+        probe,
         divergences: Histogram::new(&points, BINS).divergences(mixture),
         shares,
         reward,

@@ -6,7 +6,7 @@ use dmdr_config::{
 };
 use dmdr_world::{Component, Mixture};
 
-use super::{Effort, FIRST_SEED, Report};
+use super::{Effort, FIRST_SEED, Picture, Report};
 use crate::{
     LabError, picture,
     plane::{self, Bump, PlaneArm, PlaneOutcome, PlaneTeacher, PointReward, Snapshot},
@@ -147,6 +147,7 @@ fn arm(name: &str, mixture: &Mixture, num_updates: u64) -> PlaneArm {
         num_steps: 1,
         rank: None,
         snapshot_every: num_updates / 4,
+        has_probes: false,
     }
 }
 
@@ -182,15 +183,14 @@ pub(super) fn run(
                 rows.push(points.collect());
             }
             let last = outcome.snapshots.last().expect("one at the end");
-            let seeds = results.arms.entry(name.to_owned()).or_default();
-            seeds.push(metrics(last, &mixture));
+            results.push(name, metrics(last, &mixture));
         }
     }
     let title = "Densities of the student over training: DMD above, DMD + ReFL below".to_owned();
     Ok(Report {
         study,
         results,
-        pictures: vec![(title, picture::densities(&rows))],
+        pictures: vec![(title, Picture::Gray(picture::densities(&rows)))],
     })
 }
 

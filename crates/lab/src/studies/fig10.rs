@@ -1,0 +1,216 @@
+//! Fig. 10: whether a reward is hacked, with reinforcement learning's own regulariser and with distribution matching.
+
+use dmdr_report::{Curve, curves};
+use dmdr_train::Observer;
+
+use super::{
+    Effort, FIRST_SEED, Picture, Report,
+    joint_stage::{INIT, JointStage, PAIRS, SETUP},
+};
+use crate::{
+    LabError,
+    emoji::EmojiOutcome,
+    study::{Claim, Column, Metrics, Results, Study},
+    units::Units,
+};
+
+/// ReFL, whose gradient hacks a reward fastest.
+const ONLY: &str = PAIRS[0].0;
+const BOTH: &str = PAIRS[0].1;
+/// The reward whose curve is shown.
+const REWARD: &str = "preference";
+/// Points on the way that are measured, beside start and end.
+const CHECKPOINTS: u64 = 5;
+
+fn study() -> Study {
+    let claim = |text: &str, metric, higher_is_better| Claim {
+        text: text.to_owned(),
+        metric,
+        better: BOTH,
+        worse: ONLY,
+        higher_is_better,
+    };
+    Study {
+        name: "fig10",
+        title: "Fig. 10: reward hacking, with the reward's own regulariser and with distribution matching",
+        setup: SETUP,
+        arms: vec![INIT, ONLY, BOTH],
+        columns: vec![
+            Column {
+                key: "preference",
+                title: "preference (trained)",
+            },
+            Column {
+                key: "preference_heldout",
+                title: "preference (held out)",
+            },
+            Column {
+                key: "equal/preference_heldout",
+                title: "held out at equal trained reward",
+            },
+            Column {
+                key: "equal/geneval/overall",
+                title: "GenEval at equal trained reward",
+            },
+            Column {
+                key: "spread",
+                title: "reward's spread in a batch",
+            },
+            Column {
+                key: "diversity",
+                title: "diversity",
+            },
+        ],
+        paper: "Reward curves of every image over the training: with ReFL alone the rewards rise together and their variance \
+            collapses, the mark of hacking; with distribution matching they stay spread.\n\n\
+            \"At equal trained reward\": both arms are measured on test prompts at several points of their way; where the one \
+            that ends lower in the trained preference ends, the other is interpolated.",
+        claims: vec![
+            claim(
+                "held-out preference at equal trained reward is higher with distribution matching",
+                "equal/preference_heldout",
+                true,
+            ),
+            claim(
+                "GenEval at equal trained reward is higher with distribution matching",
+                "equal/geneval/overall",
+                true,
+            ),
+            claim(
+                "rewards stay more spread with distribution matching",
+                "spread",
+                true,
+            ),
+        ],
+    }
+}
+
+pub(super) fn run(
+    units: &Units,
+    effort: Effort,
+    observer: &mut dyn Observer,
+    say: &mut dyn FnMut(&str),
+) -> Result<Report, LabError> {
+    let mut stage = JointStage::new(units, effort, observer)?;
+    let mut results = Results::default();
+    let mut pictures = Vec::new();
+    for seed in effort.seeds() {
+        let init = stage.outcome(INIT, seed, say)?;
+        let only = stage.outcome(ONLY, seed, say)?;
+        let both = stage.outcome(BOTH, seed, say)?;
+        let mut ways = Vec::new();
+        for (arm, outcome) in [(ONLY, &only), (BOTH, &both)] {
+            let mut way = vec![init.metrics.clone()];
+            way.extend(stage.way(arm, seed, outcome, CHECKPOINTS)?);
+            way.push(outcome.metrics.clone());
+            ways.push(way);
+        }
+        let level = ways
+            .iter()
+            .map(|way| way.last().expect("its end")[REWARD])
+            .fold(f64::INFINITY, f64::min);
+        results.push(INIT, init.metrics.clone());
+        for ((arm, outcome), way) in [(ONLY, &only), (BOTH, &both)].into_iter().zip(&ways) {
+            let mut metrics = outcome.metrics.clone();
+            metrics.insert("spread".into(), spread(outcome));
+            for key in ["preference_heldout", "geneval/overall"] {
+                metrics.insert(format!("equal/{key}"), at_level(way, level, key));
+            }
+            results.push(arm, metrics);
+        }
+        if seed == FIRST_SEED {
+            pictures = charts(&[(ONLY, &only), (BOTH, &both)], &ways);
+        }
+    }
+    Ok(Report {
+        study: study(),
+        results,
+        pictures,
+    })
+}
+
+/// Standard deviation of the trained reward within a batch, over the last fifth of the training.
+fn spread(outcome: &EmojiOutcome) -> f64 {
+    let curve = &outcome.curves[&format!("reward/{REWARD}/std")];
+    let last = &curve[curve.len() - curve.len().div_ceil(5)..];
+    last.iter().map(|(_, value)| value).sum::<f64>() / last.len() as f64
+}
+
+/// `key` where the way first reaches `level` in the trained reward, between two measured points.
+fn at_level(way: &[Metrics], level: f64, key: &str) -> f64 {
+    for pair in way.windows(2) {
+        let (low, high) = (pair[0][REWARD], pair[1][REWARD]);
+        if low < level && level <= high {
+            let share = (level - low) / (high - low);
+            return pair[0][key] + share * (pair[1][key] - pair[0][key]);
+        }
+    }
+    way.last().expect("its end")[key]
+}
+
+fn charts(arms: &[(&str, &EmojiOutcome)], ways: &[Vec<Metrics>]) -> Vec<(String, Picture)> {
+    let number = |outcome: &EmojiOutcome, statistic: &str| {
+        outcome.curves[&format!("reward/{REWARD}/{statistic}")].clone()
+    };
+    let rewards: Vec<Curve> = arms
+        .iter()
+        .map(|(arm, outcome)| {
+            let (low, high) = (number(outcome, "min"), number(outcome, "max"));
+            Curve {
+                name: (*arm).to_owned(),
+                points: number(outcome, "mean")
+                    .iter()
+                    .map(|(step, value)| (*step as f64, *value))
+                    .collect(),
+                band: low
+                    .iter()
+                    .zip(&high)
+                    .map(|((step, low), (_, high))| (*step as f64, *low, *high))
+                    .collect(),
+            }
+        })
+        .collect();
+    let hacking: Vec<Curve> = arms
+        .iter()
+        .zip(ways)
+        .map(|((arm, _), way)| Curve {
+            name: (*arm).to_owned(),
+            points: way
+                .iter()
+                .map(|metrics| (metrics[REWARD], metrics["geneval/overall"]))
+                .collect(),
+            band: Vec::new(),
+        })
+        .collect();
+    vec![
+        (
+            "Trained preference of the batch over updates: mean, smallest and largest, first seed"
+                .into(),
+            Picture::Svg(curves("Trained preference", "update", &rewards)),
+        ),
+        (
+            "GenEval against the trained preference on the way, test prompts, first seed".into(),
+            Picture::Svg(curves("GenEval", "trained preference", &hacking)),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_reward_is_interpolated() {
+        let point = |reward: f64, geneval: f64| {
+            Metrics::from([
+                (REWARD.to_owned(), reward),
+                ("geneval/overall".to_owned(), geneval),
+            ])
+        };
+        let way = [point(0.5, 0.4), point(0.7, 0.6), point(0.9, 0.2)];
+        let at = |level: f64| at_level(&way, level, "geneval/overall");
+        assert!((at(0.6) - 0.5).abs() < 1e-12);
+        assert!((at(0.85) - 0.3).abs() < 1e-12);
+        assert!((at(0.9) - 0.2).abs() < 1e-12);
+    }
+}
