@@ -24,7 +24,7 @@ const ALGORITHMS: [(&str, &str); 3] = [
     ),
 ];
 /// Other processors add in another order; ten updates blow that up a little.
-const TOLERANCE: f64 = 2e-3;
+const TOLERANCE: f64 = 1e-2;
 
 /// Losses of all updates, by name.
 type Golden = BTreeMap<String, Vec<f64>>;
