@@ -47,7 +47,7 @@ impl Emoji<'_> {
         seed: u64,
         mut experiment: Experiment,
     ) -> Result<EmojiOutcome, LabError> {
-        experiment.name = format!("{}-seed-{seed}", arm.replace(' ', "-").to_lowercase());
+        experiment.name = folder_name(arm, seed);
         experiment.seed = seed;
         experiment.check()?;
         let root = self.units.folder().join("runs");
@@ -103,6 +103,16 @@ impl Emoji<'_> {
             measure(&finished, &finished.teacher(), &self.set)
         })
     }
+}
+
+/// "distil + ReFL" with seed 3 is `distil-refl-seed-3`.
+fn folder_name(arm: &str, seed: u64) -> String {
+    let words: Vec<String> = arm
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    format!("{}-seed-{seed}", words.join("-"))
 }
 
 /// The run in `root`, finished; one that was made with other settings is replaced.
@@ -220,4 +230,15 @@ fn go_on(base: &Experiment, run: &Path) -> Experiment {
     next.student.init = Some(run.join("student.safetensors"));
     next.fake_score.init = Some(run.join("fake-score.safetensors"));
     next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arms_have_plain_folders() {
+        assert_eq!(folder_name("distil + ReFL", 3), "distil-refl-seed-3");
+        assert_eq!(folder_name("+ DynaDG", 0), "dynadg-seed-0");
+    }
 }
