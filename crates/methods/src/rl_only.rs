@@ -7,12 +7,13 @@ use dmdr_config::RlOnly as Config;
 use dmdr_data::{Prompts, SceneBatch};
 use dmdr_diffusion::loss;
 use dmdr_models::Conditioning;
-use dmdr_tensor::{Kind, Tensor};
+use dmdr_tensor::Kind;
 use dmdr_world::World;
 
 use crate::{
-    Losses, Method, MethodError, Roles, Rollout, StepInfo, backward_simulation,
+    Losses, Method, MethodError, Roles, Rollout, StepInfo,
     rl::{Group, RlTerm},
+    rollout::simulate,
 };
 
 /// The method.
@@ -57,18 +58,13 @@ impl Method for RlOnly {
     }
 
     fn rollout(&self, prompts: Prompts, cond: Conditioning) -> Result<Rollout, MethodError> {
-        let [c, h, w] = self.image_shape;
-        let options = (Kind::Float, cond.pooled.device());
-        let noise = Tensor::randn([cond.batch(), c, h, w], options);
-        let adapters = self.roles.generator_adapters();
-        let student = self.roles.generator(&adapters, false);
-        Ok(backward_simulation(
-            &student,
-            &self.times,
-            &noise,
-            prompts,
-            cond,
-        ))
+        let Self {
+            roles,
+            times,
+            image_shape,
+            ..
+        } = self;
+        Ok(simulate(roles, times, *image_shape, prompts, cond))
     }
 
     fn score_losses(&self, _: &Rollout, _: &StepInfo) -> Result<Option<Losses>, MethodError> {

@@ -5,6 +5,8 @@ use dmdr_diffusion::sampler::batch_time;
 use dmdr_models::{Conditioning, View};
 use dmdr_tensor::{Kind, Tensor, no_grad_guard};
 
+use crate::Roles;
+
 /// Student inputs at the steps where it will be trained, and what it makes of them.
 #[derive(Debug)]
 pub struct Rollout {
@@ -73,4 +75,19 @@ pub fn backward_simulation(
         t: assemble(t),
         x0: assemble(x0),
     }
+}
+
+/// [`backward_simulation`] of the student of `roles` on fresh noise for images of `image_shape = [C, H, W]`.
+pub(crate) fn simulate(
+    roles: &Roles,
+    times: &[f64],
+    [c, h, w]: [i64; 3],
+    prompts: Prompts,
+    cond: Conditioning,
+) -> Rollout {
+    let options = (Kind::Float, cond.pooled.device());
+    let noise = Tensor::randn([cond.batch(), c, h, w], options);
+    let adapters = roles.generator_adapters();
+    let student = roles.generator(&adapters, false);
+    backward_simulation(&student, times, &noise, prompts, cond)
 }

@@ -46,12 +46,7 @@ impl<'a> Distillation<'a> {
     pub fn new(experiment: &'a Experiment) -> Result<Self, TrainError> {
         let device = device(&experiment.device.to_string())?;
         let world = world(experiment.world.preset)?;
-        let text = TextEncoder::load(
-            "assets.world_clip",
-            &experiment.assets.world_clip,
-            &world,
-            device,
-        )?;
+        let text = TextEncoder::of(experiment, &world, device)?;
         let compute = compute(experiment.precision, device);
         let networks = Networks::build(experiment, &text, device, compute)?;
         let image_shape = networks.image_shape();

@@ -52,12 +52,7 @@ impl FinishedRun {
         let experiment = Experiment::load(run.config(), &[])?;
         let device = device(&experiment.device.to_string())?;
         let world = world(experiment.world.preset)?;
-        let text = TextEncoder::load(
-            "assets.world_clip",
-            &experiment.assets.world_clip,
-            &world,
-            device,
-        )?;
+        let text = TextEncoder::of(&experiment, &world, device)?;
         let compute = compute(experiment.precision, device);
         let networks = Networks::build(&experiment, &text, device, compute)?;
         networks.student.load(weights)?;

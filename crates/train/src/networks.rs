@@ -55,6 +55,19 @@ impl TextEncoder {
         })
     }
 
+    /// The encoder of an experiment.
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    pub fn of(experiment: &Experiment, world: &World, device: Device) -> Result<Self, TrainError> {
+        Self::load(
+            "assets.world_clip",
+            &experiment.assets.world_clip,
+            world,
+            device,
+        )
+    }
+
     /// Encoding of prompts.
     pub fn encode(&self, prompts: &Prompts) -> Conditioning {
         let _guard = no_grad_guard();

@@ -40,12 +40,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         experiment.precision
     ));
     let world = world(experiment.world.preset)?;
-    let text = TextEncoder::load(
-        "assets.world_clip",
-        &experiment.assets.world_clip,
-        &world,
-        device,
-    )?;
+    let text = TextEncoder::of(&experiment, &world, device)?;
     let networks = Networks::build(&experiment, &text, device, kind)?;
     let count = |store: &dmdr_tensor::ParamStore| store.num_scalars() as u64;
     let (base, student, score) = (

@@ -75,16 +75,6 @@ pub enum Picture {
 }
 
 impl Lab {
-    /// All studies.
-    pub const ALL: [Self; 6] = [
-        Self::Fig4,
-        Self::Fig7,
-        Self::Table4,
-        Self::Table5,
-        Self::Table6,
-        Self::Fig10,
-    ];
-
     /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
