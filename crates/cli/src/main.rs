@@ -9,6 +9,10 @@ mod progress;
 use std::process::ExitCode;
 
 use clap::Parser;
+use dmdr_tensor::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dmdr_train::Observer;
+use dmdr_train::{Observer, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::interrupt;
@@ -92,6 +92,19 @@ impl Observer for Progress {
                 );
             }
         }
+    }
+
+    fn guarded(&mut self, step: u64, metric: &str, verdict: Verdict) {
+        let text = match verdict {
+            Verdict::Best | Verdict::Wait => return,
+            Verdict::Lowered(factor) => {
+                format!("weight of reinforcement learning times {factor}")
+            }
+            Verdict::Stop => "stopped with the best student".to_owned(),
+        };
+        self.say(&format!(
+            "guard, after {step}: {metric} has no new best; {text}"
+        ));
     }
 
     fn evaluated(&mut self, step: u64, values: &BTreeMap<String, f64>) {

@@ -105,6 +105,7 @@ fn config_and_doctor_say_what_will_happen() {
         "dmd",
         "smoke",
         "teacher",
+        "text-encoder",
         "world-clip",
         "preference",
     ] {

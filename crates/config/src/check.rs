@@ -2,8 +2,10 @@
 
 use crate::error::Problem;
 use crate::experiment::Experiment;
+use crate::guard::{GuardAction, Watched};
 use crate::method::{Dmdr, Method};
 use crate::pretrain::{Pretrain, PretrainModel};
+use crate::reward::{Reward, RewardModel};
 use crate::rl::RlAlgorithm;
 
 /// Every broken rule of an experiment.
@@ -53,8 +55,43 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
             ));
         }
     }
+    guard(e, &mut problems);
     seed(e.seed, &mut problems);
     problems
+}
+
+fn guard(e: &Experiment, problems: &mut Vec<Problem>) {
+    let Some(guard) = &e.guard else { return };
+    if e.events.evaluate_every == 0 {
+        problems.push(Problem::new(
+            &["guard", "events.evaluate_every"],
+            "the guard watches the periodic evaluation, and there is none",
+            "set `events.evaluate_every`, or remove `[guard]`",
+        ));
+    }
+    if guard.metric == Watched::Diversity && e.evaluation.num_seeds < 2 {
+        problems.push(Problem::new(
+            &["guard.metric", "evaluation.num_seeds"],
+            "diversity is measured between images of one prompt",
+            "set `evaluation.num_seeds` to 2 or more",
+        ));
+    }
+    let is_judged = |reward: &Reward| matches!(reward.model, RewardModel::Judge);
+    if guard.metric == Watched::Geneval && e.rewards.iter().any(is_judged) {
+        problems.push(Problem::new(
+            &["guard.metric", "rewards"],
+            "GenEval is decided by the judge, which is trained on",
+            "watch another metric",
+        ));
+    }
+    let has_both = matches!(&e.method, Method::Dmdr(dmdr) if dmdr.rl.is_some());
+    if matches!(guard.action, GuardAction::LowerRl(_)) && !has_both {
+        problems.push(Problem::new(
+            &["guard.action", &format!("method.{}", e.method.name())],
+            "only reinforcement learning beside distribution matching can be lowered",
+            "use `action = \"stop\"`",
+        ));
+    }
 }
 
 fn rewards(e: &Experiment, problems: &mut Vec<Problem>) {

@@ -12,6 +12,7 @@ impl Default for Teacher {
     fn default() -> Self {
         Self {
             weights: "assets/teacher.safetensors".into(),
+            text_encoder: "assets/text-encoder.safetensors".into(),
             num_steps: 25,
             guidance: 3.0,
         }
@@ -162,7 +163,10 @@ impl Default for Events {
 
 impl Default for Evaluation {
     fn default() -> Self {
-        Self { num_prompts: 60 }
+        Self {
+            num_prompts: 60,
+            num_seeds: 2,
+        }
     }
 }
 
@@ -179,7 +183,7 @@ impl Default for Assets {
 impl Default for TeacherModel {
     fn default() -> Self {
         Self {
-            text_encoder: "assets/world-clip.safetensors".into(),
+            text_encoder: "assets/text-encoder.safetensors".into(),
             init: None,
             kinds: KindShares::default(),
             dim: 256,
@@ -209,6 +213,9 @@ impl Default for KindShares {
 impl Default for WorldClipModel {
     fn default() -> Self {
         Self {
+            init: None,
+            kinds: KindShares::default(),
+            contrasts: 1,
             dim: 128,
             text_depth: 3,
             image_depth: 3,

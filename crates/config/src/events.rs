@@ -32,4 +32,7 @@ pub struct Evaluation {
     /// Number of validation prompts.
     #[serde(deserialize_with = "range::count")]
     pub num_prompts: usize,
+    /// Images a prompt, each from a seed of its own; diversity needs two.
+    #[serde(deserialize_with = "range::count")]
+    pub num_seeds: usize,
 }

@@ -8,6 +8,7 @@ use crate::device::Device;
 use crate::document::{self, Kind, ReferencedFile};
 use crate::error::ConfigError;
 use crate::events::{Evaluation, Events};
+use crate::guard::Guard;
 use crate::method::Method;
 use crate::optimizer::{Ema, Optim};
 use crate::precision::Precision;
@@ -58,6 +59,9 @@ pub struct Experiment {
     /// The periodic evaluation.
     #[serde(default)]
     pub evaluation: Evaluation,
+    /// The stop rule on it; absent = none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
     /// Models that evaluation needs.
     #[serde(default)]
     pub assets: Assets,
@@ -69,6 +73,8 @@ pub struct Experiment {
 pub struct Teacher {
     /// A safetensors file.
     pub weights: PathBuf,
+    /// Its text encoder: a safetensors file of the world's CLIP, whose text tower is used.
+    pub text_encoder: PathBuf,
     /// Euler steps when the teacher is sampled; with guidance each costs two network evaluations.
     #[serde(deserialize_with = "range::count")]
     pub num_steps: usize,
@@ -215,10 +221,10 @@ impl Experiment {
     ///
     /// Keys that start with `assets.` are needed by evaluation only.
     pub fn referenced_files(&self) -> Vec<ReferencedFile> {
-        let mut files = vec![ReferencedFile::new(
-            "teacher.weights",
-            &self.teacher.weights,
-        )];
+        let mut files = vec![
+            ReferencedFile::new("teacher.weights", &self.teacher.weights),
+            ReferencedFile::new("teacher.text_encoder", &self.teacher.text_encoder),
+        ];
         for (key, init) in [
             ("student.init", &self.student.init),
             ("fake_score.init", &self.fake_score.init),

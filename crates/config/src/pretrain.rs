@@ -105,7 +105,7 @@ pub struct TeacherModel {
     pub time: TimeDistribution,
 }
 
-/// `[model.teacher.kinds]`: shares of the kinds of scenes, in any unit; 0 leaves a kind out.
+/// `[model.*.kinds]`: shares of the kinds of scenes, in any unit; 0 leaves a kind out.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KindShares {
@@ -158,6 +158,14 @@ pub enum Prediction {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorldClipModel {
+    /// Weights to start from, of towers of the same sizes; absent = random ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+    /// How often each kind of scene is drawn.
+    pub kinds: KindShares,
+    /// Near misses: captions an image is told from that differ from its own in one fact.
+    #[serde(deserialize_with = "range::count")]
+    pub contrasts: usize,
     /// Width of both towers.
     #[serde(deserialize_with = "range::count")]
     pub dim: usize,
@@ -227,6 +235,7 @@ impl PreferenceModel {
             embed_dim: self.embed_dim,
             max_tokens: self.max_tokens,
             augment: self.augment,
+            ..WorldClipModel::default()
         }
     }
 }
@@ -280,16 +289,19 @@ impl Pretrain {
 
     /// Every file the configuration names, with its key; the caller checks that they exist.
     pub fn referenced_files(&self) -> Vec<ReferencedFile> {
-        match &self.model {
-            PretrainModel::Teacher(teacher) => {
-                let encoder = ("model.teacher.text_encoder", &teacher.text_encoder);
-                let init = teacher.init.iter().map(|path| ("model.teacher.init", path));
-                std::iter::once(encoder)
-                    .chain(init)
-                    .map(|(key, path)| ReferencedFile::new(key, path))
-                    .collect()
+        let named: [(&'static str, Option<&PathBuf>); 2] = match &self.model {
+            PretrainModel::Teacher(teacher) => [
+                ("model.teacher.text_encoder", Some(&teacher.text_encoder)),
+                ("model.teacher.init", teacher.init.as_ref()),
+            ],
+            PretrainModel::WorldClip(clip) => {
+                [("model.world_clip.init", clip.init.as_ref()), ("", None)]
             }
-            PretrainModel::WorldClip(_) | PretrainModel::Preference(_) => Vec::new(),
-        }
+            PretrainModel::Preference(_) => [("", None); 2],
+        };
+        named
+            .into_iter()
+            .filter_map(|(key, path)| Some(ReferencedFile::new(key, path?)))
+            .collect()
     }
 }

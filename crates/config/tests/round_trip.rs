@@ -4,14 +4,32 @@ use std::path::Path;
 
 use dmdr_config::{
     Augmentation, Curve, Device, DistributionMatching, Dmdr, Dpo, Ema, Evaluation, Events,
-    Experiment, FakeScore, Groups, Grpo, Lora, Method, Optim, Optimizer, Precision,
-    ReinforcementLearning, Reward, RewardModel, RewardWeights, RlAlgorithm, RlOnly, Score, Student,
-    Teacher, TimeDistribution, Transition, Tuning, World, WorldPreset,
+    Experiment, FakeScore, Groups, Grpo, Guard, GuardAction, Lora, Method, Optim, Optimizer,
+    Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights, RlAlgorithm, RlOnly,
+    Score, Student, Teacher, TimeDistribution, Transition, Tuning, Watched, World, WorldPreset,
 };
 use proptest::prelude::*;
 
 fn positive() -> impl Strategy<Value = f64> {
     prop_oneof![1e-12..1e-3, 1e-3..1e3]
+}
+
+fn guard() -> impl Strategy<Value = Guard> {
+    let metric = prop_oneof![Just(Watched::PreferenceHeldout), Just(Watched::Diversity)];
+    let action = prop_oneof![
+        Just(GuardAction::Stop),
+        (0.0..1.0).prop_map(GuardAction::LowerRl),
+    ];
+    (metric, 1_u64..9, action).prop_map(|(metric, patience, action)| Guard {
+        metric,
+        patience,
+        action,
+    })
+}
+
+fn fits(guard: &Guard, method: &Method) -> bool {
+    let has_both = matches!(method, Method::Dmdr(dmdr) if dmdr.rl.is_some());
+    guard.action == GuardAction::Stop || has_both
 }
 
 fn curve() -> impl Strategy<Value = Curve> {
@@ -239,11 +257,12 @@ fn experiment() -> impl Strategy<Value = Experiment> {
         prop::option::of(0.0..1.0),
         0_u64..500,
         1_usize..9,
+        prop::option::of(guard()),
     );
     (run, models, method(), rest).prop_map(|(run, models, (method, rewards), rest)| {
         let (name, seed, device, mini) = run;
         let (guidance, teacher_steps, num_steps, shift, tuning, fake, scale, init) = models;
-        let (generator, score, decay, every, count) = rest;
+        let (generator, score, decay, every, count, guard) = rest;
         Experiment {
             name,
             seed,
@@ -278,16 +297,21 @@ fn experiment() -> impl Strategy<Value = Experiment> {
                 scale,
                 init: init.map(Into::into),
             },
+            guard: guard.filter(|guard| fits(guard, &method)),
             method,
             rewards,
             optim: Optim { generator, score },
             ema: decay.map(|decay| Ema { decay }),
             events: Events {
                 sample_every: every,
+                evaluate_every: every + 1,
                 keep_checkpoints: count,
                 ..Events::default()
             },
-            evaluation: Evaluation { num_prompts: count },
+            evaluation: Evaluation {
+                num_prompts: count,
+                num_seeds: 2,
+            },
             assets: dmdr_config::Assets::default(),
         }
     })

@@ -58,6 +58,7 @@ fn dmd_is_the_demo_without_dynamics_and_rewards() {
     let dmd = experiment("dmd.toml");
     demo.name.clone_from(&dmd.name);
     demo.rewards.clear();
+    demo.guard = None;
     let Method::Dmdr(method) = &mut demo.method else {
         panic!("the demo is DMDR");
     };
@@ -90,6 +91,7 @@ fn referenced_files_have_their_keys() {
         keys,
         [
             "teacher.weights",
+            "teacher.text_encoder",
             "rewards.0.model.world_clip.weights",
             "rewards.1.model.preference.weights",
             "assets.world_clip",

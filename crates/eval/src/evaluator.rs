@@ -13,7 +13,7 @@ use dmdr_world::{Image, Judge, Prompt, Split, World};
 
 use crate::{
     EvalError, EvalSet, Evaluation, Gaussian, ImageScore, Sampler, judging::over_threads, metrics,
-    sampling::Sampling, set::Batch,
+    sampling::Sampling, set::Batch, texture,
 };
 
 /// True scenes of each prompt that images are compared with, so that the fit of the truth is better than of the images.
@@ -147,6 +147,8 @@ impl Evaluator {
         let preference = values(&self.preference.score(images, prompts)?);
         let preference_heldout = values(&self.preference_heldout.score(images, prompts)?);
         // Towers are not `Sync`: the threads see the judge only.
+        let saturation = values(&texture::saturation(images));
+        let high_frequency = values(&texture::high_frequency(images));
         let judge = &self.judge;
         let judge = |image: &Image, prompt: &Prompt| judge.verdict(image, prompt);
         let verdicts = over_threads(pixels, &prompts.prompts, judge);
@@ -161,6 +163,8 @@ impl Evaluator {
                 world_clip: world_clip[index],
                 preference: preference[index],
                 preference_heldout: preference_heldout[index],
+                saturation: saturation[index],
+                high_frequency: high_frequency[index],
             });
         }
         Ok(features.to_device(Device::Cpu))

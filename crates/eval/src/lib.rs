@@ -15,6 +15,7 @@ mod metrics;
 mod sampler;
 mod sampling;
 mod set;
+mod texture;
 mod true_scenes;
 
 pub use compare::{Comparison, Interval, compare};

@@ -31,6 +31,10 @@ pub struct ImageScore {
     pub preference: f64,
     /// Score of the preference model that no run is trained on.
     pub preference_heldout: f64,
+    /// Colourfulness, see `texture.rs`.
+    pub saturation: f64,
+    /// Share of fine detail, see `texture.rs`.
+    pub high_frequency: f64,
 }
 
 /// Metrics of single images, by name; `geneval/overall` is their mean with each kind weighing the same.
@@ -40,10 +44,12 @@ pub(crate) type Score = fn(&ImageScore) -> f64;
 pub(crate) const OVERALL: &str = "geneval/overall";
 
 /// Means over all images, whatever their kind.
-pub(crate) const MEANS: [(&str, Score); 3] = [
+pub(crate) const MEANS: [(&str, Score); 5] = [
     ("world_clip", |score| score.world_clip),
     ("preference", |score| score.preference),
     ("preference_heldout", |score| score.preference_heldout),
+    ("saturation", |score| score.saturation),
+    ("high_frequency", |score| score.high_frequency),
 ];
 
 /// 1 for a correct image.
@@ -132,6 +138,8 @@ mod tests {
             world_clip,
             preference: 0.0,
             preference_heldout: 1.0,
+            saturation: 0.0,
+            high_frequency: 0.0,
         }
     }
 

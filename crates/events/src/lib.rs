@@ -24,5 +24,5 @@ pub use error::EventsError;
 pub use eval::{EvalReport, Statistic};
 pub use metrics::{Kind, MetricsWriter, Record, read};
 pub use run::RunDir;
-pub use table::{markdown, table};
+pub use table::table;
 pub use tensorboard::TensorBoardWriter;

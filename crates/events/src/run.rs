@@ -20,7 +20,9 @@ const CONFIG: &str = "config.toml";
 /// tensorboard/                 the same numbers as event files
 /// samples/step-000500.png      sheets of samples
 /// eval/NAME.json               evaluation reports
+/// scores/NAME.json             every image's scores in them
 /// checkpoints/step-000500/     checkpoints
+/// best.safetensors             the student with the best value of what a guard watches
 /// report/index.html            the report
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +31,14 @@ pub struct RunDir {
 }
 
 /// Subfolders that every run has from the start.
-const FOLDERS: [&str; 5] = ["tensorboard", "samples", "eval", "checkpoints", "report"];
+const FOLDERS: [&str; 6] = [
+    "tensorboard",
+    "samples",
+    "eval",
+    "scores",
+    "checkpoints",
+    "report",
+];
 
 /// Whether a folder holds nothing but empty subfolders and `env.json` of a run that was never started.
 fn is_unborn(path: &Path) -> Result<bool, EventsError> {
@@ -132,6 +141,20 @@ impl RunDir {
     pub fn eval(&self, name: &str) -> Result<PathBuf, EventsError> {
         plain(name)?;
         Ok(self.path.join("eval").join(format!("{name}.json")))
+    }
+
+    /// Every image's scores of the evaluation called `name`.
+    ///
+    /// # Errors
+    /// `name` is not a plain name.
+    pub fn scores(&self, name: &str) -> Result<PathBuf, EventsError> {
+        plain(name)?;
+        Ok(self.path.join("scores").join(format!("{name}.json")))
+    }
+
+    /// The student with the best value of what a guard watches.
+    pub fn best(&self) -> PathBuf {
+        self.path.join("best.safetensors")
     }
 
     /// The folder of checkpoints.

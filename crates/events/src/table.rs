@@ -1,58 +1,35 @@
-//! Evaluation reports side by side, as aligned text or Markdown.
+//! Evaluation reports side by side, as aligned text.
 
 use std::collections::BTreeSet;
 
 use crate::eval::{EvalReport, Statistic};
 
-/// One row per report, columns aligned with spaces, for a terminal.
+/// One column per report, aligned with spaces, for a terminal.
 pub fn table(reports: &[EvalReport]) -> String {
-    let rows = cells(reports);
-    let widths = widths(&rows);
+    let columns = cells(reports);
+    let widths: Vec<usize> = columns
+        .iter()
+        .map(|cells| {
+            cells
+                .iter()
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
     let mut text = String::new();
-    for row in &rows {
-        let line: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(|(column, (cell, width))| pad(cell, *width, column))
-            .collect();
-        text.push_str(line.join("  ").trim_end());
+    for row in 0..columns[0].len() {
+        let name = format!("{:<width$}", columns[0][row], width = widths[0]);
+        let values = columns.iter().zip(&widths).skip(1);
+        let values = values.map(|(cells, width)| format!("  {:>width$}", cells[row]));
+        let line: String = std::iter::once(name).chain(values).collect();
+        text.push_str(line.trim_end());
         text.push('\n');
     }
     text
 }
 
-/// One row per report, as a Markdown table.
-pub fn markdown(reports: &[EvalReport]) -> String {
-    let rows = cells(reports);
-    let widths = widths(&rows);
-    let mut text = String::new();
-    for (index, row) in rows.iter().enumerate() {
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let cell = cell.replace('|', "\\|");
-            text.push_str("| ");
-            text.push_str(&pad(&cell, *width, column));
-            text.push(' ');
-        }
-        text.push_str("|\n");
-        if index == 0 {
-            for (column, width) in widths.iter().enumerate() {
-                let (dashes, end) = if is_text(column) {
-                    (*width + 2, "")
-                } else {
-                    (*width + 1, ":")
-                };
-                text.push('|');
-                text.push_str(&"-".repeat(dashes));
-                text.push_str(end);
-            }
-            text.push_str("|\n");
-        }
-    }
-    text
-}
-
-/// The header and the rows. A metric that a report lacks is a dash.
+/// The names, then a column a report. A metric that a report lacks is a dash.
 fn cells(reports: &[EvalReport]) -> Vec<Vec<String>> {
     let metrics: BTreeSet<&str> = reports
         .iter()
@@ -63,9 +40,9 @@ fn cells(reports: &[EvalReport]) -> Vec<Vec<String>> {
         .to_vec();
     header.extend(metrics.iter().map(ToString::to_string));
     header.push("images/s".to_owned());
-    let mut rows = vec![header];
+    let mut columns = vec![header];
     for report in reports {
-        let mut row = vec![
+        let mut column = vec![
             report.what.clone(),
             report.split.clone(),
             report.num_evaluations.to_string(),
@@ -73,16 +50,16 @@ fn cells(reports: &[EvalReport]) -> Vec<Vec<String>> {
             report.num_prompts.to_string(),
             report.seeds.len().to_string(),
         ];
-        row.extend(metrics.iter().map(|name| {
+        column.extend(metrics.iter().map(|name| {
             report
                 .metrics
                 .get(*name)
                 .map_or_else(|| "-".to_owned(), statistic)
         }));
-        row.push(format!("{:.1}", report.images_per_second));
-        rows.push(row);
+        column.push(format!("{:.1}", report.images_per_second));
+        columns.push(column);
     }
-    rows
+    columns
 }
 
 /// `0.123 ± 0.004`; without a deviation when there is one seed.
@@ -92,32 +69,6 @@ fn statistic(statistic: &Statistic) -> String {
         format!("{:.digits$} ± {:.digits$}", statistic.mean, statistic.std)
     } else {
         format!("{:.digits$}", statistic.mean)
-    }
-}
-
-fn widths(rows: &[Vec<String>]) -> Vec<usize> {
-    let columns = rows.first().map_or(0, Vec::len);
-    (0..columns)
-        .map(|column| {
-            rows.iter()
-                .map(|row| row[column].replace('|', "\\|").chars().count())
-                .max()
-                .unwrap_or(0)
-                .max(3)
-        })
-        .collect()
-}
-
-/// The first two columns are words, the others numbers.
-fn is_text(column: usize) -> bool {
-    column < 2
-}
-
-fn pad(cell: &str, width: usize, column: usize) -> String {
-    if is_text(column) {
-        format!("{cell:<width$}")
-    } else {
-        format!("{cell:>width$}")
     }
 }
 

@@ -48,8 +48,8 @@ impl Dmdr {
     }
 
     /// `lambda` of Eq. 2 and its term, once the curve has left 0.
-    fn rl_at(&self, update: u64) -> Option<(f64, &RlTerm)> {
-        let weight = self.config.rl.as_ref()?.weight.at(update);
+    fn rl_at(&self, step: &StepInfo) -> Option<(f64, &RlTerm)> {
+        let weight = self.config.rl.as_ref()?.weight.at(step.update) * step.rl_factor;
         (weight > 0.0).then_some((weight, self.rl.as_ref()?))
     }
 
@@ -107,20 +107,19 @@ impl Method for Dmdr {
     }
 
     fn group(&self, r: &Rollout, step: &StepInfo) -> Result<Option<Group>, MethodError> {
-        match self.rl_at(step.update) {
+        match self.rl_at(step) {
             Some((_, rl)) => rl.group(&self.roles, r, step.update),
             None => Ok(None),
         }
     }
 
     fn num_inner_updates(&self, step: &StepInfo) -> usize {
-        self.rl_at(step.update)
-            .map_or(1, |(_, rl)| rl.num_inner_updates())
+        self.rl_at(step).map_or(1, |(_, rl)| rl.num_inner_updates())
     }
 
     fn takes_reference(&self, step: &StepInfo) -> bool {
-        let before = |update| self.rl_at(update).is_some();
-        self.rl_at(step.update)
+        let before = |update| self.rl_at(&StepInfo::at(update)).is_some();
+        self.rl_at(step)
             .is_some_and(|(_, rl)| rl.algorithm().has_reference())
             && step
                 .update
@@ -179,9 +178,9 @@ impl Method for Dmdr {
 
         // Reinforcement learning joins when its curve leaves 0.
         if let Some(config) = &self.config.rl {
-            losses.observe("rl/weight", config.weight.at(update));
+            losses.observe("rl/weight", config.weight.at(update) * step.rl_factor);
         }
-        if let Some((weight, rl)) = self.rl_at(step.update) {
+        if let Some((weight, rl)) = self.rl_at(step) {
             let term = rl.loss(&self.roles, &x0, r, group, update)?;
             losses.observed.extend(term.observed);
             losses.add("rl", weight, term.loss);

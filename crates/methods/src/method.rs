@@ -7,10 +7,22 @@ use dmdr_rewards::RewardError;
 use crate::{Losses, Roles, Rollout, rl::Group};
 
 /// Where training is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepInfo {
     /// Generator updates done: every curve is read here.
     pub update: u64,
+    /// What a guard leaves of the weight of reinforcement learning beside distribution matching, in `[0, 1]`.
+    pub rl_factor: f64,
+}
+
+impl StepInfo {
+    /// After `update` generator updates, unguarded.
+    pub fn at(update: u64) -> Self {
+        Self {
+            update,
+            rl_factor: 1.0,
+        }
+    }
 }
 
 /// An algorithm that trains a generator and, in alternation, the networks that judge it.

@@ -211,7 +211,7 @@ fn no_gradient_leaves_its_network() {
     let before = frozen();
     reseed(&[7]);
     let rollout = method.rollout(prompts, cond()).expect("a rollout");
-    let step = StepInfo { update: 0 };
+    let step = StepInfo::at(0);
     let has_any = |grads: Vec<Tensor>| grads.iter().any(|g| g.abs().max().double_value(&[]) > 0.0);
 
     let losses = method

@@ -93,16 +93,14 @@ fn rollout(method: &RlOnly, seed: u64) -> (Rollout, Option<Group>) {
     let cond = cond();
     reseed(&[seed]);
     let rollout = method.rollout(prompts(), cond).expect("a rollout");
-    let group = method
-        .group(&rollout, &StepInfo { update: 0 })
-        .expect("scored");
+    let group = method.group(&rollout, &StepInfo::at(0)).expect("scored");
     (rollout, group)
 }
 
 fn losses(method: &RlOnly, rollout: &Rollout, group: Option<&Group>) -> Losses {
     reseed(&[9]);
     method
-        .generator_losses(rollout, group, &StepInfo { update: 0 })
+        .generator_losses(rollout, group, &StepInfo::at(0))
         .expect("a loss")
 }
 
@@ -189,7 +187,7 @@ fn refl_refuses_a_reward_without_gradient_and_the_others_take_it() {
 
 #[test]
 fn the_reference_is_taken_once_and_only_where_it_is_needed() {
-    let takes = |algorithm, update| method(algorithm).0.takes_reference(&StepInfo { update });
+    let takes = |algorithm, update| method(algorithm).0.takes_reference(&StepInfo::at(update));
     assert!(takes(dpo(), 0) && takes(grpo(0.1), 0));
     assert!(!takes(dpo(), 1) && !takes(grpo(0.0), 0) && !takes(RlAlgorithm::Refl, 0));
 }

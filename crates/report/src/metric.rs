@@ -29,6 +29,14 @@ pub(crate) fn describe(key: &str) -> (String, &'static str) {
         "world_clip" => ("Text alignment", "world CLIP"),
         "preference" => ("Preference", "the model that is trained on"),
         "preference_heldout" => ("Preference, held out", "a model that no run is trained on"),
+        "saturation" => (
+            "Saturation",
+            "largest minus smallest channel; rises with colours that please a reward",
+        ),
+        "high_frequency" => (
+            "High frequencies",
+            "share of the power at periods of 4 pixels and less; rises with grids and noise",
+        ),
         "diversity" => ("Diversity", "between images of one prompt"),
         _ => return (words(key), ""),
     };

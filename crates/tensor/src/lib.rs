@@ -17,6 +17,7 @@ pub use adamw::{AdamW, AdamWConfig};
 pub use error::TensorError;
 pub use init::Init;
 pub use memory::{keep_freed_memory, peak_memory_bytes};
+pub use mimalloc::MiMalloc;
 pub use params::{ParamGroup, ParamStore};
 pub use scope::{AdapterId, AdapterSpec, Lora, Scope};
 pub use seed::{mix, reseed};

@@ -1,7 +1,7 @@
 //! The C++ shim: functions of libtorch that `tch` does not bind. All `unsafe` of the project is here.
 #![expect(
     unsafe_code,
-    reason = "FFI to cpp/shim.cpp; every call copies its error message out"
+    reason = "FFI to cpp/shim.cpp, where every call copies its error message out, and to the allocator's options"
 )]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -26,8 +26,6 @@ unsafe extern "C" {
     ) -> *mut c_char;
     fn dmdr_cuda_peak_bytes(index: c_int, bytes: *mut i64) -> *mut c_char;
     fn free(pointer: *mut c_void);
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    fn mallopt(parameter: c_int, value: c_int) -> c_int;
 }
 
 fn result(what: &str, message: *mut c_char) -> Result<(), TensorError> {
@@ -111,10 +109,7 @@ pub(crate) fn cuda_peak_bytes(index: usize) -> Result<u64, TensorError> {
 
 /// See [`crate::keep_freed_memory`].
 pub(crate) fn keep_freed_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    for parameter in [-1, -3] {
-        // M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-        // SAFETY: glibc documents both parameters; a refused value changes nothing.
-        let _ = unsafe { mallopt(parameter, c_int::MAX) };
-    }
+    const PURGE_DELAY: c_int = 15; // mi_option_purge_delay in mimalloc.h; the crate does not name it
+    // SAFETY: the option exists, and -1 is documented as "never".
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
 }

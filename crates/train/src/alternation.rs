@@ -34,6 +34,7 @@ pub struct Alternation {
     reference: Option<ParamStore>,
     ttur: u64,
     seed: u64,
+    rl_factor: f64,
 }
 
 /// What an update leaves to log.
@@ -88,12 +89,18 @@ impl Alternation {
             reference,
             ttur,
             seed,
+            rl_factor: 1.0,
         }
     }
 
     /// The method.
     pub fn method(&self) -> &dyn Method {
         &*self.method
+    }
+
+    /// Multiplies the weight of reinforcement learning in all updates to come.
+    pub fn set_rl_factor(&mut self, factor: f64) {
+        self.rl_factor = factor;
     }
 
     /// One generator update: `ttur` times rollout and fake score, then the generator on the last rollout, then EMA.
@@ -108,7 +115,10 @@ impl Alternation {
         update: u64,
         mut prompts: impl FnMut(u64) -> Result<(Prompts, Conditioning), TrainError>,
     ) -> Result<Stats, TrainError> {
-        let step = StepInfo { update };
+        let step = StepInfo {
+            update,
+            rl_factor: self.rl_factor,
+        };
         if let Some(reference) = &self.reference
             && self.method.takes_reference(&step)
         {

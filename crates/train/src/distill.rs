@@ -1,12 +1,12 @@
 //! The distillation loop. Read from top to bottom, [`Distillation::run`] is one iteration in order.
 
-use std::{collections::BTreeMap, path::Path, time::Instant};
+use std::{collections::BTreeMap, fs, path::Path, time::Instant};
 
 use dmdr_config::{Experiment, Method as MethodConfig, RewardModel as RewardConfig, Tuning};
 use dmdr_data::PromptStream;
 use dmdr_diffusion::time_grid;
 use dmdr_eval::{EvalSet, Evaluator, scalars};
-use dmdr_events::{Kind, RunDir};
+use dmdr_events::{EventsError, Kind, RunDir, atomic_write};
 use dmdr_methods::{Dmdr, Method, RlOnly, rl::RlTerm};
 use dmdr_models::{Dit, DitConfig, Stored};
 use dmdr_rewards::{ClipScore, JudgeReward, RewardMix, RewardModel};
@@ -15,7 +15,8 @@ use dmdr_world::{Split, World};
 
 use crate::{
     Alternation, Checkpoint, Networks, Observer, Outcome, Recorder, Stats, Stores, StudentSampler,
-    TeacherSampler, TextEncoder, TrainError, checkpoint::due, compute, sheet::Sheet, world,
+    TeacherSampler, TextEncoder, TrainError, Verdict, checkpoint::due, compute, guard::Guard,
+    sheet::Sheet, world,
 };
 
 /// A distillation, loaded and checked, ready to run.
@@ -140,8 +141,16 @@ impl<'a> Distillation<'a> {
             self.draw_student(run, 0, observer)?;
         }
 
+        let log = dmdr_events::read(run.metrics())?;
+        let mut guard = Guard::new(self.experiment, &log);
         let num_updates = self.experiment.method.num_updates();
         for update in resumed.map_or(0, |(step, _)| step)..num_updates {
+            if let Some(guard) = &guard {
+                if guard.has_stopped() {
+                    break;
+                }
+                self.alternation.set_rl_factor(guard.rl_factor());
+            }
             let started = Instant::now();
             let Stats { generator, score } = self.update(run, update)?;
 
@@ -164,9 +173,17 @@ impl<'a> Distillation<'a> {
                 let values = self.evaluate()?;
                 recorder.record(update, Kind::Evaluate, &values)?;
                 observer.evaluated(done, &values);
+                if let Some(guard) = &mut guard {
+                    let verdict = guard.observe(update, values[guard.metric()]);
+                    observer.guarded(done, guard.metric(), verdict);
+                    if verdict == Verdict::Best {
+                        self.save_student(&run.best(), notes)?;
+                    }
+                }
             }
             let stop = observer.interrupted();
-            if due(done, events.checkpoint_every) || stop || done == num_updates {
+            let is_last = done == num_updates || guard.as_ref().is_some_and(Guard::has_stopped);
+            if due(done, events.checkpoint_every) || stop || is_last {
                 let wall_s = recorder.wall_s();
                 let path = checkpoints.save(done, wall_s, &self.alternation.parts())?;
                 observer.wrote("checkpoint", &path);
@@ -176,7 +193,17 @@ impl<'a> Distillation<'a> {
             }
         }
         let path = run.path().join("student.safetensors");
-        self.save_student(&path, notes)?;
+        if guard.is_some_and(|guard| guard.has_stopped()) {
+            let best = run.best();
+            let bytes = fs::read(&best).map_err(|source| EventsError::Io {
+                action: "read",
+                path: best,
+                source,
+            })?;
+            atomic_write(&path, bytes)?;
+        } else {
+            self.save_student(&path, notes)?;
+        }
         observer.wrote("student", &path);
         self.save_score(&run.path().join("fake-score.safetensors"), notes)?;
         Ok(Outcome::Finished)
@@ -244,7 +271,7 @@ impl<'a> Distillation<'a> {
         let set = EvalSet {
             split: Split::Validation,
             num_prompts: self.experiment.evaluation.num_prompts,
-            seeds: vec![0],
+            seeds: (0..self.experiment.evaluation.num_seeds as u64).collect(),
         };
         let evaluation = self
             .alternation

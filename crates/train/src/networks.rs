@@ -61,8 +61,8 @@ impl TextEncoder {
     /// As for [`Self::load`].
     pub fn of(experiment: &Experiment, world: &World, device: Device) -> Result<Self, TrainError> {
         Self::load(
-            "assets.world_clip",
-            &experiment.assets.world_clip,
+            "teacher.text_encoder",
+            &experiment.teacher.text_encoder,
             world,
             device,
         )
@@ -201,7 +201,7 @@ fn check_widths(weights: &Path, config: &DitConfig, text: &TextEncoder) -> Resul
     Err(TrainError::Incompatible {
         what: "teacher.weights",
         reason: format!(
-            "`{}` was trained on text features of widths {found:?}, `assets.world_clip` makes {:?}",
+            "`{}` was trained on text features of widths {found:?}, its text encoder makes {:?}",
             weights.display(),
             text.widths()
         ),

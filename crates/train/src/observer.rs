@@ -2,12 +2,16 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use crate::Verdict;
+
 /// Told what happens; asked whether to go on.
 pub trait Observer {
     /// After update `step` (counted from 1) of `total`.
     fn updated(&mut self, step: u64, total: u64, values: &BTreeMap<String, f64>);
     /// After a periodic evaluation.
     fn evaluated(&mut self, step: u64, values: &BTreeMap<String, f64>);
+    /// After the guard has looked at an evaluation; `metric` is what it watches.
+    fn guarded(&mut self, step: u64, metric: &str, verdict: Verdict);
     /// A picture or checkpoint was written.
     fn wrote(&mut self, what: &str, path: &Path);
     /// Whether to write a checkpoint and stop.
@@ -21,6 +25,7 @@ pub struct Silent;
 impl Observer for Silent {
     fn updated(&mut self, _step: u64, _total: u64, _values: &BTreeMap<String, f64>) {}
     fn evaluated(&mut self, _step: u64, _values: &BTreeMap<String, f64>) {}
+    fn guarded(&mut self, _step: u64, _metric: &str, _verdict: Verdict) {}
     fn wrote(&mut self, _what: &str, _path: &Path) {}
     fn interrupted(&self) -> bool {
         false

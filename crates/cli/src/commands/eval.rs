@@ -73,6 +73,7 @@ pub(crate) fn measure(
         });
         let name = format!("{}-{}", sampler.name(), set.split_name());
         trained.run.write_eval(&name, &report)?;
+        evaluation.write(&trained.run.scores(&name)?)?;
         reports.push(report);
         evaluations.push(evaluation);
     }

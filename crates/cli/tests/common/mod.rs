@@ -71,6 +71,7 @@ fn build() -> TempDir {
         ];
         pretrain(here, name, name, &sets);
     };
+    tower("text-encoder", "world_clip");
     tower("world-clip", "world_clip");
     tower("preference", "preference");
     tower("preference-heldout", "preference");

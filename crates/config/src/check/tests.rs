@@ -69,6 +69,27 @@ fn rules_of_an_experiment() {
             "`method.dmdr.dm.weight`: it is 0 at every step",
         ),
         (&[held_out], "the held-out metric must not be trained on"),
+        (
+            &["guard={}"],
+            "the guard watches the periodic evaluation, and there is none",
+        ),
+        (
+            &[
+                "guard.metric=diversity",
+                "events.evaluate_every=5",
+                "evaluation.num_seeds=1",
+            ],
+            "diversity is measured between images of one prompt",
+        ),
+        (
+            &[
+                "guard.action={ lower_rl = 0.5 }",
+                "events.evaluate_every=5",
+                "method.dmdr.rl=",
+                "rewards=",
+            ],
+            "only reinforcement learning beside distribution matching can be lowered",
+        ),
     ] {
         let error = experiment(overrides).expect_err(message);
         assert!(error.starts_with("`x.toml` contradicts itself:"), "{error}");

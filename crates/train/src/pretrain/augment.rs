@@ -60,6 +60,35 @@ pub(super) fn misplace(images: &Tensor) -> Tensor {
     images + window * (images.roll([1], [0]) - images)
 }
 
+/// A smooth random field `[B, channels, H, W]`, standard normal on a grid of 5 x 5 and bilinear between.
+fn field(images: &Tensor, channels: i64) -> Tensor {
+    let size = images.size();
+    Tensor::randn([size[0], channels, 5, 5], (Kind::Float, images.device())).upsample_bilinear2d(
+        [size[2], size[3]],
+        true,
+        None,
+        None,
+    )
+}
+
+/// Pixels moved along a smooth random field, by up to about `max` of the image's side: bent and torn outlines.
+pub(super) fn warp(images: &Tensor, max: f64) -> Tensor {
+    let identity = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 0.0, 1.0, 0.0])
+        .to_device(images.device())
+        .reshape([1, 2, 3])
+        .expand([images.size()[0], 2, 3], false);
+    let grid = Tensor::affine_grid_generator(&identity, images.size(), false);
+    let shift = field(images, 2).permute([0, 2, 3, 1]) * strengths(images, 2.0 * max); // sides are 2 long
+    images.grid_sampler(&(grid + shift), 0, 1, false) // bilinear, border
+}
+
+/// Mixed with a neighbour in the batch where a smooth random field is high, by a random share: ghosts, and objects
+/// that melt into one another.
+pub(super) fn melt(images: &Tensor) -> Tensor {
+    let mask = (field(images, 1) * 4.0).sigmoid() * strengths(images, 1.0);
+    images + mask * (images.roll([1], [0]) - images)
+}
+
 /// The mild damage under which a score should not change much.
 pub(super) fn mild(images: &Tensor) -> Tensor {
     noise(&blur(images, 0.5), 0.08)

@@ -98,9 +98,9 @@ fn build(config: &Pretrain, world: World) -> Result<Box<dyn Objective>, TrainErr
         PretrainModel::Teacher(model) => Box::new(teacher::TeacherObjective::new(
             config, model, world, device,
         )?),
-        PretrainModel::WorldClip(model) => {
-            Box::new(world_clip::ClipObjective::new(config, model, world, device))
-        }
+        PretrainModel::WorldClip(model) => Box::new(world_clip::ClipObjective::new(
+            config, model, world, device,
+        )?),
         PretrainModel::Preference(model) => Box::new(preference::PreferenceObjective::new(
             config, model, world, device,
         )),

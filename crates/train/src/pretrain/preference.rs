@@ -1,7 +1,7 @@
 //! The preference model: Bradley-Terry on pairs `-log sigmoid(score(better) - score(worse))` (HPSv2's form, 2306.09341).
 //!
-//! The better image is a clean scene of the caption; the worse one is damaged (blurred, noisy, faded, misplaced) or
-//! shows another object, colour, count or relation.
+//! The better image is a clean scene of the caption; the worse one is damaged (blurred, noisy, faded, misplaced, warped,
+//! melted) or shows another object, colour, count or relation.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -46,7 +46,7 @@ impl PreferenceObjective {
         }
     }
 
-    /// Half of the batch is damaged in one of four ways, the other half shows another scene.
+    /// Half of the batch is damaged, each image in one way; the other half shows another scene.
     fn worse(&self, images: &Tensor, prompts: &Prompts, step: u64) -> Result<Tensor, TrainError> {
         let count = images.size()[0];
         let half = count / 2;
@@ -56,8 +56,14 @@ impl PreferenceObjective {
             augment::noise(&damaged, 0.3),
             augment::fade(&damaged, 0.8),
             augment::misplace(&damaged),
+            augment::warp(&damaged, 0.1),
+            augment::melt(&damaged),
         ];
-        let which = Tensor::randint(4, [1, half, 1, 1, 1], (Kind::Int64, images.device()));
+        let which = Tensor::randint(
+            damages.len() as i64,
+            [1, half, 1, 1, 1],
+            (Kind::Int64, images.device()),
+        );
         let size = damaged.size();
         let index = which.expand([1, half, size[1], size[2], size[3]], false);
         let damaged = Tensor::stack(&damages, 0)

@@ -1,9 +1,9 @@
-//! World-CLIP: symmetric contrastive loss (CLIP, arXiv 2103.00020) with one hard negative caption an image.
+//! World-CLIP: symmetric contrastive loss (CLIP, arXiv 2103.00020) with hard negative captions (NegCLIP, 2210.01936).
 
 use std::{collections::BTreeMap, path::Path};
 
 use dmdr_config::{Pretrain, WorldClipModel};
-use dmdr_data::{PromptStream, Prompts, SceneBatch};
+use dmdr_data::{KindShares, PromptStream, Prompts, SceneBatch};
 use dmdr_methods::Losses;
 use dmdr_models::{ClipConfig, ImageTowerConfig, Stored, TextTowerConfig, WorldClip};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix};
@@ -16,6 +16,8 @@ pub(super) struct ClipObjective {
     world: World,
     store: ParamStore,
     net: WorldClip,
+    kinds: KindShares,
+    contrasts: usize,
     augment: bool,
     seed: u64,
     batch_size: usize,
@@ -65,18 +67,34 @@ impl ClipObjective {
         model: &WorldClipModel,
         world: World,
         device: Device,
-    ) -> Self {
+    ) -> Result<Self, TrainError> {
         let store = ParamStore::trainable(device, config.seed)
             .with_compute(compute(config.precision, device));
         let net = WorldClip::new(&store, towers(model, &world));
-        Self {
+        if let Some(path) = &model.init {
+            store.load(path)?;
+        }
+        Ok(Self {
             world,
             store,
             net,
+            kinds: KindShares::new(model.kinds.to_array()),
+            contrasts: model.contrasts,
             augment: model.augment,
             seed: config.seed,
             batch_size: config.batch_size,
-        }
+        })
+    }
+
+    /// [`Self::contrasts`] near misses a prompt, first one of each, then another of each.
+    fn near_misses(&self, prompts: &[Prompt], step: u64) -> Vec<Prompt> {
+        let rounds = 0..self.contrasts as u64;
+        rounds
+            .flat_map(|round| {
+                let seed = mix(&[self.seed, round]) as u64;
+                contrasts(&self.world, prompts, seed, step)
+            })
+            .collect()
     }
 }
 
@@ -94,10 +112,13 @@ impl Objective for ClipObjective {
     fn losses(&self, step: u64) -> Result<Losses, TrainError> {
         let device = self.store.device();
         let max_tokens = self.net.config().text.max_tokens as usize;
-        let stream = PromptStream::training(&self.world, self.seed);
+        let stream = PromptStream {
+            kinds: self.kinds,
+            ..PromptStream::training(&self.world, self.seed)
+        };
         let SceneBatch { images, prompts } =
             stream.scenes(step, self.batch_size, max_tokens, device)?;
-        let wrong = contrasts(&self.world, &prompts.prompts, self.seed, step);
+        let wrong = self.near_misses(&prompts.prompts, step);
         let wrong = Prompts::new(&self.world, wrong, max_tokens, device)?;
         let images = if self.augment {
             augment::mild(&images)
@@ -108,14 +129,14 @@ impl Objective for ClipObjective {
         let count = images.size()[0];
         let image = self.net.embed_image(&images);
         let ids = Tensor::cat(&[&prompts.ids, &wrong.ids], 0);
-        let text = self.net.embed_text(&ids); // [2 B, E]
-        let logits = image.matmul(&text.transpose(0, 1)) * self.net.temperature(); // [B, 2 B]
+        let text = self.net.embed_text(&ids); // [(1 + contrasts) B, E]
+        let logits = image.matmul(&text.transpose(0, 1)) * self.net.temperature(); // [B, (1 + contrasts) B]
         // Another image's equal caption is no negative.
         let same = ids
             .unsqueeze(0)
             .eq_tensor(&prompts.ids.unsqueeze(1))
             .all_dim(2, false);
-        let diagonal = Tensor::eye_m(count, 2 * count, (Kind::Bool, device));
+        let diagonal = Tensor::eye_m(count, ids.size()[0], (Kind::Bool, device));
         let logits = logits.masked_fill(
             &same.logical_and(&diagonal.logical_not()),
             f64::NEG_INFINITY,

@@ -1,0 +1,63 @@
+//! `[guard]`: what happens when a student no longer gets better where no reward looks.
+
+use serde::{Deserialize, Serialize};
+
+use crate::range;
+
+/// A stop rule on one metric of the periodic evaluation, which watches from the first joint update on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Guard {
+    /// What is watched; higher is better.
+    pub metric: Watched,
+    /// Evaluations in a row without a new best before it acts.
+    #[serde(deserialize_with = "range::positive_steps")]
+    pub patience: u64,
+    /// What it does then.
+    pub action: GuardAction,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self {
+            metric: Watched::default(),
+            patience: 3,
+            action: GuardAction::default(),
+        }
+    }
+}
+
+/// Metrics that no reward model is trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Watched {
+    /// The preference model that no run is trained on.
+    #[default]
+    PreferenceHeldout,
+    /// `GenEval`, overall.
+    Geneval,
+    /// Feature distance between images of one prompt; needs two seeds an evaluation.
+    Diversity,
+}
+
+impl Watched {
+    /// Its name in `metrics.jsonl`.
+    pub fn metric(self) -> &'static str {
+        match self {
+            Self::PreferenceHeldout => "preference_heldout",
+            Self::Geneval => "geneval/overall",
+            Self::Diversity => "diversity",
+        }
+    }
+}
+
+/// What a guard does when its patience is at an end.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum GuardAction {
+    /// End the run; the student it leaves is the best one.
+    #[default]
+    Stop,
+    /// Multiply the weight of reinforcement learning by this factor in `[0, 1)`, and wait again.
+    LowerRl(#[serde(deserialize_with = "range::below_one")] f64),
+}
