@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PYTHON
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test check bench parity setup setup-cuda cargo peer
+.PHONY: help demo test check bench results parity setup setup-cuda cargo peer
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ check: cargo setup ## format, lints, layers, sizes, documentation, tests of the 
 bench: cargo setup peer ## seconds per training step, ours and plain PyTorch's in turns
 	@cargo build --release --quiet
 	@$(PYTHON) scripts/bench.py
+
+results: cargo setup ## the figures of the README: teacher, DMD and DMDR over three training seeds (hours)
+	@cargo build --release --quiet
+	@$(PYTHON) scripts/results.py
 
 parity: peer ## make the parity fixtures anew with PyTorch
 	@.venv-peer/bin/python tools/peer/fixtures.py

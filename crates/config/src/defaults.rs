@@ -240,6 +240,7 @@ impl Default for PreferenceModel {
             embed_dim: towers.embed_dim,
             max_tokens: towers.max_tokens,
             augment: towers.augment,
+            repaint: None,
             margin: 0.0,
         }
     }

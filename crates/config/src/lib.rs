@@ -40,7 +40,8 @@ pub use method::{Augmentation, DistributionMatching, Dmdr, Method, Score};
 pub use optimizer::{Ema, Optim, Optimizer};
 pub use precision::Precision;
 pub use pretrain::{
-    KindShares, Prediction, PreferenceModel, Pretrain, PretrainModel, TeacherModel, WorldClipModel,
+    KindShares, Prediction, PreferenceModel, Pretrain, PretrainModel, Repaint, TeacherModel,
+    WorldClipModel,
 };
 pub use reward::{Reward, RewardModel, RewardWeights};
 pub use rl::{Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, Transition};

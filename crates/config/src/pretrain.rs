@@ -218,9 +218,22 @@ pub struct PreferenceModel {
     pub max_tokens: usize,
     /// Train on augmented images.
     pub augment: bool,
+    /// A generator whose mistakes are the worse side of a third of the pairs; absent = none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repaint: Option<Repaint>,
     /// Margin `m` of the ranking loss `-log sigmoid(s_win - s_lose - m)`.
     #[serde(deserialize_with = "range::non_negative")]
     pub margin: f64,
+}
+
+/// `[model.preference.repaint]`: a teacher that denoises scenes which were noised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repaint {
+    /// Safetensors file of the teacher.
+    pub teacher: PathBuf,
+    /// Safetensors file of its text encoder.
+    pub text_encoder: PathBuf,
 }
 
 impl PreferenceModel {
@@ -297,7 +310,19 @@ impl Pretrain {
             PretrainModel::WorldClip(clip) => {
                 [("model.world_clip.init", clip.init.as_ref()), ("", None)]
             }
-            PretrainModel::Preference(_) => [("", None); 2],
+            PretrainModel::Preference(preference) => {
+                let repaint = preference.repaint.as_ref();
+                [
+                    (
+                        "model.preference.repaint.teacher",
+                        repaint.map(|repaint| &repaint.teacher),
+                    ),
+                    (
+                        "model.preference.repaint.text_encoder",
+                        repaint.map(|repaint| &repaint.text_encoder),
+                    ),
+                ]
+            }
         };
         named
             .into_iter()

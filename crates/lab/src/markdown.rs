@@ -99,10 +99,7 @@ mod tests {
             title: "A study",
             setup: "Two arms.",
             arms: vec!["a", "b"],
-            columns: vec![Column {
-                key: "kl",
-                title: "KL",
-            }],
+            columns: vec![Column::new("kl", "KL")],
             paper: "a is better.",
             claims: vec![Claim {
                 text: "a below b".into(),

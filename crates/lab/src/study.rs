@@ -35,6 +35,12 @@ pub struct Column {
     pub title: &'static str,
 }
 
+impl Column {
+    pub(crate) const fn new(key: &'static str, title: &'static str) -> Self {
+        Self { key, title }
+    }
+}
+
 /// "`better` is above (or below) `worse` in `metric`".
 #[derive(Debug, Clone)]
 pub struct Claim {

@@ -73,10 +73,10 @@ fn build() -> TempDir {
     };
     tower("text-encoder", "world_clip");
     tower("world-clip", "world_clip");
-    tower("preference", "preference");
-    tower("preference-heldout", "preference");
     let sets = ["dim=32", "depth=2", "heads=2"].map(|set| format!("model.teacher.{set}"));
     pretrain(here, "teacher-base", "teacher", &sets);
+    tower("preference", "preference");
+    tower("preference-heldout", "preference");
     directory
 }
 

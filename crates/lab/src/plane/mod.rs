@@ -12,8 +12,24 @@ pub use reward::{Bump, PointReward};
 pub use run::{PlaneArm, PlaneOutcome, Snapshot, train};
 pub use teacher::{HIDDEN, LAYERS, PlaneTeacher};
 
+use dmdr_config::{Curve, Optim, Optimizer};
 use dmdr_tensor::{Device, Kind, Tensor};
 use dmdr_world::Point;
+
+/// Adam at constant rates.
+pub(crate) fn optim(generator: f64, score: f64) -> Optim {
+    let adam = |lr| Optimizer {
+        lr: Curve::Constant(lr),
+        betas: [0.0, 0.99],
+        eps: 1e-8,
+        weight_decay: 0.0,
+        clip_norm: 10.0,
+    };
+    Optim {
+        generator: adam(generator),
+        score: adam(score),
+    }
+}
 
 /// Points as `[B, 2, 1, 1]`.
 pub(crate) fn to_tensor(points: &[Point]) -> Tensor {

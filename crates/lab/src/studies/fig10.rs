@@ -36,30 +36,15 @@ fn study() -> Study {
         setup: SETUP,
         arms: vec![INIT, ONLY, BOTH],
         columns: vec![
-            Column {
-                key: "preference",
-                title: "preference (trained)",
-            },
-            Column {
-                key: "preference_heldout",
-                title: "preference (held out)",
-            },
-            Column {
-                key: "equal/preference_heldout",
-                title: "held out at equal trained reward",
-            },
-            Column {
-                key: "equal/geneval/overall",
-                title: "GenEval at equal trained reward",
-            },
-            Column {
-                key: "spread",
-                title: "reward's spread in a batch",
-            },
-            Column {
-                key: "diversity",
-                title: "diversity",
-            },
+            Column::new("preference", "preference (trained)"),
+            Column::new("preference_heldout", "preference (held out)"),
+            Column::new(
+                "equal/preference_heldout",
+                "held out at equal trained reward",
+            ),
+            Column::new("equal/geneval/overall", "GenEval at equal trained reward"),
+            Column::new("spread", "reward's spread in a batch"),
+            Column::new("diversity", "diversity"),
         ],
         paper: "Reward curves of every image over the training: with ReFL alone the rewards rise together and their variance \
             collapses, the mark of hacking; with distribution matching they stay spread.\n\n\

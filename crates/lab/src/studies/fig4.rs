@@ -1,8 +1,7 @@
 //! Fig. 4: distribution matching alone seeks one mode; with a reward it leaves the bad one and covers the good ones.
 
 use dmdr_config::{
-    Curve, DistributionMatching, Dmdr, Optim, Optimizer, ReinforcementLearning, RlAlgorithm, Score,
-    TimeDistribution,
+    Curve, DistributionMatching, Dmdr, ReinforcementLearning, RlAlgorithm, Score, TimeDistribution,
 };
 use dmdr_world::{Component, Mixture};
 
@@ -33,30 +32,12 @@ fn study() -> Study {
             above and DMD + ReFL below, from the start to the end of the training, first seed.",
         arms: vec![DMD, DMD_RL],
         columns: vec![
-            Column {
-                key: "covered",
-                title: "modes covered of 5",
-            },
-            Column {
-                key: "good_covered",
-                title: "good modes covered of 4",
-            },
-            Column {
-                key: "bad_share",
-                title: "share in the bad mode",
-            },
-            Column {
-                key: "reverse_kl",
-                title: "KL(student, data)",
-            },
-            Column {
-                key: "forward_kl",
-                title: "KL(data, student)",
-            },
-            Column {
-                key: "reward",
-                title: "reward",
-            },
+            Column::new("covered", "modes covered of 5"),
+            Column::new("good_covered", "good modes covered of 4"),
+            Column::new("bad_share", "share in the bad mode"),
+            Column::new("reverse_kl", "KL(student, data)"),
+            Column::new("forward_kl", "KL(data, student)"),
+            Column::new("reward", "reward"),
         ],
         paper: "Distribution matching alone falls into one mode, bad or not; with reinforcement learning the student leaves \
             the bad mode and covers those that the reward prefers. (A drawing of the principle; no numbers.)",
@@ -115,13 +96,6 @@ fn arm(name: &str, mixture: &Mixture, num_updates: u64) -> PlaneArm {
         a: Curve::Constant(1.0),
         b: Curve::Constant(14.0),
     };
-    let adam = |lr: f64| Optimizer {
-        lr: Curve::Constant(lr),
-        betas: [0.0, 0.99],
-        eps: 1e-8,
-        weight_decay: 0.0,
-        clip_norm: 10.0,
-    };
     PlaneArm {
         dmdr: Dmdr {
             num_updates,
@@ -139,10 +113,7 @@ fn arm(name: &str, mixture: &Mixture, num_updates: u64) -> PlaneArm {
                 algorithm: RlAlgorithm::Refl,
             }),
         },
-        optim: Optim {
-            generator: adam(5e-4),
-            score: adam(2e-3),
-        },
+        optim: plane::optim(5e-4, 2e-3),
         reward: Some(reward(mixture)),
         num_steps: 1,
         rank: None,

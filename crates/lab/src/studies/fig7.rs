@@ -1,6 +1,6 @@
 //! Fig. 7: with a dose of the fake score's LoRA the real score overlaps with the fake one from the start.
 
-use dmdr_config::{Curve, DistributionMatching, Dmdr, Optim, Optimizer, Score, TimeDistribution};
+use dmdr_config::{Curve, DistributionMatching, Dmdr, Score, TimeDistribution};
 use dmdr_report::{Curve as Drawn, curves};
 use dmdr_world::Mixture;
 
@@ -33,22 +33,10 @@ fn study() -> Study {
             difference between the student's own distribution (its samples) and the data.",
         arms: vec![PLAIN, DYNADG],
         columns: vec![
-            Column {
-                key: "overlap",
-                title: "overlap, mean over the first half",
-            },
-            Column {
-                key: "cosine",
-                title: "direction, mean over the first half",
-            },
-            Column {
-                key: "half_kl",
-                title: "KL(data, student) at half time",
-            },
-            Column {
-                key: "forward_kl",
-                title: "KL(data, student) at the end",
-            },
+            Column::new("overlap", "overlap, mean over the first half"),
+            Column::new("cosine", "direction, mean over the first half"),
+            Column::new("half_kl", "KL(data, student) at half time"),
+            Column::new("forward_kl", "KL(data, student) at the end"),
         ],
         paper: "An illustration: without the LoRA in the real branch the distributions of real and fake score hardly overlap at \
             first and the gradient is unreliable; with it they do. (No numbers.)",
@@ -73,13 +61,6 @@ fn study() -> Study {
 }
 
 fn arm(name: &str, num_updates: u64) -> PlaneArm {
-    let adam = |lr: f64| Optimizer {
-        lr: Curve::Constant(lr),
-        betas: [0.0, 0.99],
-        eps: 1e-8,
-        weight_decay: 0.0,
-        clip_norm: 10.0,
-    };
     PlaneArm {
         dmdr: Dmdr {
             num_updates,
@@ -103,10 +84,7 @@ fn arm(name: &str, num_updates: u64) -> PlaneArm {
             score: Score::default(),
             rl: None,
         },
-        optim: Optim {
-            generator: adam(5e-4),
-            score: adam(2e-3),
-        },
+        optim: plane::optim(5e-4, 2e-3),
         reward: None,
         num_steps: 1,
         rank: Some(16),

@@ -48,30 +48,12 @@ fn study() -> Study {
             an image, test prompts.",
         arms: vec![VANILLA, DYNADG, DYNARS, STATIC],
         columns: vec![
-            Column {
-                key: "half/geneval/overall",
-                title: "GenEval (1)",
-            },
-            Column {
-                key: "half/world_clip",
-                title: "World-CLIP (1)",
-            },
-            Column {
-                key: "half/preference_heldout",
-                title: "preference (1)",
-            },
-            Column {
-                key: "geneval/overall",
-                title: "GenEval (2)",
-            },
-            Column {
-                key: "world_clip",
-                title: "World-CLIP (2)",
-            },
-            Column {
-                key: "preference_heldout",
-                title: "preference (2)",
-            },
+            Column::new("half/geneval/overall", "GenEval (1)"),
+            Column::new("half/world_clip", "World-CLIP (1)"),
+            Column::new("half/preference_heldout", "preference (1)"),
+            Column::new("geneval/overall", "GenEval (2)"),
+            Column::new("world_clip", "World-CLIP (2)"),
+            Column::new("preference_heldout", "preference (2)"),
         ],
         paper: "SD3-Medium, 512 px, CLIP and HPS at 1000 and 2000 iterations:\n\n\
             | arm | CLIP (1) | HPS (1) | CLIP (2) | HPS (2) |\n|---|---|---|---|---|\n\

@@ -22,26 +22,11 @@ fn study() -> Study {
             .chain(PAIRS.iter().flat_map(|(only, both)| [*only, *both]))
             .collect(),
         columns: vec![
-            Column {
-                key: "geneval/overall",
-                title: "GenEval",
-            },
-            Column {
-                key: "world_clip",
-                title: "World-CLIP (trained)",
-            },
-            Column {
-                key: "preference",
-                title: "preference (trained)",
-            },
-            Column {
-                key: "preference_heldout",
-                title: "preference (held out)",
-            },
-            Column {
-                key: "diversity",
-                title: "diversity",
-            },
+            Column::new("geneval/overall", "GenEval"),
+            Column::new("world_clip", "World-CLIP (trained)"),
+            Column::new("preference", "preference (trained)"),
+            Column::new("preference_heldout", "preference (held out)"),
+            Column::new("diversity", "diversity"),
         ],
         paper: "SD3-Medium, 512 px:\n\n\
             | arm | CLIP | aesthetic | Pick | HPS |\n|---|---|---|---|---|\n\

@@ -29,18 +29,9 @@ fn study() -> Study {
         setup: SETUP,
         arms: vec![TEACHER, DISTIL, DMDR],
         columns: vec![
-            Column {
-                key: "diversity",
-                title: "diversity",
-            },
-            Column {
-                key: "geneval/overall",
-                title: "GenEval",
-            },
-            Column {
-                key: "preference_heldout",
-                title: "preference (held out)",
-            },
+            Column::new("diversity", "diversity"),
+            Column::new("geneval/overall", "GenEval"),
+            Column::new("preference_heldout", "preference (held out)"),
         ],
         paper: "LPIPS between images of one prompt: teacher .6480, DMD .5664, DMD2 .5832, DMDR .5513. Here it is the mean \
             distance of World-CLIP image features over three seeds of noise; DMD2 is not among the methods yet.",

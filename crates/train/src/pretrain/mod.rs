@@ -3,6 +3,7 @@
 mod augment;
 mod objective;
 mod preference;
+mod repaint;
 mod teacher;
 mod world_clip;
 
@@ -103,7 +104,7 @@ fn build(config: &Pretrain, world: World) -> Result<Box<dyn Objective>, TrainErr
         )?),
         PretrainModel::Preference(model) => Box::new(preference::PreferenceObjective::new(
             config, model, world, device,
-        )),
+        )?),
     })
 }
 

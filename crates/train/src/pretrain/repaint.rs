@@ -1,0 +1,63 @@
+//! The mistakes of a generator: what a teacher makes of a scene that was noised.
+
+use dmdr_config::Repaint;
+use dmdr_data::Prompts;
+use dmdr_diffusion::Schedule;
+use dmdr_models::{Call, Dit, View, load_config};
+use dmdr_tensor::{Device, Kind, ParamStore, Tensor, no_grad_guard};
+use dmdr_world::World;
+
+use crate::{TextEncoder, TrainError, networks::to_images};
+
+/// Noising times, `[low, high)`: at the low end outlines and tints suffer, at the high end objects change or melt together.
+const TIMES: [f64; 2] = [0.7, 1.0];
+const NUM_STEPS: usize = 3;
+
+/// A frozen teacher with its text encoder.
+pub(super) struct Repainter {
+    text: TextEncoder,
+    net: Dit,
+}
+
+impl Repainter {
+    /// Loads what `config` names.
+    ///
+    /// # Errors
+    /// An unreadable file, or one of another kind or world.
+    pub(super) fn load(
+        config: &Repaint,
+        world: &World,
+        device: Device,
+        compute: Kind,
+    ) -> Result<Self, TrainError> {
+        let key = "model.preference.repaint.text_encoder";
+        let text = TextEncoder::load(key, &config.text_encoder, world, device)?;
+        let store = ParamStore::frozen(device).with_compute(compute);
+        let net = Dit::new(&store, &[], load_config::<Dit>(&config.teacher)?)?;
+        store.load(&config.teacher)?;
+        Ok(Self { text, net })
+    }
+
+    /// `images [B, 3, H, W]` in `[0, 1]` of `prompts`, each noised to a time of its own and denoised in a few steps of
+    /// prediction and fresh noise, without guidance.
+    pub(super) fn repaint(&self, images: &Tensor, prompts: &Prompts) -> Tensor {
+        let _guard = no_grad_guard();
+        let cond = self.text.encode(prompts);
+        let teacher = View {
+            net: &self.net,
+            schedule: Schedule::RectifiedFlow,
+            call: Call::default(),
+            guidance: None,
+        };
+        let [low, high] = TIMES;
+        let first = Tensor::rand([images.size()[0]], (Kind::Float, images.device()));
+        let first = first * (high - low) + low;
+        let mut x0 = images * 2.0 - 1.0;
+        for step in 0..NUM_STEPS {
+            let t = &first * (1.0 - step as f64 / NUM_STEPS as f64);
+            let x_t = teacher.schedule.add_noise(&x0, &x0.randn_like(), &t);
+            x0 = teacher.x0(&x_t, &t, &cond);
+        }
+        to_images(&x0)
+    }
+}

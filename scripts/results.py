@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""The figures of the README: teacher, plain DMD and DMDR on test prompts, over training seeds: `make results`.
+
+Trains `configs/demo.toml` and `configs/dmd.toml` once a seed into `runs/results/` (what is there already is kept, what was
+stopped goes on), measures each with `dmdr eval`, and writes a Markdown table to stdout. Students are given as mean and
+deviation over training seeds, the teacher over the seeds of the noise. With `--jobs 2` two runs go side by side, each on
+one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DMDR = ROOT / "target/release/dmdr"
+RUNS = ROOT / "runs/results"
+ARMS = {"DMD": "configs/dmd.toml", "DMDR": "configs/demo.toml"}
+METRICS = {
+    "geneval/overall": "GenEval",
+    "world_clip": "World-CLIP",
+    "preference_heldout": "held-out preference",
+    "preference": "preference (trained on)",
+    "diversity": "diversity",
+}
+
+
+def dmdr(threads: int | None, *arguments: str) -> None:
+    environment = dict(os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {}))
+    subprocess.run([DMDR, "--quiet", *arguments], cwd=ROOT, check=True, env=environment, stdout=subprocess.DEVNULL)
+
+
+def run(arm: str, seed: int, prompts: int, with_teacher: bool, threads: int | None) -> None:
+    """One student, trained and measured."""
+    folder = RUNS / f"{arm.lower()}-{seed}"
+    overrides = [f"--set=name={folder.name}", f"--set=seed={seed}", f"--root={RUNS}"]
+    if not (folder / "student.safetensors").exists():
+        resume = ["--resume"] if (folder / "config.toml").exists() else []
+        dmdr(threads, "train", ARMS[arm], *overrides, *resume)
+    for who in ["student"] + ["teacher"] * with_teacher:
+        if not (folder / f"eval/{who}-test.json").exists():
+            dmdr(threads, "eval", str(folder), f"--who={who}", "--split=test", f"--num-prompts={prompts}")
+
+
+def statistic(metric: str, reports: list[dict]) -> str:
+    """Over runs, or over the seeds of the noise where there is one run."""
+    found = [report["metrics"][metric] for report in reports]
+    values = [one["mean"] for one in found] if len(found) > 1 else found[0]["per_seed"]
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3, help="training seeds an arm")
+    parser.add_argument("--prompts", type=int, default=300, help="test prompts")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    arguments = parser.parse_args()
+    RUNS.mkdir(parents=True, exist_ok=True)
+    threads = max(1, (os.cpu_count() or 1) // arguments.jobs) if arguments.jobs > 1 else None
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        jobs = [
+            pool.submit(run, arm, seed, arguments.prompts, seed == 0 and arm == "DMDR", threads)
+            for seed in range(arguments.seeds)
+            for arm in ARMS
+        ]
+        for job in jobs:
+            job.result()
+
+    def read(folder: str, who: str) -> dict:
+        return json.loads((RUNS / folder / f"eval/{who}-test.json").read_text())
+
+    rows = {"teacher": [read("dmdr-0", "teacher")]}
+    for arm in ARMS:
+        rows[arm] = [read(f"{arm.lower()}-{seed}", "student") for seed in range(arguments.seeds)]
+    print(f"| | evaluations | {' | '.join(METRICS.values())} |")
+    print("|---" * (len(METRICS) + 2) + "|")
+    for name, reports in rows.items():
+        cells = [statistic(metric, reports) for metric in METRICS]
+        print(f"| {name} | {reports[0]['num_evaluations']} | {' | '.join(cells)} |")
+    first = rows["DMDR"][0]
+    print(f"\n{first['num_prompts']} test prompts x {len(first['seeds'])} seeds of noise; {arguments.seeds} training seeds;"
+          f" commit {first['commit']}; {first['machine']}")
+
+
+if __name__ == "__main__":
+    main()
