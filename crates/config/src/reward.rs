@@ -17,6 +17,10 @@ pub struct Reward {
         deserialize_with = "range::non_negative_curve"
     )]
     pub weight: Curve,
+    /// Copies of each image, shifted, scaled, blurred and noised at random, whose mean score is the reward: harder to
+    /// fool. 0 = the image itself.
+    #[serde(default)]
+    pub augmentations: usize,
     /// The model that scores an image and its prompt.
     pub model: RewardModel,
 }

@@ -106,7 +106,11 @@ fn reward() -> impl Strategy<Value = Reward> {
         } else {
             RewardModel::Preference(weights)
         };
-        Reward { weight, model }
+        Reward {
+            weight,
+            augmentations: 2,
+            model,
+        }
     })
 }
 

@@ -1,5 +1,6 @@
 //! Prompts and scenes as tensors, in an order that is a pure function of (seed, step).
 
+pub mod augment;
 mod kinds;
 mod prompts;
 mod scenes;

@@ -1,5 +1,6 @@
 //! Reward models: images and prompts in, one number an image out. Breakdowns are always kept.
 
+mod augmented;
 mod clip_score;
 mod judge;
 mod mix;
@@ -8,6 +9,7 @@ use dmdr_data::Prompts;
 use dmdr_models::ModelError;
 use dmdr_tensor::{Tensor, TensorError};
 
+pub use augmented::Augmented;
 pub use clip_score::ClipScore;
 pub use judge::JudgeReward;
 pub use mix::{Mixed, RewardMix};

@@ -9,7 +9,7 @@ use dmdr_eval::{EvalSet, Evaluator, scalars};
 use dmdr_events::{EventsError, Kind, RunDir, atomic_write};
 use dmdr_methods::{Dmdr, Method, RlOnly, rl::RlTerm};
 use dmdr_models::{Dit, DitConfig, Stored};
-use dmdr_rewards::{ClipScore, JudgeReward, RewardMix, RewardModel};
+use dmdr_rewards::{Augmented, ClipScore, JudgeReward, RewardMix, RewardModel};
 use dmdr_tensor::{Device, Kind as TensorKind, device};
 use dmdr_world::{Split, World};
 
@@ -322,6 +322,10 @@ fn rewards(
                 ClipScore::load(reward.model.name(), &model.weights, device)?,
             ),
             RewardConfig::Judge => Box::new(JudgeReward::new(world)),
+        };
+        let model = match reward.augmentations {
+            0 => model,
+            copies => Box::new(Augmented::new(model, copies)),
         };
         mix.push(reward.weight, model);
     }

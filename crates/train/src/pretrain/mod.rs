@@ -1,6 +1,5 @@
 //! Pretraining of the emoji world's networks: teacher, World-CLIP, preference models.
 
-mod augment;
 mod objective;
 mod preference;
 mod repaint;

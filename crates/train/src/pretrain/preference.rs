@@ -6,13 +6,13 @@
 use std::{collections::BTreeMap, path::Path};
 
 use dmdr_config::{PreferenceModel, Pretrain};
-use dmdr_data::{PromptStream, Prompts, SceneBatch, images_from_tensor};
+use dmdr_data::{PromptStream, Prompts, SceneBatch, augment, images_from_tensor};
 use dmdr_methods::Losses;
 use dmdr_models::{Stored, WorldClip};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix, reseed};
 use dmdr_world::{Image, World};
 
-use super::{Objective, augment, repaint::Repainter, world_clip};
+use super::{Objective, repaint::Repainter, world_clip};
 use crate::{TrainError, compute};
 
 pub(super) struct PreferenceObjective {

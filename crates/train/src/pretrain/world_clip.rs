@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, path::Path};
 
 use dmdr_config::{Pretrain, WorldClipModel};
-use dmdr_data::{KindShares, PromptStream, Prompts, SceneBatch};
+use dmdr_data::{KindShares, PromptStream, Prompts, SceneBatch, augment};
 use dmdr_methods::Losses;
 use dmdr_models::{ClipConfig, ImageTowerConfig, Stored, TextTowerConfig, WorldClip};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix};
 use dmdr_world::{Prompt, Split, Tokenizer, World};
 
-use super::{Objective, augment};
+use super::Objective;
 use crate::{TrainError, compute};
 
 pub(super) struct ClipObjective {

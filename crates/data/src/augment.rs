@@ -1,4 +1,5 @@
-//! Damage to images `[B, 3, H, W]` in `[0, 1]`: mild as augmentation, strong as the worse side of preference pairs.
+//! Damage to images `[B, 3, H, W]` in `[0, 1]`: mild as augmentation, strong as the worse side of preference pairs. All of
+//! it is differentiable with respect to the images.
 
 use dmdr_tensor::{Kind, Tensor};
 
@@ -8,7 +9,7 @@ fn strengths(images: &Tensor, max: f64) -> Tensor {
 }
 
 /// Mix with a binomially blurred copy (3x3, twice) by a random share up to `max`.
-pub(super) fn blur(images: &Tensor, max: f64) -> Tensor {
+pub fn blur(images: &Tensor, max: f64) -> Tensor {
     let kernel = Tensor::from_slice(&[1.0f32, 2.0, 1.0]) / 4.0;
     let kernel = kernel
         .outer(&kernel)
@@ -31,19 +32,19 @@ pub(super) fn blur(images: &Tensor, max: f64) -> Tensor {
 }
 
 /// Gaussian noise of a random standard deviation up to `max`.
-pub(super) fn noise(images: &Tensor, max: f64) -> Tensor {
+pub fn noise(images: &Tensor, max: f64) -> Tensor {
     (images + images.randn_like() * strengths(images, max)).clamp(0.0, 1.0)
 }
 
 /// Mix with the mean colour of the image by a random share up to `max`: low contrast.
-pub(super) fn fade(images: &Tensor, max: f64) -> Tensor {
+pub fn fade(images: &Tensor, max: f64) -> Tensor {
     let mean = images.mean_dim(&[2i64, 3][..], true, Kind::Float);
     let share = strengths(images, max);
     images + share * (mean - images)
 }
 
 /// Two random rectangles exchanged between neighbours in the batch: objects cut, doubled or melted together.
-pub(super) fn misplace(images: &Tensor) -> Tensor {
+pub fn misplace(images: &Tensor) -> Tensor {
     let size = images.size();
     let (h, w) = (size[2], size[3]);
     let rows = Tensor::arange(h, (Kind::Float, images.device())).reshape([1, 1, h, 1]);
@@ -72,7 +73,7 @@ fn field(images: &Tensor, channels: i64) -> Tensor {
 }
 
 /// Pixels moved along a smooth random field, by up to about `max` of the image's side: bent and torn outlines.
-pub(super) fn warp(images: &Tensor, max: f64) -> Tensor {
+pub fn warp(images: &Tensor, max: f64) -> Tensor {
     let identity = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 0.0, 1.0, 0.0])
         .to_device(images.device())
         .reshape([1, 2, 3])
@@ -84,12 +85,24 @@ pub(super) fn warp(images: &Tensor, max: f64) -> Tensor {
 
 /// Mixed with a neighbour in the batch where a smooth random field is high, by a random share: ghosts, and objects
 /// that melt into one another.
-pub(super) fn melt(images: &Tensor) -> Tensor {
+pub fn melt(images: &Tensor) -> Tensor {
     let mask = (field(images, 1) * 4.0).sigmoid() * strengths(images, 1.0);
     images + mask * (images.roll([1], [0]) - images)
 }
 
+/// Shifted by up to `pixels` and scaled by up to a tenth, each image at random; the border goes on outside.
+pub fn jitter(images: &Tensor, pixels: f64) -> Tensor {
+    let size = images.size();
+    let either_way = |max: f64| strengths(images, 2.0 * max).reshape([-1, 1]) - max;
+    let scale = either_way(0.1) + 1.0;
+    let none = scale.zeros_like();
+    let shift = || either_way(2.0 * pixels / size[3] as f64); // sides are 2 long
+    let affine = Tensor::cat(&[&scale, &none, &shift(), &none, &scale, &shift()], 1);
+    let grid = Tensor::affine_grid_generator(&affine.reshape([-1, 2, 3]), &size, false);
+    images.grid_sampler(&grid, 0, 1, false) // bilinear, border
+}
+
 /// The mild damage under which a score should not change much.
-pub(super) fn mild(images: &Tensor) -> Tensor {
+pub fn mild(images: &Tensor) -> Tensor {
     noise(&blur(images, 0.5), 0.08)
 }
