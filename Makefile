@@ -23,6 +23,7 @@ bench: cargo setup peer ## seconds per training step, ours and plain PyTorch's i
 
 parity: peer ## make the parity fixtures anew with PyTorch
 	@.venv-peer/bin/python tools/peer/fixtures.py
+	@.venv-peer/bin/python tools/peer/backbones.py
 
 setup: ## put libtorch into .libtorch, once (LIBTORCH or LIBTORCH_USE_PYTORCH=1 brings your own)
 	@$(PYTHON) scripts/setup-libtorch.py

@@ -16,18 +16,45 @@ pub(crate) struct Attention {
 
 /// RMS normalisation of queries and keys per head (SD3.5): keeps small models stable at high learning rates.
 #[derive(Debug)]
-struct QkNorm {
+pub(crate) struct QkNorm {
     q: Tensor,
     k: Tensor,
+    eps: f64,
 }
 
 impl QkNorm {
-    fn new(scope: &Scope<'_>, head_dim: i64) -> Self {
+    /// `names` of the two norms; weights `[head_dim]`.
+    pub(crate) fn new(scope: &Scope<'_>, names: [&str; 2], head_dim: i64, eps: f64) -> Self {
+        let weight = |name| scope.sub(name).param("weight", &[head_dim], Init::Ones);
         Self {
-            q: scope.param("norm_q.weight", &[head_dim], Init::Ones),
-            k: scope.param("norm_k.weight", &[head_dim], Init::Ones),
+            q: weight(names[0]),
+            k: weight(names[1]),
+            eps,
         }
     }
+
+    /// `q, k [.., head_dim]` -> same shapes.
+    pub(crate) fn forward(&self, q: &Tensor, k: &Tensor) -> (Tensor, Tensor) {
+        let norm = |x: &Tensor, weight: &Tensor| {
+            x.rms_norm(weight.size(), Some(&weight.to_kind(x.kind())), self.eps)
+        };
+        (norm(q, &self.q), norm(k, &self.k))
+    }
+}
+
+/// Attention of queries over keys and values, each `[B, N, H, d]`; result `[B, N, H d]`.
+pub(crate) fn attend(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Tensor {
+    let out = Tensor::scaled_dot_product_attention(
+        &q.transpose(1, 2),
+        &k.transpose(1, 2),
+        &v.transpose(1, 2),
+        None::<&Tensor>,
+        0.0,
+        causal,
+        None,
+        false,
+    );
+    out.transpose(1, 2).flatten(2, 3)
 }
 
 impl Attention {
@@ -52,7 +79,7 @@ impl Attention {
         );
         Self {
             context_kv: Some(context),
-            norm: Some(QkNorm::new(scope, dim / heads)),
+            norm: Some(QkNorm::new(scope, ["norm_q", "norm_k"], dim / heads, 1e-6)),
             ..Self::new(scope, dim, heads)
         }
     }
@@ -80,23 +107,9 @@ impl Attention {
             v = Tensor::cat(&[v, kv.select(2, 1)], 1);
         }
         let (q, k) = match &self.norm {
-            Some(norm) => (
-                q.rms_norm([head_dim], Some(&norm.q.to_kind(q.kind())), 1e-6),
-                k.rms_norm([head_dim], Some(&norm.k.to_kind(k.kind())), 1e-6),
-            ),
+            Some(norm) => norm.forward(&q, &k),
             None => (q, k),
         };
-        let out = Tensor::scaled_dot_product_attention(
-            &q.transpose(1, 2),
-            &k.transpose(1, 2),
-            &v.transpose(1, 2),
-            None::<&Tensor>,
-            0.0,
-            causal,
-            None,
-            false,
-        );
-        self.proj
-            .forward(&out.transpose(1, 2).reshape([b, n, d]), call)
+        self.proj.forward(&attend(&q, &k, &v, causal), call)
     }
 }

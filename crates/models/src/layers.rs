@@ -106,10 +106,20 @@ pub(crate) struct Mlp {
 }
 
 impl Mlp {
+    /// With timm's names.
     pub(crate) fn new(scope: &Scope<'_>, dim: i64, hidden: i64) -> Self {
+        Self::named(scope, ["fc1", "fc2"], dim, hidden)
+    }
+
+    /// With diffusers' names.
+    pub(crate) fn feed_forward(scope: &Scope<'_>, dim: i64, hidden: i64) -> Self {
+        Self::named(scope, ["net.0.proj", "net.2"], dim, hidden)
+    }
+
+    fn named(scope: &Scope<'_>, names: [&str; 2], dim: i64, hidden: i64) -> Self {
         Self {
-            fc1: Linear::new(&scope.sub("fc1"), dim, hidden, Init::XavierUniform),
-            fc2: Linear::new(&scope.sub("fc2"), hidden, dim, Init::XavierUniform),
+            fc1: Linear::new(&scope.sub(names[0]), dim, hidden, Init::XavierUniform),
+            fc2: Linear::new(&scope.sub(names[1]), hidden, dim, Init::XavierUniform),
         }
     }
 
@@ -120,12 +130,72 @@ impl Mlp {
     }
 }
 
+/// Linear, SiLU, linear, in f32: embeds times and pooled text.
+#[derive(Debug)]
+pub(crate) struct Embedder {
+    first: Linear,
+    second: Linear,
+}
+
+impl Embedder {
+    /// `names` of the two layers; `fan_in -> dim -> dim`.
+    pub(crate) fn new(scope: &Scope<'_>, names: [&str; 2], fan_in: i64, dim: i64) -> Self {
+        let init = Init::Normal(0.02);
+        Self {
+            first: Linear::precise(&scope.sub(names[0]), fan_in, dim, init),
+            second: Linear::precise(&scope.sub(names[1]), dim, dim, init),
+        }
+    }
+
+    /// `x [B, fan_in]` -> `[B, dim]`.
+    pub(crate) fn forward(&self, x: &Tensor, call: &Call<'_>) -> Tensor {
+        self.second
+            .forward(&self.first.forward(x, call).silu(), call)
+    }
+}
+
+/// A convolution of non-overlapping patches (`proj`), in f32: `[B, C, H, W]` -> `[B, (H/p)(W/p), D]`.
+#[derive(Debug)]
+pub(crate) struct PatchEmbed {
+    weight: Tensor,
+    bias: Tensor,
+    patch: i64,
+}
+
+impl PatchEmbed {
+    pub(crate) fn new(scope: &Scope<'_>, channels: i64, dim: i64, patch: i64) -> Self {
+        let shape = [dim, channels, patch, patch];
+        Self {
+            weight: scope.param("proj.weight", &shape, Init::XavierUniform),
+            bias: scope.param("proj.bias", &[dim], Init::Zeros),
+            patch,
+        }
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        let stride = [self.patch, self.patch];
+        x.conv2d(&self.weight, Some(&self.bias), stride, 0, 1, 1)
+            .flatten(2, 3)
+            .transpose(1, 2)
+    }
+}
+
+/// `x (1 + scale) + shift`, with `shift, scale [B, 1, D]`.
+pub(crate) fn modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Tensor {
+    x * (scale + 1.0) + shift
+}
+
 /// `[cos, sin]` features of `t [B]` in `[0, 1]`, scaled to `[0, 1000]` as SD3 does; result `[B, dim]`, f32.
 pub(crate) fn timestep_features(t: &Tensor, dim: i64) -> Tensor {
+    sinusoid_features(&(t * 1000.0), dim)
+}
+
+/// `[cos, sin]` features of the numbers `x [B]`, at frequencies from 1 down to 1/10,000; result `[B, dim]`, f32.
+pub(crate) fn sinusoid_features(x: &Tensor, dim: i64) -> Tensor {
     let half = dim / 2;
-    let index = Tensor::arange(half, (Kind::Float, t.device()));
+    let index = Tensor::arange(half, (Kind::Float, x.device()));
     let frequencies = (index * (-(10_000f64.ln()) / half as f64)).exp();
-    let angles = t.unsqueeze(1) * 1000.0 * frequencies.unsqueeze(0);
+    let angles = x.unsqueeze(1) * frequencies.unsqueeze(0);
     Tensor::cat(&[angles.cos(), angles.sin()], 1)
 }
 
@@ -141,6 +211,21 @@ pub(crate) fn sincos_positions(side: i64, dim: i64, device: Device) -> Tensor {
     let rows = axis.unsqueeze(1).expand([side, side, dim / 2], false);
     let columns = axis.unsqueeze(0).expand([side, side, dim / 2], false);
     Tensor::cat(&[rows, columns], 2).reshape([1, side * side, dim])
+}
+
+/// The positions of published weights, `[1, side * side, dim]`: MAE's routine, in which the first half of the channels
+/// encodes the *column*, at coordinates `0, spacing, 2 spacing, ..`. Angles are f64 as upstream, the result is f32.
+pub(crate) fn sincos_positions_mae(side: i64, spacing: f64, dim: i64, device: Device) -> Tensor {
+    let quarter = dim / 4;
+    let options = (Kind::Double, device);
+    let frequencies =
+        (Tensor::arange(quarter, options) * (-(10_000f64.ln()) / quarter as f64)).exp();
+    let coordinate = Tensor::arange(side, options) * spacing;
+    let angles = coordinate.unsqueeze(1) * frequencies.unsqueeze(0);
+    let axis = Tensor::cat(&[angles.sin(), angles.cos()], 1).to_kind(Kind::Float); // [side, dim / 2]
+    let columns = axis.unsqueeze(0).expand([side, side, dim / 2], false);
+    let rows = axis.unsqueeze(1).expand([side, side, dim / 2], false);
+    Tensor::cat(&[columns, rows], 2).reshape([1, side * side, dim])
 }
 
 /// `[B, C, H, W]` -> `[B, (H/p)(W/p), C p p]`.
@@ -159,6 +244,15 @@ pub(crate) fn unpatchify(tokens: &Tensor, patch: i64, channels: i64) -> Tensor {
         .reshape([b, side, side, channels, patch, patch])
         .permute([0, 3, 1, 4, 2, 5])
         .reshape([b, channels, side * patch, side * patch])
+}
+
+/// `[B, h w, p p C]`, channels fastest, -> `[B, C, h p, w p]`: the order of DiT, SiT and SD3.
+pub(crate) fn unpatchify_channels_last(tokens: &Tensor, grid: [i64; 2], patch: i64) -> Tensor {
+    let (b, [h, w]) = (tokens.size()[0], grid);
+    tokens
+        .reshape([b, h, w, patch, patch, -1])
+        .permute([0, 5, 1, 3, 2, 4])
+        .reshape([b, -1, h * patch, w * patch])
 }
 
 #[cfg(test)]

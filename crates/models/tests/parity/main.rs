@@ -1,0 +1,8 @@
+//! Agreement with PyTorch on fixtures made by `make parity`: values and gradients to 1e-4, names and shapes exactly.
+
+mod backbone;
+mod fixture;
+mod sd3;
+mod shapes;
+mod sit;
+mod world;
