@@ -143,6 +143,37 @@ def sit(name: str, seed: int, learn_sigma: bool, data_at_one: bool) -> None:
     write_values(name, weights | found | {"labels": labels.float()}, config=json.dumps(config))
 
 
+def z_image(name: str, seed: int) -> None:
+    """Captions of 5 and 33 tokens: padded to 32 and 64, which moves the image; its 6 patches are padded to 32."""
+    torch.manual_seed(seed)
+    net = diffusers.ZImageTransformer2DModel(
+        in_channels=4,
+        dim=16,
+        n_layers=2,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=12,
+        axes_dims=[4, 2, 2],
+        axes_lens=[80, 8, 8],
+    )
+    net.t_embedder.mlp = nn.Sequential(nn.Linear(256, 12), nn.SiLU(), nn.Linear(12, 16))  # 1024 in the original
+    randomise(net)
+    save_folder(name, net)
+
+    def forward(x_t: Tensor, t: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+        tokens, lengths = tokens.expand(len(x_t), -1, -1), lengths.expand(len(x_t))
+        captions = [caption[:length] for caption, length in zip(tokens, lengths.tolist(), strict=True)]
+        frames = net(list(x_t[:, :, None]), 1 - t, captions, return_dict=False)[0]
+        return -torch.stack(frames)[:, :, 0]
+
+    cond = dict(tokens=torch.randn(2, 33, 12), lengths=torch.tensor([5, 33]))
+    null = dict(tokens=torch.randn(1, 33, 12), lengths=torch.tensor([3]))
+    found = values(net, forward, torch.randn(2, 4, 4, 6), cond, null, ["layers.*.attention.*"])
+    inputs = cond | {f"null.{key}": value for key, value in null.items()}
+    write_values(name, found | {key: value.float() for key, value in inputs.items()})
+
+
 def list_shapes(name: str, build: Callable[[], nn.Module]) -> None:
     """One line for each parameter and buffer; layers that differ only in their number share a line as `{first..last}`."""
     with torch.device("meta"):
@@ -173,6 +204,8 @@ if __name__ == "__main__":
     sd3("sd3_dual", 3, max_shard_size="60KB", qk_norm="rms_norm", dual_attention_layers=(0, 1))
     sit("sit_official", 4, learn_sigma=True, data_at_one=True)
     sit("sit_repa", 5, learn_sigma=False, data_at_one=False)
+    z_image("z_image", 6)
     for name, config in SD3_FULL.items():
         list_shapes(name, lambda config=config: diffusers.SD3Transformer2DModel(**config))
     list_shapes("sit_xl_2", lambda: Sit(**SIT_XL_2))
+    list_shapes("z_image", diffusers.ZImageTransformer2DModel)

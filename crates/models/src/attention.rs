@@ -2,7 +2,10 @@
 
 use dmdr_tensor::{Init, Scope, Tensor};
 
-use crate::{Call, layers::Linear};
+use crate::{
+    Call,
+    layers::{Linear, RmsNorm},
+};
 
 /// Self-attention over `x`, optionally over extra context tokens as well (keys and values only).
 #[derive(Debug)]
@@ -17,38 +20,39 @@ pub(crate) struct Attention {
 /// RMS normalisation of queries and keys per head (SD3.5): keeps small models stable at high learning rates.
 #[derive(Debug)]
 pub(crate) struct QkNorm {
-    q: Tensor,
-    k: Tensor,
-    eps: f64,
+    q: RmsNorm,
+    k: RmsNorm,
 }
 
 impl QkNorm {
-    /// `names` of the two norms; weights `[head_dim]`.
+    /// `names` of the two norms.
     pub(crate) fn new(scope: &Scope<'_>, names: [&str; 2], head_dim: i64, eps: f64) -> Self {
-        let weight = |name| scope.sub(name).param("weight", &[head_dim], Init::Ones);
         Self {
-            q: weight(names[0]),
-            k: weight(names[1]),
-            eps,
+            q: RmsNorm::new(&scope.sub(names[0]), head_dim, eps),
+            k: RmsNorm::new(&scope.sub(names[1]), head_dim, eps),
         }
     }
 
     /// `q, k [.., head_dim]` -> same shapes.
     pub(crate) fn forward(&self, q: &Tensor, k: &Tensor) -> (Tensor, Tensor) {
-        let norm = |x: &Tensor, weight: &Tensor| {
-            x.rms_norm(weight.size(), Some(&weight.to_kind(x.kind())), self.eps)
-        };
-        (norm(q, &self.q), norm(k, &self.k))
+        (self.q.forward(q), self.k.forward(k))
     }
 }
 
-/// Attention of queries over keys and values, each `[B, N, H, d]`; result `[B, N, H d]`.
-pub(crate) fn attend(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Tensor {
+/// Attention of queries over keys and values, each `[B, N, H, d]`; result `[B, N, H d]`. A mask `[B, 1, 1, N]` is true
+/// where a key is seen.
+pub(crate) fn attend(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    mask: Option<&Tensor>,
+    causal: bool,
+) -> Tensor {
     let out = Tensor::scaled_dot_product_attention(
         &q.transpose(1, 2),
         &k.transpose(1, 2),
         &v.transpose(1, 2),
-        None::<&Tensor>,
+        mask,
         0.0,
         causal,
         None,
@@ -110,6 +114,6 @@ impl Attention {
             Some(norm) => norm.forward(&q, &k),
             None => (q, k),
         };
-        self.proj.forward(&attend(&q, &k, &v, causal), call)
+        self.proj.forward(&attend(&q, &k, &v, None, causal), call)
     }
 }

@@ -89,7 +89,11 @@ impl Dit {
         let net = Self {
             x_embedder: Linear::precise(&scope.sub("x_embedder"), patch_dim, dim, xavier),
             positions: sincos_positions(config.image_size / patch, dim, scope.device()),
-            t_embedder: Embedder::new(&scope.sub("t_embedder"), ["0", "2"], TIME_FEATURES, dim),
+            t_embedder: Embedder::new(
+                &scope.sub("t_embedder"),
+                ["0", "2"],
+                [TIME_FEATURES, dim, dim],
+            ),
             pooled_embedder: Linear::precise(
                 &scope.sub("pooled_embedder"),
                 config.pooled_dim,

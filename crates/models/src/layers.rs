@@ -9,7 +9,7 @@ use crate::Call;
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
     loras: Vec<Lora>,
     compute: Kind,
 }
@@ -18,8 +18,16 @@ impl Linear {
     /// `weight [out, in]` by `init`, zero bias `[out]`.
     pub(crate) fn new(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
         Self {
+            bias: Some(scope.param("bias", &[fan_out], Init::Zeros)),
+            ..Self::without_bias(scope, fan_in, fan_out, init)
+        }
+    }
+
+    /// `weight [out, in]` by `init` alone.
+    pub(crate) fn without_bias(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
+        Self {
             weight: scope.param("weight", &[fan_out, fan_in], init),
-            bias: scope.param("bias", &[fan_out], Init::Zeros),
+            bias: None,
             loras: scope.loras(fan_in, fan_out),
             compute: scope.compute(),
         }
@@ -43,11 +51,11 @@ impl Linear {
             .iter()
             .filter_map(|lora| Some((lora, call.scale(lora.adapter)? * lora.scaling)))
             .collect();
-        let (x, bias) = (cast(x), cast(&self.bias));
+        let (x, bias) = (cast(x), self.bias.as_ref().map(cast));
         if active.is_empty() {
-            x.linear(&cast(&self.weight), Some(&bias))
+            x.linear(&cast(&self.weight), bias.as_ref())
         } else if call.train {
-            let base = x.linear(&cast(&self.weight), Some(&bias));
+            let base = x.linear(&cast(&self.weight), bias.as_ref());
             active.iter().fold(base, |y, (lora, scale)| {
                 let low = x.linear(&cast(&lora.a), none);
                 y + low.linear(&cast(&lora.b), none) * *scale
@@ -58,7 +66,7 @@ impl Linear {
                 .fold(self.weight.shallow_clone(), |weight, (lora, scale)| {
                     weight + lora.b.matmul(&lora.a) * *scale
                 });
-            x.linear(&cast(&merged), Some(&bias))
+            x.linear(&cast(&merged), bias.as_ref())
         }
     }
 }
@@ -95,6 +103,28 @@ impl LayerNorm {
             None => (None, None),
         };
         x.layer_norm([self.dim], weight, bias, 1e-6, true)
+    }
+}
+
+/// Normalisation by the root mean square over the last dimension, with a learned scale.
+#[derive(Debug)]
+pub(crate) struct RmsNorm {
+    weight: Tensor,
+    eps: f64,
+}
+
+impl RmsNorm {
+    pub(crate) fn new(scope: &Scope<'_>, dim: i64, eps: f64) -> Self {
+        Self {
+            weight: scope.param("weight", &[dim], Init::Ones),
+            eps,
+        }
+    }
+
+    /// Same shape and kind as `x [.., dim]`.
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        let weight = self.weight.to_kind(x.kind());
+        x.rms_norm(weight.size(), Some(&weight), self.eps)
     }
 }
 
@@ -138,16 +168,16 @@ pub(crate) struct Embedder {
 }
 
 impl Embedder {
-    /// `names` of the two layers; `fan_in -> dim -> dim`.
-    pub(crate) fn new(scope: &Scope<'_>, names: [&str; 2], fan_in: i64, dim: i64) -> Self {
+    /// `names` of the two layers; widths before, between and behind them.
+    pub(crate) fn new(scope: &Scope<'_>, names: [&str; 2], widths: [i64; 3]) -> Self {
         let init = Init::Normal(0.02);
         Self {
-            first: Linear::precise(&scope.sub(names[0]), fan_in, dim, init),
-            second: Linear::precise(&scope.sub(names[1]), dim, dim, init),
+            first: Linear::precise(&scope.sub(names[0]), widths[0], widths[1], init),
+            second: Linear::precise(&scope.sub(names[1]), widths[1], widths[2], init),
         }
     }
 
-    /// `x [B, fan_in]` -> `[B, dim]`.
+    /// `x [B, first width]` -> `[B, last width]`.
     pub(crate) fn forward(&self, x: &Tensor, call: &Call<'_>) -> Tensor {
         self.second
             .forward(&self.first.forward(x, call).silu(), call)
@@ -246,7 +276,16 @@ pub(crate) fn unpatchify(tokens: &Tensor, patch: i64, channels: i64) -> Tensor {
         .reshape([b, channels, side * patch, side * patch])
 }
 
-/// `[B, h w, p p C]`, channels fastest, -> `[B, C, h p, w p]`: the order of DiT, SiT and SD3.
+/// `[B, C, H, W]` -> `[B, (H/p)(W/p), p p C]`, channels fastest: the order of Z-Image.
+pub(crate) fn patchify_channels_last(x: &Tensor, patch: i64) -> Tensor {
+    let (b, c, h, w) = x.size4().expect("images are [B, C, H, W]");
+    x.reshape([b, c, h / patch, patch, w / patch, patch])
+        .permute([0, 2, 4, 3, 5, 1])
+        .reshape([b, (h / patch) * (w / patch), patch * patch * c])
+}
+
+/// `[B, h w, p p C]`, channels fastest, -> `[B, C, h p, w p]`: the order of DiT, SiT,
+/// SD3 and Z-Image.
 pub(crate) fn unpatchify_channels_last(tokens: &Tensor, grid: [i64; 2], patch: i64) -> Tensor {
     let (b, [h, w]) = (tokens.size()[0], grid);
     tokens
@@ -265,6 +304,9 @@ mod tests {
     fn patches_round_trip() {
         let x = Tensor::randn([2, 3, 8, 8], (Kind::Float, Device::Cpu));
         assert_eq!(unpatchify(&patchify(&x, 4), 4, 3), x);
+        let wide = Tensor::randn([2, 3, 4, 6], (Kind::Float, Device::Cpu));
+        let patches = patchify_channels_last(&wide, 2);
+        assert_eq!(unpatchify_channels_last(&patches, [2, 3], 2), wide);
     }
 
     #[test]

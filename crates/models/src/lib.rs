@@ -13,6 +13,7 @@ mod sd3;
 mod sit;
 mod stored;
 mod view;
+mod z_image;
 
 pub use clip::{ClipConfig, ImageTowerConfig, TextTowerConfig, WorldClip};
 pub use conditioning::Conditioning;
@@ -25,3 +26,4 @@ pub use sd3::{QkNormalization, Sd3, Sd3Config};
 pub use sit::{Interpolant, Sit, SitConfig};
 pub use stored::{ModelError, Stored, load_config};
 pub use view::{Guidance, View};
+pub use z_image::{ZImage, ZImageConfig};

@@ -111,7 +111,11 @@ impl Sit {
             positions: scope.buffer("pos_embed", &[1, side * side, dim], || {
                 sincos_positions_mae(side, 1.0, dim, scope.device())
             }),
-            t_embedder: Embedder::new(&scope.sub("t_embedder.mlp"), ["0", "2"], TIME_FEATURES, dim),
+            t_embedder: Embedder::new(
+                &scope.sub("t_embedder.mlp"),
+                ["0", "2"],
+                [TIME_FEATURES, dim, dim],
+            ),
             label_table: scope.param(
                 "y_embedder.embedding_table.weight",
                 &[config.num_classes + 1, dim],

@@ -154,7 +154,7 @@ impl JointBlock {
         let image = match &self.image_attention {
             Some(ImageAttention { projections, out }) => {
                 let [q, k, v] = projections.forward(&modulate(&normed, &m[6], &m[7]), call);
-                image + &m[8] * out.forward(&attend(&q, &k, &v, false), call)
+                image + &m[8] * out.forward(&attend(&q, &k, &v, None, false), call)
             }
             None => image,
         };
@@ -176,7 +176,7 @@ impl JointBlock {
             self.text.forward(context, call),
         );
         let both = |part: usize| Tensor::cat(&[&image[part], &text[part]], 1);
-        let attended = attend(&both(0), &both(1), &both(2), false);
+        let attended = attend(&both(0), &both(1), &both(2), None, false);
         let num_image = x.size()[1];
         let num_text = context.size()[1];
         (

@@ -71,14 +71,12 @@ impl Sd3 {
             timestep_embedder: Embedder::new(
                 &embed.sub("timestep_embedder"),
                 names,
-                TIME_FEATURES,
-                dim,
+                [TIME_FEATURES, dim, dim],
             ),
             text_embedder: Embedder::new(
                 &embed.sub("text_embedder"),
                 names,
-                config.pooled_projection_dim,
-                dim,
+                [config.pooled_projection_dim, dim, dim],
             ),
             context_embedder: Linear::precise(
                 &scope.sub("context_embedder"),

@@ -6,3 +6,4 @@ mod sd3;
 mod shapes;
 mod sit;
 mod world;
+mod z_image;

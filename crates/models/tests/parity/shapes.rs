@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use dmdr_models::{Sd3, Sd3Config, Sit, SitConfig};
+use dmdr_models::{Sd3, Sd3Config, Sit, SitConfig, ZImage, ZImageConfig};
 use dmdr_tensor::{AdapterSpec, ParamStore};
 
 /// Name -> shape. A line is `name dim dim ..`; `{a..b}` in a name stands for the numbers from `a` to `b`.
@@ -90,4 +90,13 @@ fn sit_xl_2() {
         Sit::new(store, adapters, SitConfig::xl_2()).expect("targets match");
     });
     assert_eq!(layers, 28 * 2);
+}
+
+#[test]
+fn z_image() {
+    let layers = asks_for("z_image", 521, &ZImage::LORA_TARGETS, |store, adapters| {
+        let config = ZImageConfig::z_image();
+        ZImage::new(store, adapters, config).expect("sizes and targets fit");
+    });
+    assert_eq!(layers, 30 * 4);
 }
