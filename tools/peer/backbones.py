@@ -3,11 +3,13 @@
 
 The references are diffusers' own classes, and for SiT the module of `sit.py`. A fixture is a small random network as
 diffusers saves it (or, for SiT, one weight file) and beside it a file of values: inputs, outputs plain, with an adapter
-and guided, and gradients with respect to the input and the adapter. Guided values come from two separate calls.
+and guided, and gradients with respect to the input and the adapter. Guided values come from two separate calls. The
+output of the reference wholly in bf16 is there as a measure of what that precision costs the network.
 """
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import re
@@ -24,6 +26,7 @@ from torch import Tensor, nn
 
 SHAPES = FIXTURES.parent / "shapes"
 SCALE, GUIDANCE = 0.75, 3.0
+STD = 0.25  # of the weights: 1 / sqrt(width), so that no part of a network fades beside another
 Forward = Callable[..., Tensor]
 
 SD3_MEDIUM = dict(
@@ -63,16 +66,18 @@ def flow_x0(x_t: Tensor, t: Tensor, v: Tensor) -> Tensor:
 
 
 def values(net: nn.Module, forward: Forward, x_t: Tensor, cond: dict, null: dict, targets: list[str]) -> dict:
-    """What a test compares; `forward(x_t, t, **cond)` is the network in the convention of the Rust trait."""
+    """What a test compares; `forward(net, x_t, t, **cond)` is the network in the convention of the Rust trait."""
     t = torch.tensor([0.3, 0.9])
-    found = {"x_t": x_t.clone(), "t": t, "cotangent": torch.randn_like(x_t), "output": forward(x_t, t, **cond)}
+    found = {"x_t": x_t.clone(), "t": t, "cotangent": torch.randn_like(x_t), "output": forward(net, x_t, t, **cond)}
+    half_cond = {key: value.bfloat16() if value.is_floating_point() else value for key, value in cond.items()}
+    found["output_bf16"] = forward(copy.deepcopy(net).bfloat16(), x_t.bfloat16(), t, **half_cond).float()
     loras = inject_lora(net, targets, rank=2, alpha=4.0)
     for lora in loras.values():
         nn.init.normal_(lora.lora_b, std=0.1)
         lora.scale = SCALE
     adapters = adapter_params(loras)
     x_t.requires_grad_()
-    conditional, unconditional = forward(x_t, t, **cond), forward(x_t, t, **null)
+    conditional, unconditional = forward(net, x_t, t, **cond), forward(net, x_t, t, **null)
     found["output_lora"] = conditional
     found["guided_x0"] = flow_x0(x_t, t, unconditional + GUIDANCE * (conditional - unconditional))
     gradients = torch.autograd.grad(conditional, [x_t, *adapters.values()], found["cotangent"])
@@ -110,10 +115,10 @@ def sd3(name: str, seed: int, max_shard_size: str = "1GB", **options) -> None:
         pos_embed_max_size=6,
         **options,
     )
-    randomise(net)
+    randomise(net, STD)
     save_folder(name, net, max_shard_size)
 
-    def forward(x_t: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
+    def forward(net: nn.Module, x_t: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
         tokens, pooled = tokens.expand(len(x_t), -1, -1), pooled.expand(len(x_t), -1)
         return net(x_t, tokens, pooled, 1000 * t, return_dict=False)[0]
 
@@ -129,11 +134,11 @@ def sit(name: str, seed: int, learn_sigma: bool, data_at_one: bool) -> None:
     config = SIT_XL_2 | dict(input_size=8, hidden_size=16, depth=2, num_heads=2, num_classes=5, learn_sigma=learn_sigma)
     net = Sit(**config)
     start = net.pos_embed.clone()
-    randomise(net)
+    randomise(net, STD)
     net.pos_embed.data = start
     weights = {f"weights.{key}": value.clone() for key, value in net.state_dict().items()}
 
-    def forward(x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    def forward(net: nn.Module, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         labels = labels.expand(len(x_t))
         return -net(x_t, 1 - t, labels) if data_at_one else net(x_t, t, labels)
 
@@ -158,10 +163,10 @@ def z_image(name: str, seed: int) -> None:
         axes_lens=[80, 8, 8],
     )
     net.t_embedder.mlp = nn.Sequential(nn.Linear(256, 12), nn.SiLU(), nn.Linear(12, 16))  # 1024 in the original
-    randomise(net)
+    randomise(net, STD)
     save_folder(name, net)
 
-    def forward(x_t: Tensor, t: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+    def forward(net: nn.Module, x_t: Tensor, t: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
         tokens, lengths = tokens.expand(len(x_t), -1, -1), lengths.expand(len(x_t))
         captions = [caption[:length] for caption, length in zip(tokens, lengths.tolist(), strict=True)]
         frames = net(list(x_t[:, :, None]), 1 - t, captions, return_dict=False)[0]

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 FIXTURES = Path(__file__).resolve().parents[2] / "crates/models/tests/fixtures"
 
 
-def randomise(net: nn.Module) -> None:
+def randomise(net: nn.Module, std: float = 0.08) -> None:
     """No layer may start at zero, or it would hide everything behind it."""
     for param in net.parameters():
-        nn.init.normal_(param, std=0.08)
+        nn.init.normal_(param, std=std)
         if param.dim() == 1:
             param.data += 0.05
 

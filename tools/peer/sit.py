@@ -46,7 +46,7 @@ class TimeEmbedder(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(256, dim), nn.SiLU(), nn.Linear(dim, dim))
 
     def forward(self, t: Tensor) -> Tensor:
-        return self.mlp(time_features(t))
+        return self.mlp(time_features(t).to(self.mlp[0].weight.dtype))
 
 
 class LabelEmbedder(nn.Module):

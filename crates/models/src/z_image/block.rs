@@ -145,16 +145,13 @@ impl Block {
         let x = &at.x;
         let attend = |x: &Tensor| after.forward(&self.attention.forward(x, at, call));
         let mix = |x: &Tensor| after_ff.forward(&self.feed_forward.forward(x, call));
-        match (&self.modulation, c) {
-            (Some(modulation), Some(c)) => {
-                let m = modulation.forward(c, call).unsqueeze(1).chunk(4, -1); // scale, gate, twice
-                let x = x + m[1].tanh() * attend(&(before.forward(x) * (&m[0] + 1.0)));
-                &x + m[3].tanh() * mix(&(before_ff.forward(&x) * (&m[2] + 1.0)))
-            }
-            _ => {
-                let x = x + attend(&before.forward(x));
-                &x + mix(&before_ff.forward(&x))
-            }
+        if let (Some(modulation), Some(c)) = (&self.modulation, c) {
+            let m = modulation.forward(c, call).unsqueeze(1).chunk(4, -1); // scale, gate, twice
+            let x = x + m[1].tanh() * attend(&(before.forward(x) * (&m[0] + 1.0)));
+            &x + m[3].tanh() * mix(&(before_ff.forward(&x) * (&m[2] + 1.0)))
+        } else {
+            let x = x + attend(&before.forward(x));
+            &x + mix(&before_ff.forward(&x))
         }
     }
 }

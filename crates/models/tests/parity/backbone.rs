@@ -4,7 +4,7 @@ use dmdr_diffusion::Schedule;
 use dmdr_models::{Call, Conditioning, Denoiser, Guidance, View};
 use dmdr_tensor::{AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, relative_error};
 
 const SCALE: f64 = 0.75;
 const GUIDANCE: f64 = 3.0;
@@ -15,6 +15,20 @@ pub(crate) fn adapter(targets: &[&str]) -> (ParamStore, [AdapterSpec; 1]) {
     let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
     let specs = [AdapterSpec::new(2, 4.0, &targets, store.clone())];
     (store, specs)
+}
+
+/// A network that computes in bf16 is about as near to f32 as the reference wholly in bf16. A fixed bound would not do:
+/// what rounding costs depends on the network, most of all on whether queries and keys are normalised. Twice, because CPUs round differently.
+pub(crate) fn check_bf16(fixture: &Fixture, net: &dyn Denoiser, cond: &Conditioning) {
+    let output = net.forward(fixture.get("x_t"), fixture.get("t"), cond, &Call::default());
+    assert_eq!(output.kind(), Kind::Float, "the edges are f32");
+    let expected = fixture.get("output");
+    let error = relative_error(&output, expected);
+    let reference = relative_error(fixture.get("output_bf16"), expected);
+    assert!(
+        error > 0.0 && error < 2.0 * reference,
+        "bf16: relative error {error:.2e}, the reference's {reference:.2e}"
+    );
 }
 
 /// Outputs plain and with the adapter, clean predictions guided as methods ask for them (both halves in one batch), and

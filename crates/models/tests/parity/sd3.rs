@@ -2,7 +2,7 @@
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{Conditioning, Sd3, Sd3Config, load_diffusers_config};
-use dmdr_tensor::{Device, ParamStore};
+use dmdr_tensor::{Device, Kind, ParamStore};
 
 use crate::{
     backbone,
@@ -27,6 +27,11 @@ fn agrees(name: &str) -> Sd3Config {
         tokens: fixture.get(&format!("{prefix}tokens")).shallow_clone(),
         pooled: fixture.get(&format!("{prefix}pooled")).shallow_clone(),
     };
+    let half = ParamStore::frozen(Device::Cpu).with_compute(Kind::BFloat16);
+    let half_net = Sd3::new(&half, &[], config.clone()).expect("sizes fit");
+    half.copy_from(&base);
+    backbone::check_bf16(&fixture, &half_net, &cond(""));
+
     let conditions = (&cond(""), cond("null."));
     backbone::check(&fixture, &net, &lora, Schedule::RectifiedFlow, conditions);
     config

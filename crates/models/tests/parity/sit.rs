@@ -21,6 +21,11 @@ fn agrees(name: &str) -> SitConfig {
     assert!(error < 1e-6, "{error:.2e}: computed positions");
 
     let cond = Sit::condition(&fixture.get("labels").to_kind(Kind::Int64));
+    let half = ParamStore::frozen(Device::Cpu).with_compute(Kind::BFloat16);
+    let half_net = Sit::new(&half, &[], config.clone()).expect("no adapters");
+    half.copy_from(&base);
+    backbone::check_bf16(&fixture, &half_net, &cond);
+
     let null = Sit::condition(&Tensor::from_slice(&[config.num_classes]));
     backbone::check(
         &fixture,

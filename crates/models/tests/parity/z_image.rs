@@ -18,7 +18,7 @@ fn captions_of_different_lengths() {
     config.time_hidden = 12; // diffusers' 1024 would make the fixture a megabyte
     let base = ParamStore::frozen(Device::Cpu);
     let (lora, specs) = backbone::adapter(&ZImage::LORA_TARGETS);
-    let net = ZImage::new(&base, &specs, config).expect("sizes and targets fit");
+    let net = ZImage::new(&base, &specs, config.clone()).expect("sizes and targets fit");
     base.load_folder(&folder).expect("fits");
 
     let cond = |prefix: &str| {
@@ -28,6 +28,11 @@ fn captions_of_different_lengths() {
             .to_kind(Kind::Int64);
         ZImage::condition(tokens, &lengths)
     };
+    let half = ParamStore::frozen(Device::Cpu).with_compute(Kind::BFloat16);
+    let half_net = ZImage::new(&half, &[], config).expect("sizes fit");
+    half.copy_from(&base);
+    backbone::check_bf16(&fixture, &half_net, &cond(""));
+
     let conditions = (&cond(""), cond("null."));
     backbone::check(&fixture, &net, &lora, Schedule::RectifiedFlow, conditions);
 }
