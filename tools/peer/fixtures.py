@@ -13,17 +13,17 @@ import json
 from pathlib import Path
 
 import torch
-from models import Dit, WorldClip, inject_lora
+from models import Dit, WorldClip, adapter_params, inject_lora
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 FIXTURES = Path(__file__).resolve().parents[2] / "crates/models/tests/fixtures"
 
 
-def randomise(net: nn.Module) -> None:
+def randomise(net: nn.Module, std: float = 0.08) -> None:
     """No layer may start at zero, or it would hide everything behind it."""
     for param in net.parameters():
-        nn.init.normal_(param, std=0.08)
+        nn.init.normal_(param, std=std)
         if param.dim() == 1:
             param.data += 0.05
 
@@ -45,26 +45,20 @@ def dit() -> None:
     net = Dit(**config)
     randomise(net)
     weights = {key: value.clone() for key, value in net.state_dict().items()}
-    loras = inject_lora(net, rank=3, alpha=6.0)
-    for lora in loras:
+    loras = inject_lora(net, ["blocks.*"], rank=3, alpha=6.0)
+    for lora in loras.values():
         nn.init.normal_(lora.lora_b, std=0.1)
-    adapters = {
-        f"{name}.{kind}.weight": getattr(module, attribute)
-        for name, module in net.named_modules()
-        if module in loras
-        for kind, attribute in (("lora_A", "lora_a"), ("lora_B", "lora_b"))
-    }
+    adapters = adapter_params(loras)
     x_t = torch.randn(3, 3, 8, 8, requires_grad=True)
     t = torch.tensor([0.05, 0.5, 1.0])
     tokens, pooled, cotangent = torch.randn(3, 5, 12), torch.randn(3, 10), torch.randn(3, 3, 8, 8)
     values = dict(x_t=x_t, t=t, tokens=tokens, pooled=pooled, cotangent=cotangent)
     values["output"] = net(x_t, t, tokens, pooled)
-    for lora in loras:
+    for lora in loras.values():
         lora.scale = 0.75
     output = net(x_t, t, tokens, pooled)
     values["output_lora"] = output
-    first = next(name for name in adapters if name.endswith("lora_A.weight"))
-    pair = [first, first.replace("lora_A", "lora_B")]
+    pair = [f"blocks.0.attn.qkv.lora_{kind}.weight" for kind in "AB"]
     gradients = torch.autograd.grad(output, [x_t] + [adapters[name] for name in pair], cotangent)
     values |= dict(zip(["grad.x_t"] + [f"grad.{name}" for name in pair], gradients, strict=True))
     values |= {f"lora.{key}": value for key, value in adapters.items()}

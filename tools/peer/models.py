@@ -7,6 +7,7 @@ times them as the peer of `make bench`.
 from __future__ import annotations
 
 import math
+from fnmatch import fnmatchcase
 
 import torch
 import torch.nn.functional as F
@@ -63,16 +64,24 @@ class Lora(nn.Module):
         return y + F.linear(F.linear(x, self.lora_a), self.lora_b) * (self.scale * self.scaling)
 
 
-def inject_lora(net: nn.Module, rank: int, alpha: float) -> list[Lora]:
-    """Adapters on all linear layers of `net.blocks`."""
-    found = []
-    for parent in list(net.blocks.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear):
-                lora = Lora(child, rank, alpha)
-                setattr(parent, name, lora)
-                found.append(lora)
+def inject_lora(net: nn.Module, targets: list[str], rank: int, alpha: float) -> dict[str, Lora]:
+    """Adapters on the linear layers of `net` whose names match one of the glob patterns `targets`, by name."""
+    found = {}
+    for prefix, parent in list(net.named_modules()):
+        for child_name, child in list(parent.named_children()):
+            name = f"{prefix}.{child_name}" if prefix else child_name
+            if isinstance(child, nn.Linear) and any(fnmatchcase(name, target) for target in targets):
+                found[name] = Lora(child, rank, alpha)
+                setattr(parent, child_name, found[name])
     return found
+
+
+def adapter_params(loras: dict[str, Lora]) -> dict[str, nn.Parameter]:
+    """The parameters of `loras` under PEFT's names."""
+    params = {}
+    for name, lora in loras.items():
+        params |= {f"{name}.lora_A.weight": lora.lora_a, f"{name}.lora_B.weight": lora.lora_b}
+    return params
 
 
 class Mlp(nn.Module):

@@ -80,7 +80,7 @@ class DmdStep:
     def __init__(self, batch: int) -> None:
         self.batch = batch
         self.base, self.student = teacher().requires_grad_(False), teacher()
-        self.loras = inject_lora(self.base, rank=16, alpha=16.0)
+        self.loras = list(inject_lora(self.base, ["blocks.*"], rank=16, alpha=16.0).values())
         adapters = [param for lora in self.loras for param in (lora.lora_a, lora.lora_b)]
         options = dict(betas=(0.0, 0.99), fused=True)
         self.score_optimizer = torch.optim.AdamW(adapters, lr=4e-5, **options)

@@ -2,7 +2,10 @@
 
 use dmdr_tensor::{Init, Scope, Tensor};
 
-use crate::{Call, layers::Linear};
+use crate::{
+    Call,
+    layers::{Linear, RmsNorm},
+};
 
 /// Self-attention over `x`, optionally over extra context tokens as well (keys and values only).
 #[derive(Debug)]
@@ -16,18 +19,46 @@ pub(crate) struct Attention {
 
 /// RMS normalisation of queries and keys per head (SD3.5): keeps small models stable at high learning rates.
 #[derive(Debug)]
-struct QkNorm {
-    q: Tensor,
-    k: Tensor,
+pub(crate) struct QkNorm {
+    q: RmsNorm,
+    k: RmsNorm,
 }
 
 impl QkNorm {
-    fn new(scope: &Scope<'_>, head_dim: i64) -> Self {
+    /// `names` of the two norms.
+    pub(crate) fn new(scope: &Scope<'_>, names: [&str; 2], head_dim: i64, eps: f64) -> Self {
         Self {
-            q: scope.param("norm_q.weight", &[head_dim], Init::Ones),
-            k: scope.param("norm_k.weight", &[head_dim], Init::Ones),
+            q: RmsNorm::new(&scope.sub(names[0]), head_dim, eps),
+            k: RmsNorm::new(&scope.sub(names[1]), head_dim, eps),
         }
     }
+
+    /// `q, k [.., head_dim]` -> same shapes.
+    pub(crate) fn forward(&self, q: &Tensor, k: &Tensor) -> (Tensor, Tensor) {
+        (self.q.forward(q), self.k.forward(k))
+    }
+}
+
+/// Attention of queries over keys and values, each `[B, N, H, d]`; result `[B, N, H d]`. A mask `[B, 1, 1, N]` is true
+/// where a key is seen.
+pub(crate) fn attend(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    mask: Option<&Tensor>,
+    causal: bool,
+) -> Tensor {
+    let out = Tensor::scaled_dot_product_attention(
+        &q.transpose(1, 2),
+        &k.transpose(1, 2),
+        &v.transpose(1, 2),
+        mask,
+        0.0,
+        causal,
+        None,
+        false,
+    );
+    out.transpose(1, 2).flatten(2, 3)
 }
 
 impl Attention {
@@ -52,7 +83,7 @@ impl Attention {
         );
         Self {
             context_kv: Some(context),
-            norm: Some(QkNorm::new(scope, dim / heads)),
+            norm: Some(QkNorm::new(scope, ["norm_q", "norm_k"], dim / heads, 1e-6)),
             ..Self::new(scope, dim, heads)
         }
     }
@@ -80,23 +111,9 @@ impl Attention {
             v = Tensor::cat(&[v, kv.select(2, 1)], 1);
         }
         let (q, k) = match &self.norm {
-            Some(norm) => (
-                q.rms_norm([head_dim], Some(&norm.q.to_kind(q.kind())), 1e-6),
-                k.rms_norm([head_dim], Some(&norm.k.to_kind(k.kind())), 1e-6),
-            ),
+            Some(norm) => norm.forward(&q, &k),
             None => (q, k),
         };
-        let out = Tensor::scaled_dot_product_attention(
-            &q.transpose(1, 2),
-            &k.transpose(1, 2),
-            &v.transpose(1, 2),
-            None::<&Tensor>,
-            0.0,
-            causal,
-            None,
-            false,
-        );
-        self.proj
-            .forward(&out.transpose(1, 2).reshape([b, n, d]), call)
+        self.proj.forward(&attend(&q, &k, &v, None, causal), call)
     }
 }

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Call, Conditioning, Denoiser, ModelError, Stored,
     attention::Attention,
-    layers::{LayerNorm, Linear, Mlp, patchify, sincos_positions, timestep_features, unpatchify},
+    layers::{
+        Embedder, LayerNorm, Linear, Mlp, modulate, patchify, sincos_positions, timestep_features,
+        unpatchify,
+    },
 };
 
 /// What the network is trained to output.
@@ -54,7 +57,7 @@ pub struct Dit {
     config: DitConfig,
     x_embedder: Linear,
     positions: Tensor,
-    t_embedder: (Linear, Linear),
+    t_embedder: Embedder,
     pooled_embedder: Linear,
     blocks: Vec<Block>,
     final_norm: LayerNorm,
@@ -86,14 +89,10 @@ impl Dit {
         let net = Self {
             x_embedder: Linear::precise(&scope.sub("x_embedder"), patch_dim, dim, xavier),
             positions: sincos_positions(config.image_size / patch, dim, scope.device()),
-            t_embedder: (
-                Linear::precise(
-                    &scope.sub("t_embedder.0"),
-                    TIME_FEATURES,
-                    dim,
-                    Init::Normal(0.02),
-                ),
-                Linear::precise(&scope.sub("t_embedder.2"), dim, dim, Init::Normal(0.02)),
+            t_embedder: Embedder::new(
+                &scope.sub("t_embedder"),
+                ["0", "2"],
+                [TIME_FEATURES, dim, dim],
             ),
             pooled_embedder: Linear::precise(
                 &scope.sub("pooled_embedder"),
@@ -138,9 +137,9 @@ impl Stored for Dit {
 
 impl Denoiser for Dit {
     fn forward(&self, x_t: &Tensor, t: &Tensor, cond: &Conditioning, call: &Call<'_>) -> Tensor {
-        let time = timestep_features(t, TIME_FEATURES);
-        let time = self.t_embedder.0.forward(&time, call).silu();
-        let c = self.t_embedder.1.forward(&time, call)
+        let c = self
+            .t_embedder
+            .forward(&timestep_features(t, TIME_FEATURES), call)
             + self.pooled_embedder.forward(&cond.pooled, call);
         let c = c.silu(); // [B, D]
 
@@ -213,9 +212,4 @@ impl Block {
             .forward(&modulate(&self.norm2.forward(&x), &m[3], &m[4]), call);
         x + &m[5] * mixed
     }
-}
-
-/// `x (1 + scale) + shift`, with `shift, scale [B, 1, D]`.
-fn modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Tensor {
-    x * (scale + 1.0) + shift
 }

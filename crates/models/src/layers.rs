@@ -9,7 +9,7 @@ use crate::Call;
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
     loras: Vec<Lora>,
     compute: Kind,
 }
@@ -18,8 +18,16 @@ impl Linear {
     /// `weight [out, in]` by `init`, zero bias `[out]`.
     pub(crate) fn new(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
         Self {
+            bias: Some(scope.param("bias", &[fan_out], Init::Zeros)),
+            ..Self::without_bias(scope, fan_in, fan_out, init)
+        }
+    }
+
+    /// `weight [out, in]` by `init` alone.
+    pub(crate) fn without_bias(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
+        Self {
             weight: scope.param("weight", &[fan_out, fan_in], init),
-            bias: scope.param("bias", &[fan_out], Init::Zeros),
+            bias: None,
             loras: scope.loras(fan_in, fan_out),
             compute: scope.compute(),
         }
@@ -43,11 +51,11 @@ impl Linear {
             .iter()
             .filter_map(|lora| Some((lora, call.scale(lora.adapter)? * lora.scaling)))
             .collect();
-        let (x, bias) = (cast(x), cast(&self.bias));
+        let (x, bias) = (cast(x), self.bias.as_ref().map(cast));
         if active.is_empty() {
-            x.linear(&cast(&self.weight), Some(&bias))
+            x.linear(&cast(&self.weight), bias.as_ref())
         } else if call.train {
-            let base = x.linear(&cast(&self.weight), Some(&bias));
+            let base = x.linear(&cast(&self.weight), bias.as_ref());
             active.iter().fold(base, |y, (lora, scale)| {
                 let low = x.linear(&cast(&lora.a), none);
                 y + low.linear(&cast(&lora.b), none) * *scale
@@ -58,7 +66,7 @@ impl Linear {
                 .fold(self.weight.shallow_clone(), |weight, (lora, scale)| {
                     weight + lora.b.matmul(&lora.a) * *scale
                 });
-            x.linear(&cast(&merged), Some(&bias))
+            x.linear(&cast(&merged), bias.as_ref())
         }
     }
 }
@@ -98,6 +106,28 @@ impl LayerNorm {
     }
 }
 
+/// Normalisation by the root mean square over the last dimension, with a learned scale.
+#[derive(Debug)]
+pub(crate) struct RmsNorm {
+    weight: Tensor,
+    eps: f64,
+}
+
+impl RmsNorm {
+    pub(crate) fn new(scope: &Scope<'_>, dim: i64, eps: f64) -> Self {
+        Self {
+            weight: scope.param("weight", &[dim], Init::Ones),
+            eps,
+        }
+    }
+
+    /// Same shape and kind as `x [.., dim]`.
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        let weight = self.weight.to_kind(x.kind());
+        x.rms_norm(weight.size(), Some(&weight), self.eps)
+    }
+}
+
 /// Linear, tanh-GELU, linear.
 #[derive(Debug)]
 pub(crate) struct Mlp {
@@ -106,10 +136,20 @@ pub(crate) struct Mlp {
 }
 
 impl Mlp {
+    /// With timm's names.
     pub(crate) fn new(scope: &Scope<'_>, dim: i64, hidden: i64) -> Self {
+        Self::named(scope, ["fc1", "fc2"], dim, hidden)
+    }
+
+    /// With diffusers' names.
+    pub(crate) fn feed_forward(scope: &Scope<'_>, dim: i64, hidden: i64) -> Self {
+        Self::named(scope, ["net.0.proj", "net.2"], dim, hidden)
+    }
+
+    fn named(scope: &Scope<'_>, names: [&str; 2], dim: i64, hidden: i64) -> Self {
         Self {
-            fc1: Linear::new(&scope.sub("fc1"), dim, hidden, Init::XavierUniform),
-            fc2: Linear::new(&scope.sub("fc2"), hidden, dim, Init::XavierUniform),
+            fc1: Linear::new(&scope.sub(names[0]), dim, hidden, Init::XavierUniform),
+            fc2: Linear::new(&scope.sub(names[1]), hidden, dim, Init::XavierUniform),
         }
     }
 
@@ -120,12 +160,72 @@ impl Mlp {
     }
 }
 
+/// Linear, SiLU, linear, in f32: embeds times and pooled text.
+#[derive(Debug)]
+pub(crate) struct Embedder {
+    first: Linear,
+    second: Linear,
+}
+
+impl Embedder {
+    /// `names` of the two layers; widths before, between and behind them.
+    pub(crate) fn new(scope: &Scope<'_>, names: [&str; 2], widths: [i64; 3]) -> Self {
+        let init = Init::Normal(0.02);
+        Self {
+            first: Linear::precise(&scope.sub(names[0]), widths[0], widths[1], init),
+            second: Linear::precise(&scope.sub(names[1]), widths[1], widths[2], init),
+        }
+    }
+
+    /// `x [B, first width]` -> `[B, last width]`.
+    pub(crate) fn forward(&self, x: &Tensor, call: &Call<'_>) -> Tensor {
+        self.second
+            .forward(&self.first.forward(x, call).silu(), call)
+    }
+}
+
+/// A convolution of non-overlapping patches (`proj`), in f32: `[B, C, H, W]` -> `[B, (H/p)(W/p), D]`.
+#[derive(Debug)]
+pub(crate) struct PatchEmbed {
+    weight: Tensor,
+    bias: Tensor,
+    patch: i64,
+}
+
+impl PatchEmbed {
+    pub(crate) fn new(scope: &Scope<'_>, channels: i64, dim: i64, patch: i64) -> Self {
+        let shape = [dim, channels, patch, patch];
+        Self {
+            weight: scope.param("proj.weight", &shape, Init::XavierUniform),
+            bias: scope.param("proj.bias", &[dim], Init::Zeros),
+            patch,
+        }
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        let stride = [self.patch, self.patch];
+        x.conv2d(&self.weight, Some(&self.bias), stride, 0, 1, 1)
+            .flatten(2, 3)
+            .transpose(1, 2)
+    }
+}
+
+/// `x (1 + scale) + shift`, with `shift, scale [B, 1, D]`.
+pub(crate) fn modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Tensor {
+    x * (scale + 1.0) + shift
+}
+
 /// `[cos, sin]` features of `t [B]` in `[0, 1]`, scaled to `[0, 1000]` as SD3 does; result `[B, dim]`, f32.
 pub(crate) fn timestep_features(t: &Tensor, dim: i64) -> Tensor {
+    sinusoid_features(&(t * 1000.0), dim)
+}
+
+/// `[cos, sin]` features of the numbers `x [B]`, at frequencies from 1 down to 1/10,000; result `[B, dim]`, f32.
+pub(crate) fn sinusoid_features(x: &Tensor, dim: i64) -> Tensor {
     let half = dim / 2;
-    let index = Tensor::arange(half, (Kind::Float, t.device()));
+    let index = Tensor::arange(half, (Kind::Float, x.device()));
     let frequencies = (index * (-(10_000f64.ln()) / half as f64)).exp();
-    let angles = t.unsqueeze(1) * 1000.0 * frequencies.unsqueeze(0);
+    let angles = x.unsqueeze(1) * frequencies.unsqueeze(0);
     Tensor::cat(&[angles.cos(), angles.sin()], 1)
 }
 
@@ -141,6 +241,21 @@ pub(crate) fn sincos_positions(side: i64, dim: i64, device: Device) -> Tensor {
     let rows = axis.unsqueeze(1).expand([side, side, dim / 2], false);
     let columns = axis.unsqueeze(0).expand([side, side, dim / 2], false);
     Tensor::cat(&[rows, columns], 2).reshape([1, side * side, dim])
+}
+
+/// The positions of published weights, `[1, side * side, dim]`: MAE's routine, in which the first half of the channels
+/// encodes the *column*, at coordinates `0, spacing, 2 spacing, ..`. Angles are f64 as upstream, the result is f32.
+pub(crate) fn sincos_positions_mae(side: i64, spacing: f64, dim: i64, device: Device) -> Tensor {
+    let quarter = dim / 4;
+    let options = (Kind::Double, device);
+    let frequencies =
+        (Tensor::arange(quarter, options) * (-(10_000f64.ln()) / quarter as f64)).exp();
+    let coordinate = Tensor::arange(side, options) * spacing;
+    let angles = coordinate.unsqueeze(1) * frequencies.unsqueeze(0);
+    let axis = Tensor::cat(&[angles.sin(), angles.cos()], 1).to_kind(Kind::Float); // [side, dim / 2]
+    let columns = axis.unsqueeze(0).expand([side, side, dim / 2], false);
+    let rows = axis.unsqueeze(1).expand([side, side, dim / 2], false);
+    Tensor::cat(&[columns, rows], 2).reshape([1, side * side, dim])
 }
 
 /// `[B, C, H, W]` -> `[B, (H/p)(W/p), C p p]`.
@@ -161,6 +276,24 @@ pub(crate) fn unpatchify(tokens: &Tensor, patch: i64, channels: i64) -> Tensor {
         .reshape([b, channels, side * patch, side * patch])
 }
 
+/// `[B, C, H, W]` -> `[B, (H/p)(W/p), p p C]`, channels fastest: the order of Z-Image.
+pub(crate) fn patchify_channels_last(x: &Tensor, patch: i64) -> Tensor {
+    let (b, c, h, w) = x.size4().expect("images are [B, C, H, W]");
+    x.reshape([b, c, h / patch, patch, w / patch, patch])
+        .permute([0, 2, 4, 3, 5, 1])
+        .reshape([b, (h / patch) * (w / patch), patch * patch * c])
+}
+
+/// `[B, h w, p p C]`, channels fastest, -> `[B, C, h p, w p]`: the order of DiT, SiT,
+/// SD3 and Z-Image.
+pub(crate) fn unpatchify_channels_last(tokens: &Tensor, grid: [i64; 2], patch: i64) -> Tensor {
+    let (b, [h, w]) = (tokens.size()[0], grid);
+    tokens
+        .reshape([b, h, w, patch, patch, -1])
+        .permute([0, 5, 1, 3, 2, 4])
+        .reshape([b, -1, h * patch, w * patch])
+}
+
 #[cfg(test)]
 mod tests {
     use dmdr_tensor::{AdapterId, AdapterSpec, ParamStore, reseed};
@@ -171,6 +304,9 @@ mod tests {
     fn patches_round_trip() {
         let x = Tensor::randn([2, 3, 8, 8], (Kind::Float, Device::Cpu));
         assert_eq!(unpatchify(&patchify(&x, 4), 4, 3), x);
+        let wide = Tensor::randn([2, 3, 4, 6], (Kind::Float, Device::Cpu));
+        let patches = patchify_channels_last(&wide, 2);
+        assert_eq!(unpatchify_channels_last(&patches, [2, 3], 2), wide);
     }
 
     #[test]

@@ -71,12 +71,28 @@ pub enum ModelError {
         /// In the metadata.
         found: String,
     },
-    /// A weight file whose sizes cannot be read.
-    #[error("`{path}`: unreadable network config in the metadata: {source}")]
+    /// Sizes, in a weight file's metadata or a `config.json`, that cannot be understood.
+    #[error("`{path}`: unreadable network config: {source}")]
     Config {
         /// The file.
         path: PathBuf,
         /// Cause.
         source: serde_json::Error,
+    },
+    /// A `config.json` that cannot be opened.
+    #[error("cannot read `{path}`: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// Sizes that contradict each other.
+    #[error("sizes of {network}: {reason}")]
+    Sizes {
+        /// The network.
+        network: &'static str,
+        /// The contradiction.
+        reason: String,
     },
 }

@@ -129,7 +129,7 @@ impl AdamW {
     pub fn load(&mut self, path: &Path) -> Result<(), TensorError> {
         let saved = weights::read_tensors(path)?;
         let state = self.state();
-        let report = weights::LoadReport::compare(&state, &saved);
+        let report = weights::LoadReport::compare(&state, &weights::headers(&saved, path));
         if !report.fits() {
             return Err(TensorError::Mismatch {
                 path: path.to_owned(),

@@ -1,6 +1,6 @@
 //! What can go wrong with tensors and weight files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::weights::LoadReport;
 
@@ -45,6 +45,54 @@ pub enum TensorError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A weight file that could run code when read.
+    #[error(
+        "`{path}` is a pickle, which can run code and is never read; convert it first: \
+         `python3 tools/convert_pickle.py {path} {}`",
+        path.with_extension("safetensors").display()
+    )]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder without weights.
+    #[error(
+        "no weights in `{folder}`: expected `{expected}`, or shards and `{expected}.index.json`"
+    )]
+    NoWeights {
+        /// The folder.
+        folder: PathBuf,
+        /// Name of the one file.
+        expected: String,
+    },
+    /// An index of shards that cannot be used.
+    #[error("`{path}` is not a usable index of shards: {reason}")]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A shard that the index names is not there.
+    #[error("`{index}` names the shard `{shard}`, which is missing")]
+    MissingShard {
+        /// The index.
+        index: PathBuf,
+        /// The file.
+        shard: String,
+    },
+    /// A shard and its index disagree.
+    #[error("shard `{shard}` and `{index}` disagree: tensor `{tensor}` is only in the {place}")]
+    ShardContent {
+        /// The file.
+        shard: PathBuf,
+        /// The index.
+        index: PathBuf,
+        /// The first tensor that differs.
+        tensor: String,
+        /// `shard` or `index`.
+        place: &'static str,
+    },
     /// Names or shapes that differ from what the network asks for.
     #[error("`{path}` does not fit the network: {report}")]
     Mismatch {
@@ -67,6 +115,12 @@ pub enum TensorError {
 }
 
 impl TensorError {
+    pub(crate) fn pickle(path: &Path) -> Self {
+        Self::Pickle {
+            path: path.to_owned(),
+        }
+    }
+
     /// Wraps a libtorch message, cut to its first line: the rest is C++ frames.
     pub(crate) fn torch(what: impl Into<String>, message: &str) -> Self {
         let message = message.lines().next().unwrap_or("").trim().to_owned();

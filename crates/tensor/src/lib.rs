@@ -5,6 +5,7 @@
 
 mod adamw;
 mod error;
+mod folder;
 mod init;
 mod memory;
 mod params;

@@ -1,10 +1,19 @@
 //! Named parameters of one network (or one adapter), and the group an optimiser owns.
 
-use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use tch::{Device, Kind, Tensor, no_grad_guard};
 
-use crate::{Init, LoadReport, TensorError, seed::reseed, weights};
+use crate::{
+    Init, LoadReport, TensorError,
+    seed::reseed,
+    weights::{self, Header},
+};
 
 /// The parameters of one network, by name. A duplicate name is a bug and panics.
 ///
@@ -17,8 +26,12 @@ pub struct ParamStore {
 #[derive(Debug)]
 struct Inner {
     params: BTreeMap<String, Tensor>,
+    /// Names in `params` that are saved and loaded but never trained.
+    buffers: BTreeSet<String>,
     device: Device,
     trainable: bool,
+    /// False: parameters have a shape but no memory.
+    allocate: bool,
     seed: u64,
     compute: Kind,
 }
@@ -26,19 +39,27 @@ struct Inner {
 impl ParamStore {
     /// An empty store whose parameters will be trained; `seed` fixes their initial values.
     pub fn trainable(device: Device, seed: u64) -> Self {
-        Self::new(device, true, seed)
+        Self::new(device, true, seed, true)
     }
 
     /// An empty store whose parameters never require a gradient.
     pub fn frozen(device: Device) -> Self {
-        Self::new(device, false, 0)
+        Self::new(device, false, 0, true)
     }
 
-    fn new(device: Device, trainable: bool, seed: u64) -> Self {
+    /// An empty store that only records names and shapes ([`Self::shapes`]): every parameter is a view of one zero, so
+    /// that a network of any size is built in no memory. It can be neither loaded nor trained.
+    pub fn shapes_only() -> Self {
+        Self::new(Device::Cpu, false, 0, false)
+    }
+
+    fn new(device: Device, trainable: bool, seed: u64, allocate: bool) -> Self {
         let inner = Inner {
             params: BTreeMap::new(),
+            buffers: BTreeSet::new(),
             device,
             trainable,
+            allocate,
             seed,
             compute: Kind::Float,
         };
@@ -68,8 +89,12 @@ impl ParamStore {
         let copies = params
             .params
             .iter()
-            .map(|(name, tensor)| (name.clone(), tensor.detach().copy()));
-        twin.inner.borrow_mut().params = copies.collect();
+            .map(|(name, tensor)| (name.clone(), tensor.detach().copy()))
+            .collect();
+        let mut inner = twin.inner.borrow_mut();
+        inner.params = copies;
+        inner.buffers.clone_from(&params.buffers);
+        drop(inner);
         twin
     }
 
@@ -94,6 +119,9 @@ impl ParamStore {
     /// If the name exists.
     pub(crate) fn create(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
         let mut inner = self.inner.borrow_mut();
+        if !inner.allocate {
+            return inner.insert(name, unallocated(shape));
+        }
         let name_hash = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
         });
@@ -101,20 +129,56 @@ impl ParamStore {
         let tensor = init
             .tensor(shape, inner.device)
             .set_requires_grad(inner.trainable);
-        let previous = inner.params.insert(name.to_owned(), tensor.shallow_clone());
-        assert!(previous.is_none(), "parameter `{name}` is defined twice");
-        tensor
+        inner.insert(name, tensor)
     }
 
-    /// All parameters in name order.
+    /// Creates buffer `name`: saved and loaded like a parameter, but never trained.
+    ///
+    /// # Panics
+    /// If the name exists, or `value` is of another shape.
+    pub(crate) fn create_buffer(
+        &self,
+        name: &str,
+        shape: &[i64],
+        value: impl FnOnce() -> Tensor,
+    ) -> Tensor {
+        let allocate = self.inner.borrow().allocate;
+        let tensor = if allocate {
+            value().to_device(self.device())
+        } else {
+            unallocated(shape)
+        };
+        assert_eq!(tensor.size(), shape, "buffer `{name}`");
+        let mut inner = self.inner.borrow_mut();
+        inner.buffers.insert(name.to_owned());
+        inner.insert(name, tensor)
+    }
+
+    /// Shape of every parameter and buffer, by name: exactly what a weight file must hold.
+    pub fn shapes(&self) -> BTreeMap<String, Vec<i64>> {
+        let inner = self.inner.borrow();
+        let shape = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.size());
+        inner.params.iter().map(shape).collect()
+    }
+
+    /// All parameters, without buffers, in name order.
     pub fn group(&self) -> ParamGroup {
         let inner = self.inner.borrow();
         let (names, tensors) = inner
             .params
             .iter()
+            .filter(|(name, _)| !inner.buffers.contains(*name))
             .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
             .unzip();
         ParamGroup { names, tensors }
+    }
+
+    /// The parameter or buffer `name`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn tensor(&self, name: &str) -> Tensor {
+        self.inner.borrow().params[name].shallow_clone()
     }
 
     /// Number of scalars.
@@ -127,8 +191,25 @@ impl ParamStore {
     /// # Errors
     /// An unreadable file, or any missing, unexpected or differently shaped tensor; nothing is changed then.
     pub fn load(&self, path: &Path) -> Result<LoadReport, TensorError> {
-        let tensors = weights::read_tensors(path)?;
-        self.load_tensors(&tensors, path)
+        self.load_files(&[path.to_owned()], path)
+    }
+
+    /// [`Self::load`] from several files that together hold every tensor once. Tensors are copied one by one, so the
+    /// memory needed on top of the parameters is that of the largest.
+    pub(crate) fn load_files(
+        &self,
+        files: &[PathBuf],
+        origin: &Path,
+    ) -> Result<LoadReport, TensorError> {
+        let mut found = BTreeMap::new();
+        for file in files {
+            found.extend(weights::read_headers(file)?);
+        }
+        let report = self.inner.borrow().compare(&found, origin)?;
+        for file in files {
+            weights::for_each_tensor(file, |name, tensor| self.set(name, &tensor))?;
+        }
+        Ok(report)
     }
 
     /// [`Self::load`] for tensors already in memory; `path` is for the messages.
@@ -140,19 +221,17 @@ impl ParamStore {
         tensors: &BTreeMap<String, Tensor>,
         path: &Path,
     ) -> Result<LoadReport, TensorError> {
-        let inner = self.inner.borrow();
-        let report = LoadReport::compare(&inner.params, tensors);
-        if !report.fits() {
-            return Err(TensorError::Mismatch {
-                path: path.to_owned(),
-                report: Box::new(report),
-            });
-        }
-        let _guard = no_grad_guard();
-        for (name, param) in &inner.params {
-            param.shallow_clone().copy_(&tensors[name]);
+        let found = weights::headers(tensors, path);
+        let report = self.inner.borrow().compare(&found, path)?;
+        for (name, tensor) in tensors {
+            self.set(name, tensor);
         }
         Ok(report)
+    }
+
+    fn set(&self, name: &str, value: &Tensor) {
+        let _guard = no_grad_guard();
+        self.tensor(name).copy_(value);
     }
 
     /// Writes all parameters as `kind` (f32, or f16/bf16 for assets) with string metadata, atomically.
@@ -199,6 +278,41 @@ impl ParamStore {
             let _ = param.shallow_clone().lerp_(value, 1.0 - decay);
         }
     }
+}
+
+impl Inner {
+    /// How tensors in files compare with the parameters; an error, naming the file, unless they fit.
+    fn compare(
+        &self,
+        found: &BTreeMap<String, Header>,
+        origin: &Path,
+    ) -> Result<LoadReport, TensorError> {
+        assert!(
+            self.allocate,
+            "a store of shapes has no memory to load into"
+        );
+        let report = LoadReport::compare(&self.params, found);
+        if report.fits() {
+            return Ok(report);
+        }
+        let reshaped = report.reshaped.first();
+        let path = reshaped.map_or(origin, |(name, ..)| &found[name].file);
+        Err(TensorError::Mismatch {
+            path: path.to_owned(),
+            report: Box::new(report),
+        })
+    }
+
+    fn insert(&mut self, name: &str, tensor: Tensor) -> Tensor {
+        let previous = self.params.insert(name.to_owned(), tensor.shallow_clone());
+        assert!(previous.is_none(), "parameter `{name}` is defined twice");
+        tensor
+    }
+}
+
+/// A tensor of `shape` that needs no memory.
+fn unallocated(shape: &[i64]) -> Tensor {
+    Tensor::from(0f32).expand(shape, false)
 }
 
 /// The parameters one optimiser owns, in name order.

@@ -135,6 +135,15 @@ impl<'a> Scope<'a> {
         self.store.create(&self.name(name), shape, init)
     }
 
+    /// Creates buffer `name` here, which is saved and loaded like a parameter but never trained; `value` is asked for
+    /// only where the store has memory.
+    ///
+    /// # Panics
+    /// If `value` is not of `shape`.
+    pub fn buffer(&self, name: &str, shape: &[i64], value: impl FnOnce() -> Tensor) -> Tensor {
+        self.store.create_buffer(&self.name(name), shape, value)
+    }
+
     /// The LoRA pairs of the linear layer at this place, if any adapter targets it.
     pub fn loras(&self, fan_in: i64, fan_out: i64) -> Vec<Lora> {
         self.adapters

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     fs::File,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -28,7 +28,7 @@ pub struct LoadReport {
 impl LoadReport {
     pub(crate) fn compare(
         expected: &BTreeMap<String, Tensor>,
-        found: &BTreeMap<String, Tensor>,
+        found: &BTreeMap<String, Header>,
     ) -> Self {
         let mut report = Self {
             unexpected: found
@@ -41,12 +41,11 @@ impl LoadReport {
         for (name, param) in expected {
             match found.get(name) {
                 None => report.missing.push(name.clone()),
-                Some(tensor) if tensor.size() != param.size() => {
-                    report
-                        .reshaped
-                        .push((name.clone(), param.size(), tensor.size()));
+                Some(header) if header.shape != param.size() => {
+                    let found = header.shape.clone();
+                    report.reshaped.push((name.clone(), param.size(), found));
                 }
-                Some(tensor) if tensor.kind() != param.kind() => report.cast.push(name.clone()),
+                Some(header) if header.kind != param.kind() => report.cast.push(name.clone()),
                 Some(_) => {}
             }
         }
@@ -87,6 +86,34 @@ impl fmt::Display for LoadReport {
     }
 }
 
+/// What a file says about one of its tensors.
+#[derive(Clone, Debug)]
+pub(crate) struct Header {
+    pub(crate) shape: Vec<i64>,
+    pub(crate) kind: Kind,
+    pub(crate) file: PathBuf,
+}
+
+/// Headers of tensors that were read from `file`.
+pub(crate) fn headers(tensors: &BTreeMap<String, Tensor>, file: &Path) -> BTreeMap<String, Header> {
+    let header = |(name, tensor): (&String, &Tensor)| {
+        let header = Header {
+            shape: tensor.size(),
+            kind: tensor.kind(),
+            file: file.to_owned(),
+        };
+        (name.clone(), header)
+    };
+    tensors.iter().map(header).collect()
+}
+
+/// Whether a file's name is that of a pickle.
+pub(crate) fn is_pickle(path: &Path) -> bool {
+    let pickle = ["bin", "pt", "pth", "ckpt"];
+    path.extension()
+        .is_some_and(|ext| pickle.iter().any(|p| ext.eq_ignore_ascii_case(p)))
+}
+
 fn with_file<T>(
     path: &Path,
     read: impl FnOnce(&[u8]) -> Result<T, String>,
@@ -99,14 +126,8 @@ fn with_file<T>(
         path: path.to_owned(),
         reason,
     };
-    let pickle = ["bin", "pt", "pth", "ckpt"];
-    if path
-        .extension()
-        .is_some_and(|ext| pickle.iter().any(|p| ext.eq_ignore_ascii_case(p)))
-    {
-        return Err(format(
-            "a pickle is never executed; convert it to safetensors first".into(),
-        ));
+    if is_pickle(path) {
+        return Err(TensorError::pickle(path));
     }
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.len() == 0 {
@@ -126,12 +147,40 @@ fn with_file<T>(
 /// # Errors
 /// An unreadable, truncated or malformed file, or a dtype that is not f32, f16 or bf16.
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, TensorError> {
+    let mut tensors = BTreeMap::new();
+    for_each_tensor(path, |name, tensor| {
+        tensors.insert(name.to_owned(), tensor);
+    })?;
+    Ok(tensors)
+}
+
+/// Calls `take` with each tensor of a file in turn.
+pub(crate) fn for_each_tensor(
+    path: &Path,
+    mut take: impl FnMut(&str, Tensor),
+) -> Result<(), TensorError> {
     with_file(path, |bytes| {
         let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-        file.tensors()
-            .into_iter()
-            .map(|(name, view)| Ok((name.clone(), tensor_of(&name, &view)?)))
-            .collect()
+        for (name, view) in file.iter() {
+            take(name, tensor_of(name, &view)?);
+        }
+        Ok(())
+    })
+}
+
+/// Shapes and kinds of all tensors of a file, which may be much larger than memory.
+pub(crate) fn read_headers(path: &Path) -> Result<BTreeMap<String, Header>, TensorError> {
+    with_file(path, |bytes| {
+        let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+        let header = |(name, view): (&str, TensorView<'_>)| {
+            let header = Header {
+                shape: shape_of(&view),
+                kind: kind_of(name, &view)?,
+                file: path.to_owned(),
+            };
+            Ok((name.to_owned(), header))
+        };
+        file.iter().map(header).collect()
     })
 }
 
@@ -151,19 +200,24 @@ pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, TensorErro
     })
 }
 
+fn kind_of(name: &str, view: &TensorView<'_>) -> Result<Kind, String> {
+    match view.dtype() {
+        Dtype::F32 => Ok(Kind::Float),
+        Dtype::F16 => Ok(Kind::Half),
+        Dtype::BF16 => Ok(Kind::BFloat16),
+        other => Err(format!(
+            "tensor `{name}` is {other:?}; expected F32, F16 or BF16"
+        )),
+    }
+}
+
+fn shape_of(view: &TensorView<'_>) -> Vec<i64> {
+    view.shape().iter().map(|&dim| dim as i64).collect()
+}
+
 fn tensor_of(name: &str, view: &TensorView<'_>) -> Result<Tensor, String> {
-    let kind = match view.dtype() {
-        Dtype::F32 => Kind::Float,
-        Dtype::F16 => Kind::Half,
-        Dtype::BF16 => Kind::BFloat16,
-        other => {
-            return Err(format!(
-                "tensor `{name}` is {other:?}; expected F32, F16 or BF16"
-            ));
-        }
-    };
-    let shape: Vec<i64> = view.shape().iter().map(|&dim| dim as i64).collect();
-    Tensor::f_from_data_size(view.data(), &shape, kind).map_err(|error| {
+    let kind = kind_of(name, view)?;
+    Tensor::f_from_data_size(view.data(), &shape_of(view), kind).map_err(|error| {
         format!(
             "tensor `{name}`: {}",
             error.to_string().lines().next().unwrap_or("")

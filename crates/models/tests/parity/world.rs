@@ -1,60 +1,14 @@
-//! Agreement with PyTorch to 1e-4, on fixtures made by `make parity`: values and gradients.
-
-use std::{collections::BTreeMap, path::PathBuf};
+//! The emoji world's networks against plain PyTorch.
 
 use dmdr_models::{Call, ClipConfig, Conditioning, Denoiser, Dit, DitConfig, WorldClip};
-use dmdr_tensor::{
-    AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor, read_metadata, read_tensors,
-};
-use serde::de::DeserializeOwned;
+use dmdr_tensor::{AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor};
 
-/// Values of a fixture by name, and its file for messages.
-struct Fixture {
-    path: PathBuf,
-    tensors: BTreeMap<String, Tensor>,
-}
-
-impl Fixture {
-    /// A fixture and the sizes in its metadata.
-    fn read<C: DeserializeOwned>(name: &str) -> (Self, C) {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join(format!("tests/fixtures/{name}.safetensors"));
-        let config = &read_metadata(&path).expect("metadata")["config"];
-        let config = serde_json::from_str(config).expect("sizes");
-        let tensors = read_tensors(&path).expect("tensors");
-        (Self { path, tensors }, config)
-    }
-
-    fn get(&self, name: &str) -> &Tensor {
-        &self.tensors[name]
-    }
-
-    fn fill(&self, store: &ParamStore, prefix: &str) {
-        let tensors = self
-            .tensors
-            .iter()
-            .filter_map(|(name, tensor)| {
-                let name = name.strip_prefix(prefix)?;
-                Some((name.to_owned(), tensor.shallow_clone()))
-            })
-            .collect();
-        store.load_tensors(&tensors, &self.path).expect("fits");
-    }
-
-    /// The largest difference is small beside the largest value.
-    #[track_caller]
-    fn agrees(&self, name: &str, got: &Tensor) {
-        let expected = self.get(name);
-        assert_eq!(got.size(), expected.size(), "{name}");
-        let largest = |x: &Tensor| x.abs().max().double_value(&[]);
-        let error = largest(&(got - expected)) / largest(expected);
-        assert!(error < 1e-4, "{name}: relative error {error:.2e}");
-    }
-}
+use crate::fixture::Fixture;
 
 #[test]
 fn dit_and_its_adapter() {
-    let (fixture, config): (_, DitConfig) = Fixture::read("dit");
+    let fixture = Fixture::read("dit");
+    let config: DitConfig = fixture.config();
     let base = ParamStore::frozen(Device::Cpu);
     let lora = ParamStore::trainable(Device::Cpu, 0);
     let targets = ["blocks.*".to_owned()];
@@ -101,7 +55,8 @@ fn dit_and_its_adapter() {
 
 #[test]
 fn both_towers() {
-    let (fixture, config): (_, ClipConfig) = Fixture::read("world_clip");
+    let fixture = Fixture::read("world_clip");
+    let config: ClipConfig = fixture.config();
     let store = ParamStore::frozen(Device::Cpu);
     let net = WorldClip::new(&store, config);
     fixture.fill(&store, "weights.");

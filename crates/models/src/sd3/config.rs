@@ -1,0 +1,124 @@
+//! Sizes of SD3's transformer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ModelError;
+
+/// Sizes; the fields of diffusers' `config.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sd3Config {
+    /// Latent side at the training resolution.
+    pub sample_size: i64,
+    /// Patch side in latent pixels.
+    pub patch_size: i64,
+    /// Latent channels.
+    pub in_channels: i64,
+    /// Channels of the output.
+    pub out_channels: i64,
+    /// Blocks.
+    pub num_layers: i64,
+    /// Width of a head.
+    pub attention_head_dim: i64,
+    /// Attention heads.
+    pub num_attention_heads: i64,
+    /// Width of text tokens.
+    pub joint_attention_dim: i64,
+    /// Width text tokens are projected to: that of the network.
+    pub caption_projection_dim: i64,
+    /// Width of the pooled text vector.
+    pub pooled_projection_dim: i64,
+    /// Side of the grid of positions, in patches.
+    pub pos_embed_max_size: i64,
+    /// Blocks with a second attention among image tokens alone (SD3.5-Medium).
+    #[serde(default)]
+    pub dual_attention_layers: Vec<i64>,
+    /// Normalisation of queries and keys (SD3.5).
+    #[serde(default)]
+    pub qk_norm: Option<QkNormalization>,
+}
+
+/// How queries and keys are normalised, per head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum QkNormalization {
+    /// By their root mean square, with a learned scale.
+    #[serde(rename = "rms_norm")]
+    Rms,
+}
+
+impl Sd3Config {
+    /// SD3-Medium: 2.0 billion parameters.
+    pub fn sd3_medium() -> Self {
+        Self {
+            sample_size: 128,
+            patch_size: 2,
+            in_channels: 16,
+            out_channels: 16,
+            num_layers: 24,
+            attention_head_dim: 64,
+            num_attention_heads: 24,
+            joint_attention_dim: 4096,
+            caption_projection_dim: 1536,
+            pooled_projection_dim: 2048,
+            pos_embed_max_size: 192,
+            dual_attention_layers: Vec::new(),
+            qk_norm: None,
+        }
+    }
+
+    /// SD3.5-Medium: 2.2 billion parameters.
+    pub fn sd35_medium() -> Self {
+        Self {
+            pos_embed_max_size: 384,
+            dual_attention_layers: (0..13).collect(),
+            qk_norm: Some(QkNormalization::Rms),
+            ..Self::sd3_medium()
+        }
+    }
+
+    /// SD3.5-Large: 8.1 billion parameters.
+    pub fn sd35_large() -> Self {
+        Self {
+            num_layers: 38,
+            num_attention_heads: 38,
+            caption_projection_dim: 2432,
+            qk_norm: Some(QkNormalization::Rms),
+            ..Self::sd3_medium()
+        }
+    }
+
+    /// Width of the network.
+    pub fn dim(&self) -> i64 {
+        self.num_attention_heads * self.attention_head_dim
+    }
+
+    /// # Errors
+    /// Sizes that contradict each other.
+    pub(super) fn check(&self) -> Result<(), ModelError> {
+        let dim = self.dim();
+        let reason = if self.caption_projection_dim != dim {
+            format!(
+                "caption_projection_dim {} differs from num_attention_heads * attention_head_dim = {dim}",
+                self.caption_projection_dim
+            )
+        } else if dim % 4 != 0 {
+            format!("width {dim} is no multiple of 4, which sin-cos positions need")
+        } else if self.in_channels != self.out_channels {
+            let (input, output) = (self.in_channels, self.out_channels);
+            format!("in_channels {input} differs from out_channels {output}")
+        } else if let Some(layer) = self
+            .dual_attention_layers
+            .iter()
+            .find(|&&layer| layer >= self.num_layers)
+        {
+            let num_layers = self.num_layers;
+            format!("dual_attention_layers names layer {layer} of {num_layers} (counted from 0)")
+        } else {
+            return Ok(());
+        };
+        Err(ModelError::Sizes {
+            network: "SD3",
+            reason,
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! One block of Z-Image: norms before and after attention and MLP, with gates through tanh.
+
+use dmdr_tensor::{Init, Scope, Tensor};
+
+use super::{ZImageConfig, rope::Rotation};
+use crate::{
+    Call,
+    attention::{QkNorm, attend},
+    layers::{Linear, RmsNorm},
+};
+
+/// RMS norm of queries and keys has an eps of its own in diffusers, equal to the default of `norm_eps`.
+const QK_NORM_EPS: f64 = 1e-5;
+
+/// Tokens on their way through the blocks.
+#[derive(Debug)]
+pub(super) struct Sequence {
+    /// `[B, N, D]`.
+    pub(super) x: Tensor,
+    /// Where the tokens stand.
+    pub(super) rotation: Rotation,
+    /// `[B, N]`, true where a token is attended; none if all are.
+    pub(super) mask: Option<Tensor>,
+}
+
+impl Sequence {
+    /// Tokens of `self`, which has no mask, then those of `other`.
+    pub(super) fn then(&self, other: &Self) -> Self {
+        let num = self.x.size()[1];
+        let mask = other.mask.as_ref().map(|mask| {
+            let whole = mask.narrow(1, 0, 1).ones_like().expand([-1, num], false);
+            Tensor::cat(&[&whole, mask], 1)
+        });
+        Self {
+            x: Tensor::cat(&[&self.x, &other.x], 1),
+            rotation: self.rotation.then(&other.rotation),
+            mask,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Attention {
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    norm: Option<QkNorm>,
+    out: Linear,
+    num_heads: i64,
+}
+
+impl Attention {
+    fn new(scope: &Scope<'_>, config: &ZImageConfig) -> Self {
+        let (dim, num_heads) = (config.dim, config.n_heads);
+        let linear = |name| Linear::without_bias(&scope.sub(name), dim, dim, Init::XavierUniform);
+        let norms = ["norm_q", "norm_k"];
+        Self {
+            q: linear("to_q"),
+            k: linear("to_k"),
+            v: linear("to_v"),
+            norm: config
+                .qk_norm
+                .then(|| QkNorm::new(scope, norms, dim / num_heads, QK_NORM_EPS)),
+            out: linear("to_out.0"),
+            num_heads,
+        }
+    }
+
+    fn forward(&self, x: &Tensor, sequence: &Sequence, call: &Call<'_>) -> Tensor {
+        let project = |linear: &Linear| linear.forward(x, call).unflatten(2, [self.num_heads, -1]);
+        let (q, k, v) = (project(&self.q), project(&self.k), project(&self.v)); // [B, N, H, d]
+        let (q, k) = match &self.norm {
+            Some(norm) => norm.forward(&q, &k),
+            None => (q, k),
+        };
+        let (q, k) = (sequence.rotation.turn(&q), sequence.rotation.turn(&k));
+        let mask = sequence
+            .mask
+            .as_ref()
+            .map(|mask| mask.unsqueeze(1).unsqueeze(1));
+        let attended = attend(&q, &k, &v, mask.as_ref(), false);
+        self.out.forward(&attended, call)
+    }
+}
+
+/// SwiGLU: `w2(silu(w1 x) * w3 x)`.
+#[derive(Debug)]
+struct FeedForward {
+    w1: Linear,
+    w2: Linear,
+    w3: Linear,
+}
+
+impl FeedForward {
+    fn new(scope: &Scope<'_>, dim: i64, hidden: i64) -> Self {
+        let linear = |name, fan_in, fan_out| {
+            Linear::without_bias(&scope.sub(name), fan_in, fan_out, Init::XavierUniform)
+        };
+        Self {
+            w1: linear("w1", dim, hidden),
+            w2: linear("w2", hidden, dim),
+            w3: linear("w3", dim, hidden),
+        }
+    }
+
+    fn forward(&self, x: &Tensor, call: &Call<'_>) -> Tensor {
+        let gate = self.w1.forward(x, call).silu();
+        self.w2.forward(&(gate * self.w3.forward(x, call)), call)
+    }
+}
+
+/// The block. The caption's refiner has no modulation: it does not know the time.
+#[derive(Debug)]
+pub(super) struct Block {
+    attention: Attention,
+    feed_forward: FeedForward,
+    /// Before and after the attention, before and after the MLP.
+    norms: [RmsNorm; 4],
+    modulation: Option<Linear>,
+}
+
+impl Block {
+    pub(super) fn new(scope: &Scope<'_>, config: &ZImageConfig, is_modulated: bool) -> Self {
+        let dim = config.dim;
+        let norms = [
+            "attention_norm1",
+            "attention_norm2",
+            "ffn_norm1",
+            "ffn_norm2",
+        ];
+        Self {
+            attention: Attention::new(&scope.sub("attention"), config),
+            feed_forward: FeedForward::new(&scope.sub("feed_forward"), dim, config.hidden()),
+            norms: norms.map(|name| RmsNorm::new(&scope.sub(name), dim, config.norm_eps)),
+            modulation: is_modulated.then(|| {
+                let scope = scope.sub("adaLN_modulation.0");
+                Linear::precise(&scope, config.time_dim(), 4 * dim, Init::Zeros)
+            }),
+        }
+    }
+
+    /// `c [B, 256]`, the embedded time of a modulated block -> the new `[B, N, D]`.
+    pub(super) fn forward(&self, at: &Sequence, c: Option<&Tensor>, call: &Call<'_>) -> Tensor {
+        let [before, after, before_ff, after_ff] = &self.norms;
+        let x = &at.x;
+        let attend = |x: &Tensor| after.forward(&self.attention.forward(x, at, call));
+        let mix = |x: &Tensor| after_ff.forward(&self.feed_forward.forward(x, call));
+        if let (Some(modulation), Some(c)) = (&self.modulation, c) {
+            let m = modulation.forward(c, call).unsqueeze(1).chunk(4, -1); // scale, gate, twice
+            let x = x + m[1].tanh() * attend(&(before.forward(x) * (&m[0] + 1.0)));
+            &x + m[3].tanh() * mix(&(before_ff.forward(&x) * (&m[2] + 1.0)))
+        } else {
+            let x = x + attend(&before.forward(x));
+            &x + mix(&before_ff.forward(&x))
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What is asked of every published backbone.
+
+use dmdr_diffusion::Schedule;
+use dmdr_models::{Call, Conditioning, Denoiser, Guidance, View};
+use dmdr_tensor::{AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor};
+
+use crate::fixture::{Fixture, relative_error};
+
+const SCALE: f64 = 0.75;
+const GUIDANCE: f64 = 3.0;
+
+/// The adapter of the fixtures, on a backbone's default targets.
+pub(crate) fn adapter(targets: &[&str]) -> (ParamStore, [AdapterSpec; 1]) {
+    let store = ParamStore::trainable(Device::Cpu, 0);
+    let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    let specs = [AdapterSpec::new(2, 4.0, &targets, store.clone())];
+    (store, specs)
+}
+
+/// A network that computes in bf16 is about as near to f32 as the reference wholly in bf16. A fixed bound would not do:
+/// what rounding costs depends on the network, most of all on whether queries and keys are normalised. Twice, because CPUs round differently.
+pub(crate) fn check_bf16(fixture: &Fixture, net: &dyn Denoiser, cond: &Conditioning) {
+    let output = net.forward(fixture.get("x_t"), fixture.get("t"), cond, &Call::default());
+    assert_eq!(output.kind(), Kind::Float, "the edges are f32");
+    let expected = fixture.get("output");
+    let error = relative_error(&output, expected);
+    let reference = relative_error(fixture.get("output_bf16"), expected);
+    assert!(
+        error > 0.0 && error < 2.0 * reference,
+        "bf16: relative error {error:.2e}, the reference's {reference:.2e}"
+    );
+}
+
+/// Outputs plain and with the adapter, clean predictions guided as methods ask for them (both halves in one batch), and
+/// gradients with respect to the input and the whole adapter.
+pub(crate) fn check(
+    fixture: &Fixture,
+    net: &dyn Denoiser,
+    lora: &ParamStore,
+    schedule: Schedule,
+    (cond, null): (&Conditioning, Conditioning),
+) {
+    fixture.fill(lora, "lora.");
+    let x_t = fixture.get("x_t").detach().set_requires_grad(true);
+    let t = fixture.get("t");
+    let at = |train: bool, scale: f64| {
+        let adapters = [(AdapterId(0), scale)];
+        let call = Call {
+            train,
+            adapters: &adapters,
+        };
+        net.forward(&x_t, t, cond, &call)
+    };
+    fixture.agrees("output", &at(true, 0.0));
+    fixture.agrees("output_lora", &at(true, SCALE));
+    fixture.agrees("output_lora", &at(false, SCALE));
+
+    let view = View {
+        net,
+        schedule,
+        call: Call {
+            train: false,
+            adapters: &[(AdapterId(0), SCALE)],
+        },
+        guidance: Some(Guidance {
+            scale: GUIDANCE,
+            null,
+        }),
+    };
+    fixture.agrees("guided_x0", &view.x0_no_grad(&x_t, t, cond));
+
+    let group = lora.group();
+    let mut inputs = vec![x_t.shallow_clone()];
+    inputs.extend(group.tensors.iter().map(Tensor::shallow_clone));
+    let product = (at(true, SCALE) * fixture.get("cotangent")).sum(Kind::Float);
+    let gradients = Tensor::run_backward(&[product], &inputs, false, false);
+    fixture.agrees("grad.x_t", &gradients[0]);
+    for (name, gradient) in group.names.iter().zip(&gradients[1..]) {
+        let name = format!("grad.lora.{name}");
+        if fixture.get(&name).abs().max().double_value(&[]) == 0.0 {
+            assert!(gradient.equal(fixture.get(&name)), "{name}");
+        } else {
+            fixture.agrees(&name, gradient);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Agreement with PyTorch on fixtures made by `make parity`: values and gradients to 1e-5, names and shapes exactly.
+
+mod backbone;
+mod fixture;
+mod sd3;
+mod shapes;
+mod sit;
+mod world;
+mod z_image;

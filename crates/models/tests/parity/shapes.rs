@@ -1,0 +1,102 @@
+//! The full-size models ask for exactly the parameters of the published weights: `tests/shapes`, written by `make parity`
+//! from the reference on PyTorch's meta device.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use dmdr_models::{Sd3, Sd3Config, Sit, SitConfig, ZImage, ZImageConfig};
+use dmdr_tensor::{AdapterSpec, ParamStore};
+
+/// Name -> shape. A line is `name dim dim ..`; `{a..b}` in a name stands for the numbers from `a` to `b`.
+fn published(name: &str) -> BTreeMap<String, Vec<i64>> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/shapes/{name}.txt"));
+    let text = fs::read_to_string(path).expect("a list");
+    let mut shapes = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        let name = words.next().expect("a name");
+        let shape: Vec<i64> = words.map(|word| word.parse().expect("a size")).collect();
+        let names = match name.split_once('{') {
+            None => vec![name.to_owned()],
+            Some((head, rest)) => {
+                let (range, tail) = rest.split_once('}').expect("a range");
+                let (first, last) = range.split_once("..").expect("two ends");
+                let (first, last): (u32, u32) = (
+                    first.parse().expect("a number"),
+                    last.parse().expect("a number"),
+                );
+                (first..=last).map(|i| format!("{head}{i}{tail}")).collect()
+            }
+        };
+        for name in names {
+            assert!(
+                shapes.insert(name.clone(), shape.clone()).is_none(),
+                "{name} twice"
+            );
+        }
+    }
+    shapes
+}
+
+/// Builds a network in no memory, with LoRA on `targets`; it must ask for what is published, in `count` tensors.
+/// Returns the number of adapted layers.
+fn asks_for(
+    name: &str,
+    count: usize,
+    targets: &[&str],
+    build: impl FnOnce(&ParamStore, &[AdapterSpec]),
+) -> usize {
+    let (store, lora) = (ParamStore::shapes_only(), ParamStore::shapes_only());
+    let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    build(&store, &[AdapterSpec::new(2, 4.0, &targets, lora.clone())]);
+    let (expected, asked) = (published(name), store.shapes());
+    assert_eq!(expected.len(), count, "{name}");
+    let missing: Vec<_> = expected
+        .iter()
+        .filter(|(n, _)| !asked.contains_key(*n))
+        .collect();
+    let extra: Vec<_> = asked
+        .iter()
+        .filter(|(n, _)| !expected.contains_key(*n))
+        .collect();
+    assert!(
+        missing.is_empty() && extra.is_empty(),
+        "{name}: missing {missing:?}, extra {extra:?}"
+    );
+    assert_eq!(asked, expected, "{name}");
+    lora.shapes().len() / 2
+}
+
+fn sd3(config: Sd3Config) -> impl FnOnce(&ParamStore, &[AdapterSpec]) {
+    |store, adapters| {
+        Sd3::new(store, adapters, config).expect("sizes and targets fit");
+    }
+}
+
+#[test]
+fn sd3_and_its_descendants() {
+    let targets = &Sd3::LORA_TARGETS;
+    // Eight projections a block, one less in the last; four more in SD3.5-Medium's thirteen dual blocks.
+    let layers = asks_for("sd3_medium", 683, targets, sd3(Sd3Config::sd3_medium()));
+    assert_eq!(layers, 24 * 8 - 1);
+    let layers = asks_for("sd35_medium", 909, targets, sd3(Sd3Config::sd35_medium()));
+    assert_eq!(layers, 24 * 8 - 1 + 13 * 4);
+    let layers = asks_for("sd35_large", 1227, targets, sd3(Sd3Config::sd35_large()));
+    assert_eq!(layers, 38 * 8 - 1);
+}
+
+#[test]
+fn sit_xl_2() {
+    let layers = asks_for("sit_xl_2", 292, &Sit::LORA_TARGETS, |store, adapters| {
+        Sit::new(store, adapters, SitConfig::xl_2()).expect("targets match");
+    });
+    assert_eq!(layers, 28 * 2);
+}
+
+#[test]
+fn z_image() {
+    let layers = asks_for("z_image", 521, &ZImage::LORA_TARGETS, |store, adapters| {
+        let config = ZImageConfig::z_image();
+        ZImage::new(store, adapters, config).expect("sizes and targets fit");
+    });
+    assert_eq!(layers, 30 * 4);
+}

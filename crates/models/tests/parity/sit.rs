@@ -1,0 +1,74 @@
+//! SiT against an independent PyTorch module.
+
+use dmdr_diffusion::Schedule;
+use dmdr_models::{Interpolant, Sit, SitConfig};
+use dmdr_tensor::{Device, Kind, ParamStore, Tensor};
+
+use crate::{
+    backbone,
+    fixture::{Fixture, relative_error},
+};
+
+fn agrees(name: &str) -> SitConfig {
+    let fixture = Fixture::read(name);
+    let config: SitConfig = fixture.config();
+    let base = ParamStore::frozen(Device::Cpu);
+    let (lora, specs) = backbone::adapter(&Sit::LORA_TARGETS);
+    let net = Sit::new(&base, &specs, config.clone()).expect("targets match");
+    let computed = base.tensor("pos_embed").copy();
+    fixture.fill(&base, "weights.");
+    let error = relative_error(&computed, &base.tensor("pos_embed"));
+    assert!(error < 1e-6, "{error:.2e}: computed positions");
+
+    let cond = Sit::condition(&fixture.get("labels").to_kind(Kind::Int64));
+    let half = ParamStore::frozen(Device::Cpu).with_compute(Kind::BFloat16);
+    let half_net = Sit::new(&half, &[], config.clone()).expect("no adapters");
+    half.copy_from(&base);
+    backbone::check_bf16(&fixture, &half_net, &cond);
+
+    let null = Sit::condition(&Tensor::from_slice(&[config.num_classes]));
+    backbone::check(
+        &fixture,
+        &net,
+        &lora,
+        Schedule::RectifiedFlow,
+        (&cond, null),
+    );
+    config
+}
+
+#[test]
+fn official_checkpoints_run_backwards_and_learn_a_variance() {
+    let config = agrees("sit_official");
+    assert_eq!(config.interpolant, Interpolant::DataAtOne);
+    assert!(config.learn_sigma);
+}
+
+#[test]
+fn repa_checkpoints_run_as_the_trait_does() {
+    let config = agrees("sit_repa");
+    assert_eq!(config.interpolant, Interpolant::DataAtZero);
+    assert!(!config.learn_sigma);
+}
+
+#[test]
+fn each_network_trains_a_label_table_of_its_own() {
+    let config: SitConfig = Fixture::read("sit_official").config();
+    let store = ParamStore::trainable(Device::Cpu, 1);
+    let _net = Sit::new(&store, &[], config).expect("no adapters");
+    let group = store.group();
+    assert!(
+        group
+            .names
+            .iter()
+            .any(|n| n == "y_embedder.embedding_table.weight")
+    );
+    assert!(
+        !group.names.iter().any(|n| n == "pos_embed"),
+        "fixed positions are not trained"
+    );
+    assert!(
+        store.shapes().contains_key("pos_embed"),
+        "but they are saved"
+    );
+}
