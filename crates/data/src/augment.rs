@@ -106,3 +106,66 @@ pub fn jitter(images: &Tensor, pixels: f64) -> Tensor {
 pub fn mild(images: &Tensor) -> Tensor {
     noise(&blur(images, 0.5), 0.08)
 }
+
+#[cfg(test)]
+mod tests {
+    use dmdr_tensor::{Device, reseed};
+
+    use super::*;
+
+    /// The column as a grey value: 0 at the left, 1 at the right.
+    fn ramp(batch: i64) -> Tensor {
+        Tensor::linspace(0.0, 1.0, 32, (Kind::Float, Device::Cpu)).expand([batch, 3, 32, 32], false)
+    }
+
+    fn largest(x: &Tensor) -> f64 {
+        x.abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn every_damage_stays_in_range_and_changes_what_it_should() {
+        reseed(&[1]);
+        let images = Tensor::rand([8, 3, 32, 32], (Kind::Float, Device::Cpu)).round();
+        let damages: [(&str, Tensor); 8] = [
+            ("blur", blur(&images, 1.0)),
+            ("noise", noise(&images, 0.3)),
+            ("fade", fade(&images, 0.8)),
+            ("misplace", misplace(&images)),
+            ("warp", warp(&images, 0.1)),
+            ("melt", melt(&images)),
+            ("jitter", jitter(&images, 2.0)),
+            ("mild", mild(&images)),
+        ];
+        for (name, damaged) in damages {
+            assert_eq!(damaged.size(), images.size(), "{name}");
+            let (low, high) = (damaged.min(), damaged.max());
+            assert!(low.double_value(&[]) >= -1e-6, "{name}");
+            assert!(high.double_value(&[]) <= 1.0 + 1e-6, "{name}");
+            assert!(largest(&(damaged - &images)) > 0.01, "{name}");
+        }
+    }
+
+    #[test]
+    fn jitter_moves_by_its_bound_at_most() {
+        reseed(&[2]);
+        let images = ramp(64);
+        // Two pixels, and a tenth of the half side at the border.
+        let bound = (2.0 + 1.6 + 0.1) / 31.0;
+        assert!(largest(&(jitter(&images, 2.0) - &images)) <= bound);
+        assert!(largest(&(jitter(&images, 0.0) - &images)) <= (1.6 + 0.1) / 31.0);
+    }
+
+    #[test]
+    fn what_is_flat_stays_flat() {
+        reseed(&[3]);
+        let grey = Tensor::full([4, 3, 32, 32], 0.5, (Kind::Float, Device::Cpu));
+        for damaged in [
+            warp(&grey, 0.1),
+            melt(&grey),
+            jitter(&grey, 2.0),
+            blur(&grey, 1.0),
+        ] {
+            assert!(largest(&(damaged - &grey)) < 1e-5);
+        }
+    }
+}

@@ -171,6 +171,19 @@ fn curves(run: &RunDir) -> Result<BTreeMap<String, Vec<(u64, f64)>>, LabError> {
     Ok(curves)
 }
 
+/// The demo's experiment, which all arms share, without anything that only watches: no sheets, no periodic evaluation,
+/// no guard.
+///
+/// # Errors
+/// A config that cannot be read or is invalid.
+pub fn base() -> Result<Experiment, LabError> {
+    let mut base = Experiment::load("configs/demo.toml", &[])?;
+    base.events.sample_every = 0;
+    base.events.evaluate_every = 0;
+    base.guard = None;
+    Ok(base)
+}
+
 /// The cold start of `base`: distribution matching with its dynamics, without rewards, for `num_updates`.
 pub fn cold_start(base: &Experiment, num_updates: u64) -> Experiment {
     let mut cold = base.clone();

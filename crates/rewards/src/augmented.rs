@@ -38,3 +38,88 @@ impl RewardModel for Augmented {
         Ok(total / self.copies as f64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dmdr_data::PromptStream;
+    use dmdr_tensor::{Device, Kind, reseed};
+    use dmdr_world::{Preset, World};
+
+    use super::*;
+
+    /// The value of one pixel, and the mean of all: what an arrangement of pixels fools, and what it does not.
+    struct Pixel;
+    struct Mean;
+
+    impl RewardModel for Pixel {
+        fn name(&self) -> &'static str {
+            "pixel"
+        }
+
+        fn is_differentiable(&self) -> bool {
+            true
+        }
+
+        fn score(&self, images: &Tensor, _: &Prompts) -> Result<Tensor, RewardError> {
+            Ok(images.select(1, 0).select(1, 16).select(1, 16))
+        }
+    }
+
+    impl RewardModel for Mean {
+        fn name(&self) -> &'static str {
+            "mean"
+        }
+
+        fn is_differentiable(&self) -> bool {
+            false
+        }
+
+        fn score(&self, images: &Tensor, _: &Prompts) -> Result<Tensor, RewardError> {
+            Ok(images.mean_dim(&[1i64, 2, 3][..], false, Kind::Float))
+        }
+    }
+
+    #[test]
+    fn one_bright_pixel_fools_the_reward_but_not_its_copies() {
+        reseed(&[1]);
+        let world = World::new(Preset::Mini).expect("valid drawings");
+        let prompts = PromptStream::training(&world, 0)
+            .prompts(0, 4, 16, Device::Cpu)
+            .expect("fits");
+        let images = Tensor::zeros([4, 3, 32, 32], (Kind::Float, Device::Cpu));
+        let _ = images.narrow(2, 16, 1).narrow(3, 16, 1).fill_(1.0);
+        let score = |reward: &dyn RewardModel| {
+            let score = reward.score(&images, &prompts).expect("no towers");
+            score.mean(Kind::Float).double_value(&[])
+        };
+        assert!((score(&Pixel) - 1.0).abs() < 1e-6);
+        let robust = Augmented::new(Box::new(Pixel), 8);
+        assert!(score(&robust) < 0.4, "{}", score(&robust));
+        assert!((robust.name(), robust.is_differentiable()) == ("pixel", true));
+        // What does not hang on the arrangement stays nearly what it was.
+        let mean = Augmented::new(Box::new(Mean), 8);
+        assert!((score(&mean) - score(&Mean)).abs() < 0.03);
+        assert!(!mean.is_differentiable());
+    }
+
+    #[test]
+    fn the_gradient_reaches_the_image() {
+        reseed(&[2]);
+        let world = World::new(Preset::Mini).expect("valid drawings");
+        let prompts = PromptStream::training(&world, 0)
+            .prompts(0, 2, 16, Device::Cpu)
+            .expect("fits");
+        let images = Tensor::full([2, 3, 32, 32], 0.5, (Kind::Float, Device::Cpu));
+        let images = images.set_requires_grad(true);
+        let robust = Augmented::new(Box::new(Pixel), 2);
+        let total = robust
+            .score(&images, &prompts)
+            .expect("no towers")
+            .sum(Kind::Float);
+        let gradients = Tensor::run_backward(&[total], &[&images], false, false);
+        // Spread over neighbours, and as large in sum as that of the image itself.
+        let gradient = gradients[0].select(1, 0);
+        assert!(gradient.count_nonzero(None).int64_value(&[]) > 4);
+        assert!((gradient.sum(Kind::Float).double_value(&[]) - 2.0).abs() < 0.2);
+    }
+}

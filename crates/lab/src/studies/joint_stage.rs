@@ -1,7 +1,7 @@
 //! The second stage on the emoji world: from one cold-started student, distillation and reinforcement learning, apart
 //! and together. Table 5, Table 6 and Fig. 10 look at the same runs.
 
-use dmdr_config::{Dpo, Experiment, Groups, Grpo, RlAlgorithm};
+use dmdr_config::{Dpo, Groups, Grpo, RlAlgorithm};
 use dmdr_eval::EvalSet;
 use dmdr_train::Observer;
 use dmdr_world::Split;
@@ -9,7 +9,7 @@ use dmdr_world::Split;
 use super::Effort;
 use crate::{
     LabError,
-    emoji::{Emoji, EmojiOutcome, cold_start, joint, rl_only},
+    emoji::{self, Emoji, EmojiOutcome, cold_start, joint, rl_only},
     study::Metrics,
     units::Units,
 };
@@ -30,8 +30,6 @@ pub(super) const SETUP: &str = "On the emoji world: from one cold-started studen
     pretraining loss on true images, DPO its frozen reference, GRPO a KL to that reference. Rewards are World-CLIP and the \
     preference model; no arm is trained on the held-out preference model. 4 network evaluations an image, test prompts.";
 
-/// The demo's experiment, which all arms share.
-const BASE: &str = "configs/demo.toml";
 /// Updates of the cold start, and of every arm after it.
 const COLD: u64 = 160;
 const UPDATES: u64 = 150;
@@ -59,9 +57,7 @@ impl<'a> JointStage<'a> {
         effort: Effort,
         observer: &'a mut dyn Observer,
     ) -> Result<Self, LabError> {
-        let mut base = Experiment::load(BASE, &[])?;
-        base.events.sample_every = 0;
-        base.events.evaluate_every = 0;
+        let mut base = emoji::base()?;
         let (cold, updates, num_prompts) = if effort.is_quick {
             (2, 2, 6)
         } else {

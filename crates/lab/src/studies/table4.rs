@@ -8,12 +8,11 @@ use dmdr_world::Split;
 use super::{Effort, Report};
 use crate::{
     LabError,
-    emoji::{Emoji, cold_start},
+    emoji::{self, Emoji, cold_start},
     study::{Claim, Column, Metrics, Results, Study},
     units::Units,
 };
 
-const BASE: &str = "configs/demo.toml";
 const VANILLA: &str = "vanilla DMD";
 const DYNADG: &str = "+ DynaDG";
 const DYNARS: &str = "+ DynaRS";
@@ -102,9 +101,7 @@ pub(super) fn run(
     say: &mut dyn FnMut(&str),
 ) -> Result<Report, LabError> {
     let study = study();
-    let mut base = Experiment::load(BASE, &[])?;
-    base.events.sample_every = 0;
-    base.events.evaluate_every = 0;
+    let base = emoji::base()?;
     let (half, num_prompts) = if effort.is_quick { (2, 6) } else { (HALF, 120) };
     let set = EvalSet {
         split: Split::Test,
