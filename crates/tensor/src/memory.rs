@@ -28,7 +28,7 @@ pub fn peak_memory_bytes(device: Device) -> Result<u64, TensorError> {
 ///
 /// An update frees and allocates hundreds of megabytes. glibc's malloc spends a tenth of the CPU time on that, a fifth in
 /// small networks, and more where it returns the memory. To be called once, at the start of a program, beside
-/// [`MiMalloc`] as its global allocator, which replaces libtorch's malloc too.
+/// [`MiMalloc`](crate::MiMalloc) as its global allocator, which replaces libtorch's malloc too.
 pub fn keep_freed_memory() {
     shim::keep_freed_memory();
 }
