@@ -53,7 +53,16 @@ impl Fixture {
     /// The largest difference is small beside the largest value.
     #[track_caller]
     pub(crate) fn agrees(&self, name: &str, got: &Tensor) {
-        let error = relative_error(got, self.get(name));
+        self.agrees_beside(name, got, 0.0);
+    }
+
+    /// The largest difference is small beside the largest value or `scale`, whichever is more: a gradient in which large
+    /// terms nearly cancel carries their rounding.
+    #[track_caller]
+    pub(crate) fn agrees_beside(&self, name: &str, got: &Tensor, scale: f64) {
+        let expected = self.get(name);
+        let own = expected.abs().max().double_value(&[]);
+        let error = relative_error(got, expected) * own / own.max(scale);
         assert!(error < TOLERANCE, "{name}: relative error {error:.2e}");
     }
 }
