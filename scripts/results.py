@@ -14,6 +14,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,11 +40,17 @@ def run(arm: str, seed: int, prompts: int, with_teacher: bool, threads: int | No
     """One student, trained and measured."""
     folder = RUNS / f"{arm.lower()}-{seed}"
     overrides = [f"--set=name={folder.name}", f"--set=seed={seed}", f"--root={RUNS}"]
+    config = subprocess.run(
+        [DMDR, "config", "show", ARMS[arm], *overrides[:2]], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    has_started = (folder / "config.toml").exists()
+    if has_started and (folder / "config.toml").read_text().strip() != config.strip():
+        sys.exit(f"{folder} was made with another config than {ARMS[arm]} is now; remove it to train it again")
     if not (folder / "student.safetensors").exists():
-        resume = ["--resume"] if (folder / "config.toml").exists() else []
-        dmdr(threads, "train", ARMS[arm], *overrides, *resume)
+        dmdr(threads, "train", ARMS[arm], *overrides, *(["--resume"] if has_started else []))
     for who in ["student"] + ["teacher"] * with_teacher:
-        if not (folder / f"eval/{who}-test.json").exists():
+        report = folder / f"eval/{who}-test.json"
+        if not report.exists() or json.loads(report.read_text())["num_prompts"] != prompts:
             dmdr(threads, "eval", str(folder), f"--who={who}", "--split=test", f"--num-prompts={prompts}")
 
 

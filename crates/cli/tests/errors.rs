@@ -92,6 +92,33 @@ fn broken_weights_give_one_clear_error() {
 }
 
 #[test]
+fn towers_that_read_other_captions_are_refused_before_work_starts() {
+    let here = workspace();
+    let mut arguments = vec!["pretrain", "configs/text-encoder.toml"];
+    arguments.extend(["--output", "assets/longer.safetensors"]);
+    for set in [
+        "name=longer",
+        "num_steps=1",
+        "batch_size=2",
+        "events.checkpoint_every=0",
+        "model.world_clip.dim=16",
+        "model.world_clip.text_depth=1",
+        "model.world_clip.image_depth=1",
+        "model.world_clip.heads=2",
+        "model.world_clip.embed_dim=16",
+        "model.world_clip.max_tokens=20",
+    ] {
+        arguments.extend(["--set", set]);
+    }
+    succeed(here, &arguments);
+    for key in ["rewards.0.model.world_clip.weights", "assets.world_clip"] {
+        let error = train_with(&format!("{key}=\"assets/longer.safetensors\""));
+        let expected = format!("`{key}`: it reads 20 tokens a caption, the text encoder makes 16");
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
 fn outputs_that_cannot_be_written_are_refused() {
     let here = workspace();
     fs::write(here.join("file"), "not a folder").expect("writable");

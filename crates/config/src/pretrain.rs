@@ -302,25 +302,19 @@ impl Pretrain {
 
     /// Every file the configuration names, with its key; the caller checks that they exist.
     pub fn referenced_files(&self) -> Vec<ReferencedFile> {
-        let named: [(&'static str, Option<&PathBuf>); 2] = match &self.model {
-            PretrainModel::Teacher(teacher) => [
+        let named = match &self.model {
+            PretrainModel::Teacher(teacher) => vec![
                 ("model.teacher.text_encoder", Some(&teacher.text_encoder)),
                 ("model.teacher.init", teacher.init.as_ref()),
             ],
-            PretrainModel::WorldClip(clip) => {
-                [("model.world_clip.init", clip.init.as_ref()), ("", None)]
-            }
+            PretrainModel::WorldClip(clip) => vec![("model.world_clip.init", clip.init.as_ref())],
             PretrainModel::Preference(preference) => {
                 let repaint = preference.repaint.as_ref();
-                [
-                    (
-                        "model.preference.repaint.teacher",
-                        repaint.map(|repaint| &repaint.teacher),
-                    ),
-                    (
-                        "model.preference.repaint.text_encoder",
-                        repaint.map(|repaint| &repaint.text_encoder),
-                    ),
+                let teacher = repaint.map(|repaint| &repaint.teacher);
+                let text_encoder = repaint.map(|repaint| &repaint.text_encoder);
+                vec![
+                    ("model.preference.repaint.teacher", teacher),
+                    ("model.preference.repaint.text_encoder", text_encoder),
                 ]
             }
         };

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dmdr_config::{Curve, Document, Experiment, Method, TimeDistribution};
+use dmdr_config::{Curve, Document, Experiment, Method, Pretrain, TimeDistribution};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs")
@@ -52,6 +52,13 @@ fn experiment(name: &str) -> Experiment {
     Experiment::load(folder().join(name), &[]).unwrap_or_else(|error| panic!("{error}"))
 }
 
+fn pretrain(name: &str) -> Pretrain {
+    match Document::load(folder().join(name), &[]) {
+        Ok(Document::Pretrain(pretrain)) => *pretrain,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn dmd_is_the_demo_without_dynamics_and_rewards() {
     let mut demo = experiment("demo.toml");
@@ -71,12 +78,8 @@ fn dmd_is_the_demo_without_dynamics_and_rewards() {
 
 #[test]
 fn the_held_out_preference_differs_in_its_seed_only() {
-    let load = |name: &str| match Document::load(folder().join(name), &[]) {
-        Ok(Document::Pretrain(pretrain)) => *pretrain,
-        other => panic!("{other:?}"),
-    };
-    let mut preference = load("preference.toml");
-    let heldout = load("preference-heldout.toml");
+    let mut preference = pretrain("preference.toml");
+    let heldout = pretrain("preference-heldout.toml");
     assert_ne!(preference.seed, heldout.seed);
     preference.seed = heldout.seed;
     preference.name.clone_from(&heldout.name);
@@ -99,4 +102,19 @@ fn referenced_files_have_their_keys() {
             "assets.preference_heldout",
         ]
     );
+    for (name, expected) in [
+        ("text-encoder.toml", &[][..]),
+        ("world-clip.toml", &["model.world_clip.init"]),
+        (
+            "preference.toml",
+            &[
+                "model.preference.repaint.teacher",
+                "model.preference.repaint.text_encoder",
+            ],
+        ),
+    ] {
+        let files = pretrain(name).referenced_files();
+        let keys: Vec<&str> = files.iter().map(|file| file.key.as_str()).collect();
+        assert_eq!(keys, expected, "{name}");
+    }
 }

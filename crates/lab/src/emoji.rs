@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use dmdr_config::{
     Curve, Experiment, Method, ReinforcementLearning, RlAlgorithm, RlOnly, TimeDistribution,
 };
-use dmdr_eval::{EvalSet, Evaluator, Sampler, scalars};
+use dmdr_eval::{EvalSet, Sampler, scalars};
 use dmdr_events::{Kind, RunDir};
 use dmdr_train::{Distillation, FinishedRun, Observer, Outcome};
 use serde::{Deserialize, Serialize};
@@ -149,8 +149,7 @@ fn measure(
     sampler: &dyn Sampler,
     set: &EvalSet,
 ) -> Result<Metrics, LabError> {
-    let assets = &finished.experiment.assets;
-    let evaluator = Evaluator::load(finished.world.clone(), assets, finished.device)?;
+    let evaluator = finished.evaluator()?;
     let evaluation = evaluator.evaluate(sampler, set, &mut |_, _| {})?;
     Ok(scalars(&evaluation))
 }

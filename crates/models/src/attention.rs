@@ -39,6 +39,33 @@ impl QkNorm {
     }
 }
 
+/// Separate projections to queries, keys and values, with query-key normalisation where a model has it.
+#[derive(Debug)]
+pub(crate) struct Projections {
+    qkv: [Linear; 3],
+    norm: Option<QkNorm>,
+    heads: i64,
+}
+
+impl Projections {
+    pub(crate) fn new(qkv: [Linear; 3], norm: Option<QkNorm>, heads: i64) -> Self {
+        Self { qkv, norm, heads }
+    }
+
+    /// `x [B, N, D]` -> queries, keys, values, each `[B, N, H, d]`.
+    pub(crate) fn forward(&self, x: &Tensor, call: &Call<'_>) -> [Tensor; 3] {
+        let project = |linear: &Linear| linear.forward(x, call).unflatten(2, [self.heads, -1]);
+        let [q, k, v] = self.qkv.each_ref().map(project);
+        match &self.norm {
+            Some(norm) => {
+                let (q, k) = norm.forward(&q, &k);
+                [q, k, v]
+            }
+            None => [q, k, v],
+        }
+    }
+}
+
 /// Attention of queries over keys and values, each `[B, N, H, d]`; result `[B, N, H d]`. A mask `[B, 1, 1, N]` is true
 /// where a key is seen.
 pub(crate) fn attend(

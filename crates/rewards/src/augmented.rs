@@ -47,71 +47,68 @@ mod tests {
 
     use super::*;
 
-    /// The value of one pixel, and the mean of all: what an arrangement of pixels fools, and what it does not.
-    struct Pixel;
-    struct Mean;
+    /// A number of the image's pixels, `[B]`; with a gradient or not.
+    struct Of(fn(&Tensor) -> Tensor, bool);
 
-    impl RewardModel for Pixel {
+    impl RewardModel for Of {
         fn name(&self) -> &'static str {
-            "pixel"
+            "pixels"
         }
 
         fn is_differentiable(&self) -> bool {
-            true
+            self.1
         }
 
         fn score(&self, images: &Tensor, _: &Prompts) -> Result<Tensor, RewardError> {
-            Ok(images.select(1, 0).select(1, 16).select(1, 16))
+            Ok(self.0(images))
         }
     }
 
-    impl RewardModel for Mean {
-        fn name(&self) -> &'static str {
-            "mean"
-        }
+    /// What one arrangement of pixels fools.
+    const PIXEL: Of = Of(
+        |images| images.select(1, 0).select(1, 16).select(1, 16),
+        true,
+    );
+    /// What it does not.
+    const MEAN: Of = Of(
+        |images| images.mean_dim(&[1i64, 2, 3][..], false, Kind::Float),
+        false,
+    );
 
-        fn is_differentiable(&self) -> bool {
-            false
-        }
-
-        fn score(&self, images: &Tensor, _: &Prompts) -> Result<Tensor, RewardError> {
-            Ok(images.mean_dim(&[1i64, 2, 3][..], false, Kind::Float))
-        }
+    fn prompts(count: usize) -> Prompts {
+        let world = World::new(Preset::Mini).expect("valid drawings");
+        PromptStream::training(&world, 0)
+            .prompts(0, count, 16, Device::Cpu)
+            .expect("fits")
     }
 
     #[test]
     fn one_bright_pixel_fools_the_reward_but_not_its_copies() {
         reseed(&[1]);
-        let world = World::new(Preset::Mini).expect("valid drawings");
-        let prompts = PromptStream::training(&world, 0)
-            .prompts(0, 4, 16, Device::Cpu)
-            .expect("fits");
+        let prompts = prompts(4);
         let images = Tensor::zeros([4, 3, 32, 32], (Kind::Float, Device::Cpu));
         let _ = images.narrow(2, 16, 1).narrow(3, 16, 1).fill_(1.0);
         let score = |reward: &dyn RewardModel| {
             let score = reward.score(&images, &prompts).expect("no towers");
             score.mean(Kind::Float).double_value(&[])
         };
-        assert!((score(&Pixel) - 1.0).abs() < 1e-6);
-        let robust = Augmented::new(Box::new(Pixel), 8);
+        assert!((score(&PIXEL) - 1.0).abs() < 1e-6);
+        let robust = Augmented::new(Box::new(PIXEL), 8);
         assert!(score(&robust) < 0.4, "{}", score(&robust));
-        assert!((robust.name(), robust.is_differentiable()) == ("pixel", true));
+        assert!((robust.name(), robust.is_differentiable()) == ("pixels", true));
         // What does not hang on the arrangement stays nearly what it was.
-        let mean = Augmented::new(Box::new(Mean), 8);
-        assert!((score(&mean) - score(&Mean)).abs() < 0.03);
+        let mean = Augmented::new(Box::new(MEAN), 8);
+        assert!((score(&mean) - score(&MEAN)).abs() < 0.03);
         assert!(!mean.is_differentiable());
     }
 
     #[test]
     fn the_gradient_reaches_the_image() {
         reseed(&[2]);
-        let world = World::new(Preset::Mini).expect("valid drawings");
-        let prompts = PromptStream::training(&world, 0)
-            .prompts(0, 2, 16, Device::Cpu)
-            .expect("fits");
+        let prompts = prompts(2);
         let images = Tensor::full([2, 3, 32, 32], 0.5, (Kind::Float, Device::Cpu));
         let images = images.set_requires_grad(true);
-        let robust = Augmented::new(Box::new(Pixel), 2);
+        let robust = Augmented::new(Box::new(PIXEL), 2);
         let total = robust
             .score(&images, &prompts)
             .expect("no towers")

@@ -15,8 +15,8 @@ use dmdr_world::{Split, World};
 
 use crate::{
     Alternation, Checkpoint, Networks, Observer, Outcome, Recorder, Stats, Stores, StudentSampler,
-    TeacherSampler, TextEncoder, TrainError, Verdict, checkpoint::due, compute, guard::Guard,
-    sheet::Sheet, world,
+    TeacherSampler, TextEncoder, TrainError, Verdict, checkpoint::due, compute,
+    finished::evaluator, guard::Guard, sheet::Sheet, world,
 };
 
 /// A distillation, loaded and checked, ready to run.
@@ -62,7 +62,7 @@ impl<'a> Distillation<'a> {
         let times = time_grid(experiment.student.num_steps, experiment.student.shift);
         let rl = match experiment.method.rl_algorithm() {
             Some(algorithm) => {
-                let rewards = rewards(experiment, &world, device)?;
+                let rewards = rewards(experiment, &world, &text, device)?;
                 Some(RlTerm::new(algorithm, rewards, times.clone())?)
             }
             None => None,
@@ -88,7 +88,7 @@ impl<'a> Distillation<'a> {
             (MethodConfig::Rl(_), None) => unreachable!("`[method.rl]` has an algorithm"),
         };
         let evaluator = (experiment.events.evaluate_every > 0)
-            .then(|| Evaluator::load(world.clone(), &experiment.assets, device))
+            .then(|| evaluator(experiment, &world, &text, device))
             .transpose()?;
         let stores = Stores {
             student,
@@ -313,14 +313,19 @@ impl<'a> Distillation<'a> {
 fn rewards(
     experiment: &Experiment,
     world: &World,
+    text: &TextEncoder,
     device: Device,
 ) -> Result<RewardMix, TrainError> {
     let mut mix = RewardMix::default();
-    for reward in &experiment.rewards {
+    for (index, reward) in experiment.rewards.iter().enumerate() {
+        let name = reward.model.name();
         let model: Box<dyn RewardModel> = match &reward.model {
-            RewardConfig::WorldClip(model) | RewardConfig::Preference(model) => Box::new(
-                ClipScore::load(reward.model.name(), &model.weights, device)?,
-            ),
+            RewardConfig::WorldClip(model) | RewardConfig::Preference(model) => {
+                let score = ClipScore::load(name, &model.weights, device)?;
+                let key = format!("rewards.{index}.model.{name}.weights");
+                text.check_length(&key, score.towers().config().text.max_tokens as usize)?;
+                Box::new(score)
+            }
             RewardConfig::Judge => Box::new(JudgeReward::new(world)),
         };
         let model = match reward.augmentations {

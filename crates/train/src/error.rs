@@ -65,7 +65,7 @@ pub enum TrainError {
     #[error("`{what}`: {reason}")]
     Incompatible {
         /// The config key.
-        what: &'static str,
+        what: String,
         /// What does not fit.
         reason: String,
     },

@@ -3,11 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use dmdr_config::Experiment;
+use dmdr_eval::Evaluator;
 use dmdr_events::RunDir;
 use dmdr_tensor::{Device, device};
 use dmdr_world::World;
 
 use crate::{Networks, StudentSampler, TeacherSampler, TextEncoder, TrainError, compute, world};
+
+/// The metrics of `experiment`, which read the same captions as its text encoder.
+pub(crate) fn evaluator(
+    experiment: &Experiment,
+    world: &World,
+    text: &TextEncoder,
+    device: Device,
+) -> Result<Evaluator, TrainError> {
+    let evaluator = Evaluator::load(world.clone(), &experiment.assets, device)?;
+    text.check_length("assets.world_clip", evaluator.max_tokens())?;
+    Ok(evaluator)
+}
 
 /// Networks of a run with its student.
 #[derive(Debug)]
@@ -65,6 +78,14 @@ impl FinishedRun {
             device,
             weights: weights.to_owned(),
         })
+    }
+
+    /// The metrics that the run's config names.
+    ///
+    /// # Errors
+    /// A file that cannot be read or does not fit.
+    pub fn evaluator(&self) -> Result<Evaluator, TrainError> {
+        evaluator(&self.experiment, &self.world, &self.text, self.device)
     }
 
     /// The teacher, with guidance.

@@ -25,17 +25,12 @@ impl TextEncoder {
     ///
     /// # Errors
     /// An unreadable file or a tower of another world.
-    pub fn load(
-        key: &'static str,
-        path: &Path,
-        world: &World,
-        device: Device,
-    ) -> Result<Self, TrainError> {
+    pub fn load(key: &str, path: &Path, world: &World, device: Device) -> Result<Self, TrainError> {
         let config = load_config::<WorldClip>(path)?;
         let vocabulary = world.tokenizer().vocab_len() as i64;
         if config.text.vocabulary != vocabulary {
             return Err(TrainError::Incompatible {
-                what: key,
+                what: key.to_owned(),
                 reason: format!(
                     "`{}` knows {} words, this world has {vocabulary}",
                     path.display(),
@@ -77,6 +72,23 @@ impl TextEncoder {
     /// Tokens a caption is padded to.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
+    }
+
+    /// Checks that what config key `key` names reads captions of this encoder's length.
+    ///
+    /// # Errors
+    /// If `tokens` is another number.
+    pub(crate) fn check_length(&self, key: &str, tokens: usize) -> Result<(), TrainError> {
+        if tokens == self.max_tokens {
+            return Ok(());
+        }
+        Err(TrainError::Incompatible {
+            what: key.to_owned(),
+            reason: format!(
+                "it reads {tokens} tokens a caption, the text encoder makes {}",
+                self.max_tokens
+            ),
+        })
     }
 
     /// Encoding of the empty caption, one row.
@@ -124,7 +136,7 @@ impl Networks {
     ) -> Result<Self, TrainError> {
         let weights = &experiment.teacher.weights;
         let config = load_config::<Dit>(weights)?;
-        check_widths(weights, &config, text)?;
+        check_widths("teacher.weights", weights, &config, text)?;
         let base = ParamStore::frozen(device).with_compute(compute);
         let score = ParamStore::trainable(device, experiment.seed);
         let student = ParamStore::trainable(device, experiment.seed).with_compute(compute);
@@ -193,13 +205,19 @@ impl Networks {
     }
 }
 
-fn check_widths(weights: &Path, config: &DitConfig, text: &TextEncoder) -> Result<(), TrainError> {
+/// Checks that the network in `weights`, which config key `key` names, takes what `text` makes.
+pub(crate) fn check_widths(
+    key: &str,
+    weights: &Path,
+    config: &DitConfig,
+    text: &TextEncoder,
+) -> Result<(), TrainError> {
     let found = (config.context_dim, config.pooled_dim);
     if found == text.widths() {
         return Ok(());
     }
     Err(TrainError::Incompatible {
-        what: "teacher.weights",
+        what: key.to_owned(),
         reason: format!(
             "`{}` was trained on text features of widths {found:?}, its text encoder makes {:?}",
             weights.display(),

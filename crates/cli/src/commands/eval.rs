@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use dmdr_eval::{EvalSet, Evaluation, Evaluator, Provenance, Sampler, compare};
+use dmdr_eval::{EvalSet, Evaluation, Provenance, Sampler, compare};
 use dmdr_events::{EvalReport, table};
 use dmdr_train::FinishedRun;
 use dmdr_world::Split;
@@ -41,11 +41,7 @@ pub(crate) fn measure(
     who: Who,
     quiet: bool,
 ) -> Result<Vec<EvalReport>> {
-    let evaluator = Evaluator::load(
-        trained.world.clone(),
-        &trained.experiment.assets,
-        trained.device,
-    )?;
+    let evaluator = trained.evaluator()?;
     let (teacher, student) = (trained.teacher(), trained.student());
     let mut samplers: Vec<(&dyn Sampler, String)> = Vec::new();
     if who != Who::Student {

@@ -83,6 +83,15 @@ fn rules_of_an_experiment() {
         ),
         (
             &[
+                "guard.metric=geneval",
+                "events.evaluate_every=5",
+                "rewards.0.model=judge",
+                "method.dmdr.rl.algorithm={ dpo = {} }",
+            ],
+            "GenEval is decided by the judge, which is trained on",
+        ),
+        (
+            &[
                 "guard.action={ lower_rl = 0.5 }",
                 "events.evaluate_every=5",
                 "method.dmdr.rl=",

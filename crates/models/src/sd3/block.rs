@@ -6,65 +6,39 @@ use dmdr_tensor::{Init, Scope, Tensor};
 use super::Sd3Config;
 use crate::{
     Call,
-    attention::{QkNorm, attend},
+    attention::{Projections, QkNorm, attend},
     layers::{LayerNorm, Linear, Mlp, modulate},
 };
 
 const QK_NORM_EPS: f64 = 1e-6;
 
-/// Queries, keys and values of one kind of tokens.
-#[derive(Debug)]
-struct Projections {
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    norm: Option<QkNorm>,
-    heads: i64,
+/// The projections of one kind of tokens; `names` of the three, `norms` of their normalisation.
+fn projections(
+    scope: &Scope<'_>,
+    names: [&str; 3],
+    norms: [&str; 2],
+    config: &Sd3Config,
+) -> Projections {
+    let (dim, head_dim) = (config.dim(), config.attention_head_dim);
+    let linear = |name| Linear::new(&scope.sub(name), dim, dim, Init::XavierUniform);
+    let norm = config
+        .qk_norm
+        .map(|_| QkNorm::new(scope, norms, head_dim, QK_NORM_EPS));
+    Projections::new(names.map(linear), norm, config.num_attention_heads)
 }
 
-impl Projections {
-    /// `names` of the three projections, `norms` of the two normalisations.
-    fn new(scope: &Scope<'_>, names: [&str; 3], norms: [&str; 2], config: &Sd3Config) -> Self {
-        let dim = config.dim();
-        let linear = |name| Linear::new(&scope.sub(name), dim, dim, Init::XavierUniform);
-        Self {
-            q: linear(names[0]),
-            k: linear(names[1]),
-            v: linear(names[2]),
-            norm: config
-                .qk_norm
-                .map(|_| QkNorm::new(scope, norms, config.attention_head_dim, QK_NORM_EPS)),
-            heads: config.num_attention_heads,
-        }
-    }
+fn of_image(scope: &Scope<'_>, config: &Sd3Config) -> Projections {
+    projections(
+        scope,
+        ["to_q", "to_k", "to_v"],
+        ["norm_q", "norm_k"],
+        config,
+    )
+}
 
-    fn of_image(scope: &Scope<'_>, config: &Sd3Config) -> Self {
-        Self::new(
-            scope,
-            ["to_q", "to_k", "to_v"],
-            ["norm_q", "norm_k"],
-            config,
-        )
-    }
-
-    fn of_text(scope: &Scope<'_>, config: &Sd3Config) -> Self {
-        let names = ["add_q_proj", "add_k_proj", "add_v_proj"];
-        Self::new(scope, names, ["norm_added_q", "norm_added_k"], config)
-    }
-
-    /// `x [B, N, D]` -> queries, keys, values, each `[B, N, H, d]`.
-    fn forward(&self, x: &Tensor, call: &Call<'_>) -> [Tensor; 3] {
-        let (b, n, _) = x.size3().expect("tokens are [B, N, D]");
-        let project = |linear: &Linear| linear.forward(x, call).reshape([b, n, self.heads, -1]);
-        let (q, k, v) = (project(&self.q), project(&self.k), project(&self.v));
-        match &self.norm {
-            Some(norm) => {
-                let (q, k) = norm.forward(&q, &k);
-                [q, k, v]
-            }
-            None => [q, k, v],
-        }
-    }
+fn of_text(scope: &Scope<'_>, config: &Sd3Config) -> Projections {
+    let names = ["add_q_proj", "add_k_proj", "add_v_proj"];
+    projections(scope, names, ["norm_added_q", "norm_added_k"], config)
 }
 
 /// Second attention of some blocks, among image tokens alone (SD3.5-Medium).
@@ -107,11 +81,11 @@ impl JointBlock {
             norm: LayerNorm::plain(dim),
             modulation: adaln("norm1.linear", if is_dual { 9 } else { 6 }),
             text_modulation: adaln("norm1_context.linear", if is_last { 2 } else { 6 }),
-            image: Projections::of_image(&attn, config),
-            text: Projections::of_text(&attn, config),
+            image: of_image(&attn, config),
+            text: of_text(&attn, config),
             out: square("attn.to_out.0"),
             image_attention: is_dual.then(|| ImageAttention {
-                projections: Projections::of_image(&scope.sub("attn2"), config),
+                projections: of_image(&scope.sub("attn2"), config),
                 out: square("attn2.to_out.0"),
             }),
             ff: Mlp::feed_forward(&scope.sub("ff"), dim, 4 * dim),

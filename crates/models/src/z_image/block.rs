@@ -5,7 +5,7 @@ use dmdr_tensor::{Init, Scope, Tensor};
 use super::{ZImageConfig, rope::Rotation};
 use crate::{
     Call,
-    attention::{QkNorm, attend},
+    attention::{Projections, QkNorm, attend},
     layers::{Linear, RmsNorm},
 };
 
@@ -41,38 +41,26 @@ impl Sequence {
 
 #[derive(Debug)]
 struct Attention {
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    norm: Option<QkNorm>,
+    projections: Projections,
     out: Linear,
-    num_heads: i64,
 }
 
 impl Attention {
     fn new(scope: &Scope<'_>, config: &ZImageConfig) -> Self {
-        let (dim, num_heads) = (config.dim, config.n_heads);
+        let (dim, heads) = (config.dim, config.n_heads);
         let linear = |name| Linear::without_bias(&scope.sub(name), dim, dim, Init::XavierUniform);
         let norms = ["norm_q", "norm_k"];
+        let norm = config
+            .qk_norm
+            .then(|| QkNorm::new(scope, norms, dim / heads, QK_NORM_EPS));
         Self {
-            q: linear("to_q"),
-            k: linear("to_k"),
-            v: linear("to_v"),
-            norm: config
-                .qk_norm
-                .then(|| QkNorm::new(scope, norms, dim / num_heads, QK_NORM_EPS)),
+            projections: Projections::new(["to_q", "to_k", "to_v"].map(linear), norm, heads),
             out: linear("to_out.0"),
-            num_heads,
         }
     }
 
     fn forward(&self, x: &Tensor, sequence: &Sequence, call: &Call<'_>) -> Tensor {
-        let project = |linear: &Linear| linear.forward(x, call).unflatten(2, [self.num_heads, -1]);
-        let (q, k, v) = (project(&self.q), project(&self.k), project(&self.v)); // [B, N, H, d]
-        let (q, k) = match &self.norm {
-            Some(norm) => norm.forward(&q, &k),
-            None => (q, k),
-        };
+        let [q, k, v] = self.projections.forward(x, call);
         let (q, k) = (sequence.rotation.turn(&q), sequence.rotation.turn(&k));
         let mask = sequence
             .mask

@@ -10,7 +10,7 @@ use dmdr_data::{PromptStream, Prompts, SceneBatch, augment, images_from_tensor};
 use dmdr_methods::Losses;
 use dmdr_models::{Stored, WorldClip};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix, reseed};
-use dmdr_world::{Image, World};
+use dmdr_world::{Image, Prompt, World};
 
 use super::{Objective, repaint::Repainter, world_clip};
 use crate::{TrainError, compute};
@@ -37,7 +37,13 @@ impl PreferenceObjective {
         let store = ParamStore::trainable(device, config.seed).with_compute(compute);
         let net = WorldClip::new(&store, world_clip::towers(&model.towers(), &world));
         let repainter = match &model.repaint {
-            Some(repaint) => Some(Repainter::load(repaint, &world, device, compute)?),
+            Some(repaint) => Some(Repainter::load(
+                repaint,
+                &world,
+                model.max_tokens,
+                device,
+                compute,
+            )?),
             None => None,
         };
         Ok(Self {
@@ -55,33 +61,40 @@ impl PreferenceObjective {
     /// Part of the batch is damaged, part is repainted if there is a generator, and the rest shows other scenes.
     fn worse(&self, images: &Tensor, prompts: &Prompts, step: u64) -> Result<Tensor, TrainError> {
         let count = prompts.prompts.len();
-        let max_tokens = self.net.config().text.max_tokens as usize;
-        let rows = |first: usize, last: usize| {
-            let images = images.narrow(0, first as i64, (last - first) as i64);
-            let prompts = prompts.prompts[first..last].to_vec();
-            let prompts = Prompts::new(&self.world, prompts, max_tokens, images.device())?;
-            Ok::<_, TrainError>((images, prompts))
-        };
         let part = count / if self.repainter.is_some() { 3 } else { 2 };
-        let mut worse = vec![damaged(&rows(0, part)?.0)];
+        let scenes = |first: usize| images.narrow(0, first as i64, part as i64);
+        let mut worse = vec![damaged(&scenes(0))];
         let mut done = part;
         if let Some(repainter) = &self.repainter {
-            let (images, prompts) = rows(done, done + part)?;
-            worse.push(repainter.repaint(&images, &prompts));
+            let described = self.tokenised(prompts.prompts[done..done + part].to_vec())?;
+            worse.push(repainter.repaint(&scenes(done), &described));
             done += part;
         }
-        worse.push(self.other_scenes(&rows(done, count)?.1, step)?);
+        worse.push(self.other_scenes(&prompts.prompts[done..], step)?);
         Ok(Tensor::cat(&worse, 0))
     }
 
     /// Scenes in which one fact of each prompt is wrong.
-    fn other_scenes(&self, prompts: &Prompts, step: u64) -> Result<Tensor, TrainError> {
-        let device = self.store.device();
-        let wrong = world_clip::contrasts(&self.world, &prompts.prompts, self.seed, step);
-        let max_tokens = self.net.config().text.max_tokens as usize;
-        let wrong = Prompts::new(&self.world, wrong, max_tokens, device)?;
+    fn other_scenes(&self, prompts: &[Prompt], step: u64) -> Result<Tensor, TrainError> {
+        let wrong = world_clip::contrasts(&self.world, prompts, self.seed, step);
+        let wrong = self.tokenised(wrong)?;
         let seed = mix(&[self.seed, 1]) as u64; // other places and backgrounds than the better scenes
-        Ok(SceneBatch::render(&self.world, &wrong, seed, step).to_device(device))
+        let scenes = SceneBatch::render(&self.world, &wrong, seed, step);
+        Ok(scenes.to_device(self.store.device()))
+    }
+
+    fn tokenised(&self, prompts: Vec<Prompt>) -> Result<Prompts, TrainError> {
+        let device = self.store.device();
+        Ok(Prompts::new(
+            &self.world,
+            prompts,
+            self.max_tokens(),
+            device,
+        )?)
+    }
+
+    fn max_tokens(&self) -> usize {
+        self.net.config().text.max_tokens as usize
     }
 }
 
@@ -119,10 +132,10 @@ impl Objective for PreferenceObjective {
     }
 
     fn losses(&self, step: u64) -> Result<Losses, TrainError> {
-        let max_tokens = self.net.config().text.max_tokens as usize;
         let stream = PromptStream::training(&self.world, self.seed);
+        let device = self.store.device();
         let SceneBatch { images, prompts } =
-            stream.scenes(step, self.batch_size, max_tokens, self.store.device())?;
+            stream.scenes(step, self.batch_size, self.max_tokens(), device)?;
         let worse = self.worse(&images, &prompts, step)?;
         let better = if self.augment {
             augment::noise(&images, 0.02)
@@ -153,11 +166,11 @@ impl Objective for PreferenceObjective {
     /// Pairs: a row of better images, below it the worse ones, and so on.
     fn sheet(&self, _: &ParamStore, num_prompts: usize) -> Result<Option<Image>, TrainError> {
         const COLUMNS: usize = 8;
-        let max_tokens = self.net.config().text.max_tokens as usize;
         reseed(&[self.seed]);
         let stream = PromptStream::training(&self.world, self.seed);
+        let device = self.store.device();
         let SceneBatch { images, prompts } =
-            stream.scenes(0, num_prompts, max_tokens, self.store.device())?;
+            stream.scenes(0, num_prompts, self.max_tokens(), device)?;
         let enlarged = |images: &Tensor| -> Vec<Image> {
             let images = images_from_tensor(images);
             images.iter().map(|image| image.enlarge(4)).collect()

@@ -7,7 +7,10 @@ use dmdr_models::{Call, Dit, View, load_config};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, no_grad_guard};
 use dmdr_world::World;
 
-use crate::{TextEncoder, TrainError, networks::to_images};
+use crate::{
+    TextEncoder, TrainError,
+    networks::{check_widths, to_images},
+};
 
 /// Noising times, `[low, high)`: at the low end outlines and tints suffer, at the high end objects change or melt together.
 const TIMES: [f64; 2] = [0.7, 1.0];
@@ -20,20 +23,24 @@ pub(super) struct Repainter {
 }
 
 impl Repainter {
-    /// Loads what `config` names.
+    /// Loads what `config` names, for captions of `max_tokens`.
     ///
     /// # Errors
     /// An unreadable file, or one of another kind or world.
     pub(super) fn load(
         config: &Repaint,
         world: &World,
+        max_tokens: usize,
         device: Device,
         compute: Kind,
     ) -> Result<Self, TrainError> {
-        let key = "model.preference.repaint.text_encoder";
-        let text = TextEncoder::load(key, &config.text_encoder, world, device)?;
+        let key = |name| format!("model.preference.repaint.{name}");
+        let text = TextEncoder::load(&key("text_encoder"), &config.text_encoder, world, device)?;
+        text.check_length("model.preference.max_tokens", max_tokens)?;
+        let sizes = load_config::<Dit>(&config.teacher)?;
+        check_widths(&key("teacher"), &config.teacher, &sizes, &text)?;
         let store = ParamStore::frozen(device).with_compute(compute);
-        let net = Dit::new(&store, &[], load_config::<Dit>(&config.teacher)?)?;
+        let net = Dit::new(&store, &[], sizes)?;
         store.load(&config.teacher)?;
         Ok(Self { text, net })
     }
