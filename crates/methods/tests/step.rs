@@ -1,0 +1,183 @@
+//! One generator step and one fake-score step of DMD on tiny published backbones: losses and all gradients agree with a
+//! PyTorch computation written from the formulas (`tools/peer/dmd.py`).
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use dmdr_config::{Curve, Dmdr as DmdrConfig};
+use dmdr_data::Prompts;
+use dmdr_diffusion::Schedule;
+use dmdr_methods::{Dmdr, FakeScore, Generator, Losses, Method, Roles, Rollout, StepInfo};
+use dmdr_models::{
+    Conditioning, Denoiser, Guidance, ModelError, Sd3, Sit, SitConfig, load_diffusers_config,
+};
+use dmdr_tensor::{
+    AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor, no_grad_guard, read_metadata,
+    read_tensors, reseed,
+};
+
+/// Relative, as everywhere in parity; gradients beside a hundredth of the largest of their kind.
+const TOLERANCE: f64 = 1e-4;
+const FAKE_SCALE: f64 = 1.5;
+
+fn fixtures(krate: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(krate)
+        .join("tests/fixtures")
+}
+
+struct Fixture(BTreeMap<String, Tensor>);
+
+impl Fixture {
+    fn read(name: &str) -> Self {
+        let path = fixtures("methods").join(format!("{name}.safetensors"));
+        Self(read_tensors(&path).expect("tensors"))
+    }
+
+    fn get(&self, name: &str) -> &Tensor {
+        &self.0[name]
+    }
+
+    #[track_caller]
+    fn agrees(&self, name: &str, got: &Tensor, scale: f64) {
+        let expected = self.get(name);
+        let error = largest(&(got - expected)) / largest(expected).max(scale);
+        assert!(error < TOLERANCE, "{name}: relative error {error:.2e}");
+    }
+
+    /// Loss `term`, the state it was taken at, and its gradients with respect to all of `store`.
+    #[track_caller]
+    fn agrees_with_step(&self, step: &str, gradients: &str, losses: &Losses, store: &ParamStore) {
+        self.agrees(&format!("{step}.loss"), &losses.total(), 0.0);
+        let group = store.group();
+        let got = Tensor::run_backward(&[losses.total()], &group.tensors, false, false);
+        let scale = 0.01 * got.iter().map(largest).fold(0.0, f64::max);
+        assert!(scale > 0.0);
+        for (name, gradient) in group.names.iter().zip(&got) {
+            self.agrees(&format!("grad.{gradients}.{name}"), gradient, scale);
+        }
+        let expected = self
+            .0
+            .keys()
+            .filter(|key| key.starts_with(&format!("grad.{gradients}.")));
+        assert_eq!(expected.count(), group.names.len());
+    }
+}
+
+fn largest(x: &Tensor) -> f64 {
+    x.abs().max().double_value(&[])
+}
+
+/// A backbone built twice: the base with the fake score's LoRA, and the student at nine tenths of its weights.
+fn agrees<N: Denoiser + 'static>(
+    fixture: &Fixture,
+    targets: &[&str],
+    build: impl Fn(&ParamStore, &[AdapterSpec]) -> Result<N, ModelError>,
+    load: impl Fn(&ParamStore),
+    (cond, null): (Conditioning, Conditioning),
+) {
+    let base = ParamStore::frozen(Device::Cpu);
+    let score = ParamStore::trainable(Device::Cpu, 0);
+    let student = ParamStore::trainable(Device::Cpu, 0);
+    let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    let specs = [AdapterSpec::new(2, 4.0, &targets, score.clone())];
+    let net = build(&base, &specs).expect("targets match");
+    let generator = build(&student, &[]).expect("no adapters");
+    load(&base);
+    student.copy_from(&base);
+    {
+        let _guard = no_grad_guard();
+        for tensor in student.group().tensors {
+            let _ = tensor.shallow_clone().g_mul_scalar_(0.9);
+        }
+    }
+    let adapter = fixture.0.iter().filter_map(|(name, tensor)| {
+        let name = name.strip_prefix("lora.")?;
+        Some((name.to_owned(), tensor.shallow_clone()))
+    });
+    let adapter = adapter.collect();
+    score
+        .load_tensors(&adapter, Path::new("fixture"))
+        .expect("fits");
+
+    let roles = Roles {
+        base: Box::new(net),
+        generator: Generator::Full(Box::new(generator)),
+        reference: None,
+        score: FakeScore::Adapter(AdapterId(0)),
+        schedule: Schedule::RectifiedFlow,
+        guidance: Guidance { scale: 3.0, null },
+    };
+    let mut config = DmdrConfig::default();
+    config.dm.real_scale = Curve::Constant(0.4);
+    let size = fixture.get("x_t").size();
+    let shape = [size[1], size[2], size[3]];
+    let method = Dmdr::new(config, vec![1.0, 0.5, 0.0], FAKE_SCALE, roles, None, shape);
+    let rollout = Rollout {
+        prompts: Prompts::none(2, Device::Cpu),
+        cond,
+        x_t: fixture.get("x_t").shallow_clone(),
+        t: fixture.get("t").shallow_clone(),
+        x0: fixture.get("x0").shallow_clone(),
+    };
+
+    reseed(&[1]);
+    let step = StepInfo::at(0);
+    let losses = method
+        .generator_losses(&rollout, None, &step)
+        .expect("tensors");
+    fixture.agrees_with_step("generator", "student", &losses, &student);
+
+    reseed(&[2]);
+    let losses = method.score_losses(&rollout, &step).expect("tensors");
+    let losses = losses.expect("DMD has a fake score");
+    fixture.agrees("score.t", &losses.batch["t"], 0.0);
+    fixture.agrees("score.x_t", &losses.batch["x_t"], 0.0);
+    fixture.agrees_with_step("score", "lora", &losses, &score);
+}
+
+#[test]
+fn sit() {
+    let fixture = Fixture::read("sit");
+    let path = fixtures("models").join("sit_repa.safetensors");
+    let config = &read_metadata(&path).expect("metadata")["config"];
+    let config: SitConfig = serde_json::from_str(config).expect("sizes");
+    let labels = |name: &str| Sit::condition(&fixture.get(name).to_kind(Kind::Int64));
+    let load = |store: &ParamStore| {
+        let tensors = read_tensors(&path).expect("tensors");
+        let weights = tensors
+            .into_iter()
+            .filter_map(|(name, tensor)| Some((name.strip_prefix("weights.")?.to_owned(), tensor)));
+        store.load_tensors(&weights.collect(), &path).expect("fits");
+    };
+    agrees(
+        &fixture,
+        &Sit::LORA_TARGETS,
+        |store, specs| Sit::new(store, specs, config.clone()),
+        load,
+        (labels("labels"), labels("null.labels")),
+    );
+}
+
+#[test]
+fn sd3() {
+    let fixture = Fixture::read("sd3");
+    let folder = fixtures("models").join("sd3_qk_norm");
+    let config = load_diffusers_config::<Sd3>(&folder).expect("config.json");
+    let text = |prefix: &str| Conditioning {
+        tokens: fixture.get(&format!("{prefix}tokens")).shallow_clone(),
+        pooled: fixture.get(&format!("{prefix}pooled")).shallow_clone(),
+    };
+    agrees(
+        &fixture,
+        &Sd3::LORA_TARGETS,
+        |store, specs| Sd3::new(store, specs, config.clone()),
+        |store| {
+            store.load_folder(&folder).expect("fits");
+        },
+        (text(""), text("null.")),
+    );
+}
