@@ -33,6 +33,19 @@ impl Linear {
         }
     }
 
+    /// [`Self::without_bias`] computed in f32, as [`Self::precise`].
+    pub(crate) fn precise_without_bias(
+        scope: &Scope<'_>,
+        fan_in: i64,
+        fan_out: i64,
+        init: Init,
+    ) -> Self {
+        Self {
+            compute: Kind::Float,
+            ..Self::without_bias(scope, fan_in, fan_out, init)
+        }
+    }
+
     /// Like [`Self::new`], but computed in f32 whatever the network's compute kind: for small products at the edges of
     /// a network, where rounding costs more than it saves.
     pub(crate) fn precise(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
@@ -71,15 +84,16 @@ impl Linear {
     }
 }
 
-/// Layer normalisation over the last dimension, eps 1e-6.
+/// Layer normalisation over the last dimension.
 #[derive(Debug)]
 pub(crate) struct LayerNorm {
     affine: Option<(Tensor, Tensor)>,
     dim: i64,
+    eps: f64,
 }
 
 impl LayerNorm {
-    /// With learned scale and offset.
+    /// With learned scale and offset; eps 1e-6.
     pub(crate) fn affine(scope: &Scope<'_>, dim: i64) -> Self {
         let affine = (
             scope.param("weight", &[dim], Init::Ones),
@@ -88,12 +102,22 @@ impl LayerNorm {
         Self {
             affine: Some(affine),
             dim,
+            eps: 1e-6,
         }
     }
 
-    /// Without parameters (the modulation of adaLN brings them).
+    /// Without parameters (the modulation of adaLN brings them); eps 1e-6.
     pub(crate) fn plain(dim: i64) -> Self {
-        Self { affine: None, dim }
+        Self {
+            affine: None,
+            dim,
+            eps: 1e-6,
+        }
+    }
+
+    /// The same with another eps.
+    pub(crate) fn with_eps(self, eps: f64) -> Self {
+        Self { eps, ..self }
     }
 
     /// Same shape as `x [.., dim]`.
@@ -102,7 +126,7 @@ impl LayerNorm {
             Some((weight, bias)) => (Some(weight), Some(bias)),
             None => (None, None),
         };
-        x.layer_norm([self.dim], weight, bias, 1e-6, true)
+        x.layer_norm([self.dim], weight, bias, self.eps, true)
     }
 }
 

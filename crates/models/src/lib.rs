@@ -12,6 +12,7 @@ mod point_net;
 mod sd3;
 mod sit;
 mod stored;
+mod text;
 mod view;
 mod z_image;
 
@@ -25,5 +26,10 @@ pub use point_net::PointNet;
 pub use sd3::{QkNormalization, Sd3, Sd3Config};
 pub use sit::{Interpolant, Sit, SitConfig};
 pub use stored::{ModelError, Stored, load_config};
+pub use text::{
+    ClipActivation, ClipArchitecture, ClipFeatures, ClipText, ClipTextConfig, EmbeddingCache,
+    Placement, Qwen3, Qwen3Config, RopeParameters, Sd3Text, SdxlText, T5Config, T5Encoder,
+    TextEncoder, TextTokenizer, Tokens, Transformers, ZImageText, load_transformers_config,
+};
 pub use view::{Guidance, View};
 pub use z_image::{ZImage, ZImageConfig};

@@ -5,5 +5,7 @@ mod fixture;
 mod sd3;
 mod shapes;
 mod sit;
+mod text;
+mod tokenizers;
 mod world;
 mod z_image;

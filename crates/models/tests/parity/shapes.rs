@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use dmdr_models::{Sd3, Sd3Config, Sit, SitConfig, ZImage, ZImageConfig};
+use dmdr_models::{
+    ClipText, ClipTextConfig, Qwen3, Qwen3Config, Sd3, Sd3Config, Sit, SitConfig, T5Config,
+    T5Encoder, Transformers, ZImage, ZImageConfig,
+};
 use dmdr_tensor::{AdapterSpec, ParamStore};
 
 /// Name -> shape. A line is `name dim dim ..`; `{a..b}` in a name stands for the numbers from `a` to `b`.
@@ -99,4 +102,32 @@ fn z_image() {
         ZImage::new(store, adapters, config).expect("sizes and targets fit");
     });
     assert_eq!(layers, 30 * 4);
+}
+
+#[test]
+fn text_encoders() {
+    fn text<N: Transformers>(config: N::Config) -> impl FnOnce(&ParamStore, &[AdapterSpec]) {
+        |store, _| {
+            N::new(store, config).expect("sizes fit");
+        }
+    }
+    asks_for(
+        "text_clip_l",
+        196,
+        &[],
+        text::<ClipText>(ClipTextConfig::clip_l()),
+    );
+    asks_for(
+        "text_big_g",
+        517,
+        &[],
+        text::<ClipText>(ClipTextConfig::big_g()),
+    );
+    asks_for("text_t5_xxl", 219, &[], text::<T5Encoder>(T5Config::xxl()));
+    asks_for(
+        "text_qwen3_4b",
+        398,
+        &[],
+        text::<Qwen3>(Qwen3Config::qwen3_4b()),
+    );
 }
