@@ -194,7 +194,7 @@ def list_shapes(name: str, build: Callable[[], nn.Module]) -> None:
         for _, run in itertools.groupby(enumerate(indices), key=lambda pair: pair[1] - pair[0]):
             run = [index for _, index in run]
             number = "" if run[0] < 0 else f"{{{run[0]}..{run[-1]}}}"
-            lines.append(f"{head}{number}{tail} {shape}")
+            lines.append(f"{head}{number}{tail} {shape}".rstrip())
     SHAPES.mkdir(exist_ok=True)
     path = SHAPES / f"{name}.txt"
     path.write_text("\n".join(lines) + "\n")

@@ -2,6 +2,7 @@
 
 mod attention;
 mod clip;
+mod clip_block;
 mod conditioning;
 mod denoiser;
 mod diffusers;
@@ -14,9 +15,11 @@ mod sit;
 mod stored;
 mod text;
 mod view;
+mod vision;
 mod z_image;
 
 pub use clip::{ClipConfig, ImageTowerConfig, TextTowerConfig, WorldClip};
+pub use clip_block::ClipActivation;
 pub use conditioning::Conditioning;
 pub use denoiser::{Call, Denoiser};
 pub use diffusers::{Diffusers, load_diffusers_config};
@@ -27,9 +30,13 @@ pub use sd3::{QkNormalization, Sd3, Sd3Config};
 pub use sit::{Interpolant, Sit, SitConfig};
 pub use stored::{ModelError, Stored, load_config};
 pub use text::{
-    ClipActivation, ClipArchitecture, ClipFeatures, ClipText, ClipTextConfig, EmbeddingCache,
-    Placement, Qwen3, Qwen3Config, RopeParameters, Sd3Text, SdxlText, T5Config, T5Encoder,
-    TextEncoder, TextTokenizer, Tokens, Transformers, ZImageText, load_transformers_config,
+    ClipArchitecture, ClipFeatures, ClipText, ClipTextConfig, EmbeddingCache, Placement, Qwen3,
+    Qwen3Config, RopeParameters, Sd3Text, SdxlText, T5Config, T5Encoder, TextEncoder,
+    TextTokenizer, Tokens, Transformers, ZImageText, load_transformers_config,
 };
 pub use view::{Guidance, View};
+pub use vision::{
+    BlipConfig, BlipRating, ClipPair, ClipPairConfig, ClipVision, ClipVisionConfig, DinoClassifier,
+    DinoConfig, Lpips, LpipsTrunk, RatingHead, from_open_clip,
+};
 pub use z_image::{ZImage, ZImageConfig};

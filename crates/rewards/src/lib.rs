@@ -1,18 +1,32 @@
 //! Reward models: images and prompts in, one number an image out. Breakdowns are always kept.
 
+mod aesthetic;
 mod augmented;
+mod captions;
 mod clip_score;
+mod clip_similarity;
+mod dino_class;
+mod hps;
+mod image_reward;
 mod judge;
 mod mix;
+mod pick_score;
+pub mod preprocess;
 
 use dmdr_data::Prompts;
 use dmdr_models::ModelError;
 use dmdr_tensor::{Tensor, TensorError};
 
+pub use aesthetic::Aesthetic;
 pub use augmented::Augmented;
 pub use clip_score::ClipScore;
+pub use clip_similarity::{ClipCheckpoint, ClipSimilarity};
+pub use dino_class::DinoClass;
+pub use hps::Hps;
+pub use image_reward::ImageReward;
 pub use judge::JudgeReward;
 pub use mix::{Mixed, RewardMix};
+pub use pick_score::PickScore;
 
 /// Scores images against their prompts.
 pub trait RewardModel {
@@ -50,5 +64,15 @@ pub enum RewardError {
         expected: i64,
         /// What the prompts have.
         found: i64,
+    },
+    /// Not one caption for each image.
+    #[error("reward `{name}` needs one caption an image; there are {found} for {expected}")]
+    Captions {
+        /// The reward.
+        name: String,
+        /// Images.
+        expected: i64,
+        /// Captions.
+        found: usize,
     },
 }

@@ -191,7 +191,19 @@ impl ParamStore {
     /// # Errors
     /// An unreadable file, or any missing, unexpected or differently shaped tensor; nothing is changed then.
     pub fn load(&self, path: &Path) -> Result<LoadReport, TensorError> {
-        self.load_files(&[path.to_owned()], path, &weights::as_stored)
+        self.load_renamed(path, &weights::as_stored)
+    }
+
+    /// [`Self::load`] where `rename` tells from a tensor's name the parameter's, as for [`Self::load_folder_of`].
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    pub fn load_renamed(
+        &self,
+        path: &Path,
+        rename: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<LoadReport, TensorError> {
+        self.load_files(&[path.to_owned()], path, rename)
     }
 
     /// [`Self::load`] from several files that together hold every tensor once, under names from which `rename` tells the

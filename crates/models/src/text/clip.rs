@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{Transformers, embed};
 use crate::{
     Call, ModelError,
-    attention::{Projections, attend},
+    clip_block::{ClipActivation, ClipBlock, ClipBlockConfig},
     layers::{LayerNorm, Linear},
 };
 
@@ -53,16 +53,6 @@ pub enum ClipArchitecture {
     /// It is, without bias.
     #[serde(rename = "CLIPTextModelWithProjection")]
     WithProjection,
-}
-
-/// Between the layers of an MLP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClipActivation {
-    /// `x sigmoid(1.702 x)`.
-    QuickGelu,
-    /// `x Phi(x)`.
-    Gelu,
 }
 
 impl ClipTextConfig {
@@ -132,7 +122,7 @@ pub struct ClipText {
     config: ClipTextConfig,
     token_embedding: Tensor,
     position_embedding: Tensor,
-    blocks: Vec<Block>,
+    blocks: Vec<ClipBlock>,
     norm: LayerNorm,
     projection: Option<Linear>,
 }
@@ -162,11 +152,19 @@ impl Transformers for ClipText {
                 Init::Zeros,
             )),
         };
+        let block = ClipBlockConfig {
+            dim,
+            hidden: config.intermediate_size,
+            heads: config.num_attention_heads,
+            activation: config.hidden_act,
+            eps: config.layer_norm_eps,
+            causal: true,
+        };
         Ok(Self {
             token_embedding: table("token_embedding", config.vocab_size),
             position_embedding: table("position_embedding", config.max_position_embeddings),
             blocks: (0..config.num_hidden_layers)
-                .map(|index| Block::new(&model.sub("encoder.layers").sub(index), &config))
+                .map(|index| ClipBlock::new(&model.sub("encoder.layers").sub(index), block))
                 .collect(),
             norm: LayerNorm::affine(&model.sub("final_layer_norm"), dim)
                 .with_eps(config.layer_norm_eps),
@@ -228,70 +226,5 @@ impl ClipText {
         let index = place.to_device(last.device()).reshape([-1, 1, 1]);
         let index = index.expand([-1, 1, last.size()[2]], false);
         last.gather(1, &index, false).squeeze_dim(1)
-    }
-}
-
-/// Pre-norm block under a causal mask.
-#[derive(Debug)]
-struct Block {
-    norm1: LayerNorm,
-    projections: Projections,
-    out: Linear,
-    norm2: LayerNorm,
-    fc1: Linear,
-    activation: ClipActivation,
-    fc2: Linear,
-}
-
-impl Block {
-    fn new(scope: &Scope<'_>, config: &ClipTextConfig) -> Self {
-        let (dim, hidden) = (config.hidden_size, config.intermediate_size);
-        let linear =
-            |name: &str, input, output| Linear::new(&scope.sub(name), input, output, Init::Zeros);
-        let norm =
-            |name: &str| LayerNorm::affine(&scope.sub(name), dim).with_eps(config.layer_norm_eps);
-        let qkv = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
-        Self {
-            norm1: norm("layer_norm1"),
-            projections: Projections::new(
-                qkv.map(|name| linear(name, dim, dim)),
-                None,
-                config.num_attention_heads,
-            ),
-            out: linear("self_attn.out_proj", dim, dim),
-            norm2: norm("layer_norm2"),
-            fc1: linear("mlp.fc1", dim, hidden),
-            activation: config.hidden_act,
-            fc2: linear("mlp.fc2", hidden, dim),
-        }
-    }
-
-    /// `x [B, L, D]` -> same shape.
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let call = Call::default();
-        let [q, k, v] = self.projections.forward(&self.norm1.forward(x), &call);
-        let x = x + self.out.forward(&attend(&q, &k, &v, None, true), &call);
-        let hidden = self.fc1.forward(&self.norm2.forward(&x), &call);
-        let hidden = match self.activation {
-            ClipActivation::QuickGelu => &hidden * (&hidden * 1.702).sigmoid(),
-            ClipActivation::Gelu => hidden.gelu("none"),
-        };
-        x + self.fc2.forward(&hidden, &call)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_all_versions() {
-        let name = "text_model.final_layer_norm.bias";
-        for stored in [name, "final_layer_norm.bias"] {
-            assert_eq!(ClipText::rename(stored).as_deref(), Some(name));
-        }
-        let name = "text_projection.weight";
-        assert_eq!(ClipText::rename(name).as_deref(), Some(name));
-        assert_eq!(ClipText::rename("text_model.embeddings.position_ids"), None);
     }
 }

@@ -19,7 +19,7 @@ use crate::{Conditioning, ModelError};
 
 pub use self::{
     cache::EmbeddingCache,
-    clip::{ClipActivation, ClipArchitecture, ClipFeatures, ClipText, ClipTextConfig},
+    clip::{ClipArchitecture, ClipFeatures, ClipText, ClipTextConfig},
     qwen3::{Qwen3, Qwen3Config, RopeParameters},
     sd3::Sd3Text,
     sdxl::SdxlText,
@@ -28,6 +28,8 @@ pub use self::{
     transformers::{Transformers, load_transformers_config},
     z_image::ZImageText,
 };
+
+pub(crate) use self::transformers::TRANSFORMERS_WEIGHTS;
 
 /// Prompts to what a backbone is conditioned on.
 pub trait TextEncoder {

@@ -64,6 +64,14 @@ impl TextTokenizer {
         Self::new(folder.join("tokenizer.json"), max_tokens, false)
     }
 
+    /// BERT's tokenizer in `folder`: `[CLS]` and `[SEP]` around a prompt, cut to `max_tokens` with them, padded.
+    ///
+    /// # Errors
+    /// Files that are missing or cannot be used.
+    pub fn bert(folder: &Path, max_tokens: usize) -> Result<Self, ModelError> {
+        Self::new(folder.join("tokenizer.json"), max_tokens, false)
+    }
+
     /// Qwen3's tokenizer in `folder`: a prompt becomes a user's message that the model is about to answer, thinking,
     /// cut to `max_tokens` and padded.
     ///

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{ModelError, diffusers::config_fields};
 
 /// The name transformers gives weights.
-const WEIGHTS: &str = "model.safetensors";
+pub(crate) const TRANSFORMERS_WEIGHTS: &str = "model.safetensors";
 
 /// A network whose parameters carry the names of a class of transformers.
 pub trait Transformers: Sized {
@@ -34,7 +34,7 @@ pub trait Transformers: Sized {
     /// As for [`load_transformers_config`], [`Self::new`] and [`ParamStore::load_folder_of`].
     fn load(store: &ParamStore, folder: &Path) -> Result<Self, ModelError> {
         let net = Self::new(store, load_transformers_config::<Self>(folder)?)?;
-        store.load_folder_of(folder, WEIGHTS, &Self::rename)?;
+        store.load_folder_of(folder, TRANSFORMERS_WEIGHTS, &Self::rename)?;
         Ok(net)
     }
 }

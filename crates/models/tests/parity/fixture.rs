@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use dmdr_tensor::{ParamStore, Tensor, read_metadata, read_tensors};
+use dmdr_tensor::{Device, Kind, ParamStore, Tensor, read_metadata, read_tensors};
 use serde::de::DeserializeOwned;
 
 /// Largest difference, relative to the largest value: f32 in another order of summation stays well below.
@@ -78,4 +78,44 @@ pub(crate) fn relative_error(got: &Tensor, expected: &Tensor) -> f64 {
     assert_eq!(got.size(), expected.size());
     let largest = |x: &Tensor| x.abs().max().double_value(&[]);
     largest(&(got - expected)) / largest(expected)
+}
+
+/// The image of `rewards.py`, `[1, 3, H, W]`: all frequencies, in steps of 1/255.
+pub(crate) fn chirp([height, width]: [i64; 2]) -> Tensor {
+    let range = |end| Tensor::arange(end, (Kind::Int64, Device::Cpu));
+    let (y, x) = (range(height).unsqueeze(1), range(width));
+    let channel = range(3).reshape([3, 1, 1]);
+    let phase: Tensor = &x * &x * 3 + &y * &y * 5 + &x * &y * 7 + channel * 90;
+    let image = phase.remainder(256).to_kind(Kind::Float) / 255.0;
+    image.unsqueeze(0)
+}
+
+/// The numbers of `rewards.py` between -1 and 1.
+pub(crate) fn numbers(shape: &[i64], salt: i64) -> Tensor {
+    let count = shape.iter().product::<i64>();
+    let mut x = Tensor::arange(count, (Kind::Int64, Device::Cpu)) + 7919 * salt;
+    for _ in 0..3 {
+        x = (x * 48_271 + 11).remainder(2_147_483_647);
+        x = x.bitwise_xor_tensor(&x.bitwise_right_shift_tensor_scalar(15));
+    }
+    let numbers = x.to_kind(Kind::Double) / f64::from(1 << 30) - 1.0;
+    numbers.to_kind(Kind::Float).reshape(shape)
+}
+
+/// Fills `store` with the weights of `rewards.py`, and returns them.
+pub(crate) fn fill(store: &ParamStore) -> BTreeMap<String, Tensor> {
+    let weight = |((name, shape), salt): ((String, Vec<i64>), i64)| {
+        let fan_in = shape[1..].iter().product::<i64>() as f64;
+        let bound = if shape.len() > 1 {
+            (6.0 / fan_in).sqrt()
+        } else {
+            0.1
+        };
+        (name, numbers(&shape, salt) * bound)
+    };
+    let weights = store.shapes().into_iter().zip(0..).map(weight).collect();
+    store
+        .load_tensors(&weights, "numbers".as_ref())
+        .expect("fits");
+    weights
 }

@@ -2,10 +2,12 @@
 
 mod backbone;
 mod fixture;
+mod lpips;
 mod sd3;
 mod shapes;
 mod sit;
 mod text;
 mod tokenizers;
+mod vision;
 mod world;
 mod z_image;

@@ -4,10 +4,11 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use dmdr_models::{
-    ClipText, ClipTextConfig, Qwen3, Qwen3Config, Sd3, Sd3Config, Sit, SitConfig, T5Config,
-    T5Encoder, Transformers, ZImage, ZImageConfig,
+    ClipPair, ClipPairConfig, ClipText, ClipTextConfig, DinoClassifier, DinoConfig, Qwen3,
+    Qwen3Config, Sd3, Sd3Config, Sit, SitConfig, T5Config, T5Encoder, Transformers, ZImage,
+    ZImageConfig, from_open_clip,
 };
-use dmdr_tensor::{AdapterSpec, ParamStore};
+use dmdr_tensor::{AdapterSpec, ParamStore, Tensor};
 
 /// Name -> shape. A line is `name dim dim ..`; `{a..b}` in a name stands for the numbers from `a` to `b`.
 fn published(name: &str) -> BTreeMap<String, Vec<i64>> {
@@ -130,4 +131,35 @@ fn text_encoders() {
         &[],
         text::<Qwen3>(Qwen3Config::qwen3_4b()),
     );
+}
+
+#[test]
+fn clip_under_both_names() {
+    let pair = |config| {
+        move |store: &ParamStore, _: &[AdapterSpec]| {
+            ClipPair::new(store, config).expect("sizes fit");
+        }
+    };
+    asks_for("clip_l_14", 590, &[], pair(ClipPairConfig::l_14()));
+    asks_for("clip_h_14", 910, &[], pair(ClipPairConfig::h_14()));
+
+    let store = ParamStore::shapes_only();
+    ClipPair::new(&store, ClipPairConfig::dfn_h_14(378)).expect("sizes fit");
+    let theirs = published("open_clip_h_14_378");
+    assert_eq!(theirs.len(), 686);
+    let empty = |(name, shape): (String, Vec<i64>)| (name, Tensor::from(0f32).expand(shape, false));
+    let own = from_open_clip(theirs.into_iter().map(empty).collect());
+    let shapes: BTreeMap<_, _> = own.into_iter().map(|(name, t)| (name, t.size())).collect();
+    assert_eq!(store.shapes(), shapes);
+}
+
+#[test]
+fn dino_v2() {
+    asks_for("dino_l_14", 343, &[], |store, _| {
+        let head = ParamStore::shapes_only();
+        DinoClassifier::new(store, &head, DinoConfig::l_14()).expect("sizes fit");
+        let shapes = [("bias", vec![1000]), ("weight", vec![1000, 5120])];
+        let shapes = shapes.map(|(name, shape)| (name.to_owned(), shape));
+        assert_eq!(head.shapes(), BTreeMap::from(shapes));
+    });
 }

@@ -1,0 +1,83 @@
+//! CLIP against transformers and open_clip, DINOv2 against timm with upstream's positions.
+
+use dmdr_models::{ClipPair, ClipPairConfig, ClipVision, DinoClassifier, DinoConfig};
+use dmdr_tensor::{Device, Kind, ParamStore, Tensor};
+
+use crate::fixture::{self, Fixture, relative_error};
+
+/// Both towers with the weights at `weights`, in f32 and in bf16; returns the first.
+fn towers(name: &str, weights: &str) -> ClipPair {
+    let fixture = Fixture::read(name);
+    let config: ClipPairConfig = fixture.config();
+    let load = |compute| {
+        let store = ParamStore::frozen(Device::Cpu).with_compute(compute);
+        ClipPair::load(&store, &fixture::path(weights), config.clone()).expect("fits")
+    };
+    let net = load(Kind::Float);
+    let pixels = fixture.get("pixels").detach().set_requires_grad(true);
+    let image = net.embed_image(&pixels);
+    let text = net.embed_text(&fixture.get("ids").to_kind(Kind::Int64));
+    fixture.agrees("image", &image);
+    fixture.agrees("text", &text);
+    fixture.agrees("temperature", &net.temperature());
+    let cosines = (&image * text).sum(Kind::Float);
+    let gradients = Tensor::run_backward(&[cosines], &[&pixels], false, false);
+    fixture.agrees("grad.pixels", &gradients[0]);
+
+    let half = load(Kind::BFloat16).embed_image(&pixels);
+    assert_eq!(half.kind(), Kind::Float, "the edges are f32");
+    let error = relative_error(&half, &image);
+    let reference = relative_error(fixture.get("image_bf16"), &image);
+    assert!(
+        error > 0.0 && error < 2.0 * reference,
+        "bf16: relative error {error:.2e}, the reference's {reference:.2e}"
+    );
+    net
+}
+
+#[test]
+fn clip_of_transformers() {
+    let pair = towers("clip_transformers", "clip_transformers");
+    // The image tower alone, from the weights of the pair.
+    let store = ParamStore::frozen(Device::Cpu);
+    let folder = fixture::path("clip_transformers");
+    let alone = ClipVision::load(&store, &folder, pair.image().config().clone()).expect("fits");
+    let pixels = Tensor::zeros([1, 3, 12, 12], (Kind::Float, Device::Cpu));
+    assert!(alone.embed(&pixels).equal(&pair.embed_image(&pixels)));
+}
+
+#[test]
+fn clip_under_the_names_of_open_clip() {
+    let pair = towers("clip_open", "clip_open_weights.safetensors");
+    let mut config = pair.image().config().clone();
+    config.patch_size = 5;
+    let root = ParamStore::shapes_only();
+    let scope = dmdr_tensor::Scope::root(&root, &[]);
+    let error = ClipVision::new(&scope, config).expect_err("refused");
+    assert!(
+        error.to_string().contains("no multiple of patch_size 5"),
+        "{error}"
+    );
+}
+
+#[test]
+fn dino_v2() {
+    let fixture = Fixture::read("dino");
+    let config: DinoConfig = fixture.config();
+    let stores = [(); 2].map(|()| ParamStore::frozen(Device::Cpu));
+    let net = DinoClassifier::new(&stores[0], &stores[1], config.clone()).expect("sizes fit");
+    fixture.fill(&stores[0], "backbone.");
+    fixture.fill(&stores[1], "head.");
+    let pixels = fixture.get("pixels").detach().set_requires_grad(true);
+    let logits = net.forward(&pixels);
+    fixture.agrees("logits", &logits);
+    fixture.agrees("native_logits", &net.forward(fixture.get("native_pixels")));
+    let product = (logits * fixture.get("cotangent")).sum(Kind::Float);
+    let gradients = Tensor::run_backward(&[product], &[&pixels], false, false);
+    fixture.agrees("grad.pixels", &gradients[0]);
+
+    let shallow = DinoConfig { depth: 3, ..config };
+    let store = ParamStore::shapes_only;
+    let error = DinoClassifier::new(&store(), &store(), shallow).expect_err("refused");
+    assert!(error.to_string().contains("reads 4 blocks"), "{error}");
+}

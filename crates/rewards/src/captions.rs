@@ -1,0 +1,86 @@
+//! The cosine of an image with its caption in the space of published towers: what CLIP score, HPSv2 and PickScore share.
+
+use std::path::Path;
+
+use dmdr_data::Prompts;
+use dmdr_models::{ClipPair, ClipPairConfig, Placement, TextTokenizer};
+use dmdr_tensor::{Kind, ParamStore, Tensor, no_grad_guard};
+use dmdr_world::Prompt;
+
+use crate::{
+    RewardError,
+    preprocess::{Fit, Preprocess},
+};
+
+/// Towers, what they read and how.
+#[derive(Debug)]
+pub(crate) struct CaptionCosine {
+    name: String,
+    pair: ClipPair,
+    tokenizer: TextTokenizer,
+    preprocess: Preprocess,
+}
+
+impl CaptionCosine {
+    /// Images become squares by `fit`; `name` is for metrics and messages.
+    pub(crate) fn new(name: &str, pair: ClipPair, tokenizer: TextTokenizer, fit: Fit) -> Self {
+        Self {
+            name: name.to_owned(),
+            preprocess: Preprocess::clip(fit, pair.image().config().image_size),
+            pair,
+            tokenizer,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `images [B, 3, H, W]` in `[0, 1]` with their captions -> cosines `[B]`, f32, with a gradient for the images.
+    pub(crate) fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {
+        let captions = of(&self.name, images, prompts)?;
+        let texts = {
+            let _guard = no_grad_guard();
+            self.pair.embed_text(&self.tokenizer.encode(&captions)?.ids)
+        };
+        let images = self.pair.embed_image(&self.preprocess.forward(images));
+        Ok((images * texts).sum_dim_intlist(&[1i64][..], false, Kind::Float))
+    }
+
+    /// What the towers were trained to multiply a cosine by, scalar.
+    pub(crate) fn temperature(&self) -> Tensor {
+        self.pair.temperature()
+    }
+}
+
+/// Towers of sizes `config` with the weights at `weights` ([`ClipPair::load`]), and CLIP's tokenizer in the folder
+/// `tokenizer`.
+pub(crate) fn load(
+    config: ClipPairConfig,
+    weights: &Path,
+    tokenizer: &Path,
+    placement: Placement,
+) -> Result<(ClipPair, TextTokenizer), RewardError> {
+    let store = ParamStore::frozen(placement.device).with_compute(placement.compute);
+    let max_tokens = config.text_config.max_position_embeddings as usize;
+    let tokenizer = TextTokenizer::clip(tokenizer, max_tokens)?;
+    Ok((ClipPair::load(&store, weights, config)?, tokenizer))
+}
+
+/// The captions of `images [B, ..]`, for the reward `name`.
+pub(crate) fn of<'a>(
+    name: &str,
+    images: &Tensor,
+    prompts: &'a Prompts,
+) -> Result<Vec<&'a str>, RewardError> {
+    let (found, expected) = (prompts.len(), images.size()[0]);
+    if found as i64 != expected {
+        return Err(RewardError::Captions {
+            name: name.to_owned(),
+            expected,
+            found,
+        });
+    }
+    let caption = |prompt: &'a Prompt| prompt.caption.as_str();
+    Ok(prompts.prompts.iter().map(caption).collect())
+}

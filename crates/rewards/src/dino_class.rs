@@ -1,0 +1,82 @@
+//! How sure DINOv2's classifier is of the class an image was asked for: the log-probability, at most 0. Its negative is
+//! the cross-entropy that DMDR's class-conditional demo adds to the loss (`train_cc/sit`), times 0.05.
+//!
+//! Checkpoints: `dinov2_vitl14_pretrain.pth` and `dinov2_vitl14_linear4_head.pth` (github.com/facebookresearch/dinov2),
+//! converted with `tools/convert_pickle.py`. Preprocessing is the demo's: squashed to 224, bicubic, ImageNet's
+//! normalisation. The demo normalises before it resizes, which is the same.
+
+use std::path::Path;
+
+use dmdr_data::Prompts;
+use dmdr_models::{DinoClassifier, DinoConfig, Placement};
+use dmdr_tensor::{Kind, ParamStore, Tensor};
+
+use crate::{
+    RewardError, RewardModel,
+    preprocess::{Fit, Preprocess},
+};
+
+/// Side in pixels of the images the demo's classifier sees; its positions are those of 518.
+const SIDE: i64 = 224;
+
+/// The log-probability of an image's class. For worlds of classes: `prompts.ids [B, 1]` is the class.
+#[derive(Debug)]
+pub struct DinoClass {
+    name: String,
+    net: DinoClassifier,
+    preprocess: Preprocess,
+}
+
+impl DinoClass {
+    /// `name` appears in metrics.
+    pub fn new(name: &str, net: DinoClassifier) -> Self {
+        Self {
+            name: name.to_owned(),
+            net,
+            preprocess: Preprocess::imagenet(Fit::Squash, SIDE),
+        }
+    }
+
+    /// The weights in the files `backbone` and `head`.
+    ///
+    /// # Errors
+    /// Files that cannot be read or do not fit.
+    pub fn load(
+        name: &str,
+        backbone: &Path,
+        head: &Path,
+        placement: Placement,
+    ) -> Result<Self, RewardError> {
+        let store = ParamStore::frozen(placement.device).with_compute(placement.compute);
+        let head_store = ParamStore::frozen(placement.device);
+        let net = DinoClassifier::new(&store, &head_store, DinoConfig::l_14())?;
+        store.load(backbone)?;
+        head_store.load(head)?;
+        Ok(Self::new(name, net))
+    }
+}
+
+impl RewardModel for DinoClass {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_differentiable(&self) -> bool {
+        true
+    }
+
+    fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {
+        let found = prompts.ids.size()[1];
+        if found != 1 {
+            return Err(RewardError::Tokens {
+                name: self.name.clone(),
+                expected: 1,
+                found,
+            });
+        }
+        let logits = self.net.forward(&self.preprocess.forward(images));
+        let log_probabilities = logits.log_softmax(1, Kind::Float);
+        let classes = prompts.ids.to_device(logits.device());
+        Ok(log_probabilities.gather(1, &classes, false).squeeze_dim(1))
+    }
+}

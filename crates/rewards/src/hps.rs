@@ -1,0 +1,61 @@
+//! HPSv2 and HPSv2.1 (arXiv 2306.09341): human preference as the bare cosine of an open_clip ViT-H/14, about 0.25 to
+//! 0.33. Tables multiply it by 100.
+//!
+//! Checkpoints: `HPS_v2_compressed.pt` and `HPS_v2.1_compressed.pt` of github.com/tgxs002/HPSv2, converted with
+//! `tools/convert_pickle.py`; both are the same network, and their scores are not comparable. Preprocessing as upstream's
+//! `ResizeMaxSize`: the longer side to 224, black around the rest. Upstream computes in f16.
+
+use std::path::Path;
+
+use dmdr_data::Prompts;
+use dmdr_models::{ClipPair, ClipPairConfig, Placement, TextTokenizer};
+use dmdr_tensor::Tensor;
+
+use crate::{
+    RewardError, RewardModel,
+    captions::{self, CaptionCosine},
+    preprocess::Fit,
+};
+
+/// The cosine of an image with its caption, by towers trained on human choices.
+#[derive(Debug)]
+pub struct Hps {
+    towers: CaptionCosine,
+}
+
+impl Hps {
+    /// `pair` and its tokenizer. `name` appears in metrics and says which version it is.
+    pub fn new(name: &str, pair: ClipPair, tokenizer: TextTokenizer) -> Self {
+        let towers = CaptionCosine::new(name, pair, tokenizer, Fit::Pad);
+        Self { towers }
+    }
+
+    /// The weights in one file under open_clip's names, and CLIP's tokenizer in the folder `tokenizer`.
+    ///
+    /// # Errors
+    /// Files that cannot be read or do not fit.
+    pub fn load(
+        name: &str,
+        weights: &Path,
+        tokenizer: &Path,
+        placement: Placement,
+    ) -> Result<Self, RewardError> {
+        let config = ClipPairConfig::h_14();
+        let (pair, tokenizer) = captions::load(config, weights, tokenizer, placement)?;
+        Ok(Self::new(name, pair, tokenizer))
+    }
+}
+
+impl RewardModel for Hps {
+    fn name(&self) -> &str {
+        self.towers.name()
+    }
+
+    fn is_differentiable(&self) -> bool {
+        true
+    }
+
+    fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {
+        self.towers.score(images, prompts)
+    }
+}

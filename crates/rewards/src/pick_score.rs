@@ -1,0 +1,59 @@
+//! PickScore (arXiv 2305.01569): human preference as `exp(logit_scale)` times the cosine of a ViT-H/14, about 18 to 24.
+//!
+//! Checkpoint: `yuvalkirstain/PickScore_v1`, a folder as transformers saves it. Preprocessing is its `CLIPImageProcessor`'s:
+//! the shorter side to 224, then the middle. Some code for reinforcement learning divides the score by 26.
+
+use std::path::Path;
+
+use dmdr_data::Prompts;
+use dmdr_models::{ClipPair, ClipPairConfig, Placement, TextTokenizer};
+use dmdr_tensor::Tensor;
+
+use crate::{
+    RewardError, RewardModel,
+    captions::{self, CaptionCosine},
+    preprocess::Fit,
+};
+
+/// The scaled cosine of an image with its caption, by towers trained on human choices.
+#[derive(Debug)]
+pub struct PickScore {
+    towers: CaptionCosine,
+}
+
+impl PickScore {
+    /// `pair` and its tokenizer. `name` appears in metrics.
+    pub fn new(name: &str, pair: ClipPair, tokenizer: TextTokenizer) -> Self {
+        let towers = CaptionCosine::new(name, pair, tokenizer, Fit::CropDown);
+        Self { towers }
+    }
+
+    /// The weights in the folder `weights`, and CLIP's tokenizer in the folder `tokenizer`.
+    ///
+    /// # Errors
+    /// Files that cannot be read or do not fit.
+    pub fn load(
+        name: &str,
+        weights: &Path,
+        tokenizer: &Path,
+        placement: Placement,
+    ) -> Result<Self, RewardError> {
+        let config = ClipPairConfig::h_14();
+        let (pair, tokenizer) = captions::load(config, weights, tokenizer, placement)?;
+        Ok(Self::new(name, pair, tokenizer))
+    }
+}
+
+impl RewardModel for PickScore {
+    fn name(&self) -> &str {
+        self.towers.name()
+    }
+
+    fn is_differentiable(&self) -> bool {
+        true
+    }
+
+    fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {
+        Ok(self.towers.score(images, prompts)? * self.towers.temperature())
+    }
+}

@@ -1,0 +1,6 @@
+//! Agreement with PyTorch on fixtures made by `make parity`: values and gradients to 1e-4.
+
+#[path = "../../../models/tests/parity/fixture.rs"]
+mod fixture;
+mod preprocess;
+mod rewards;
