@@ -4,7 +4,7 @@ use crate::error::Problem;
 use crate::experiment::Experiment;
 use crate::guard::{GuardAction, Watched};
 use crate::method::{Dmdr, Method};
-use crate::pretrain::{Pretrain, PretrainModel};
+use crate::pretrain::{KindShares, Pretrain, PretrainModel};
 use crate::reward::{Reward, RewardModel};
 use crate::rl::RlAlgorithm;
 
@@ -56,6 +56,7 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
         }
     }
     guard(e, &mut problems);
+    kinds("kinds", &e.kinds, &mut problems);
     seed(e.seed, &mut problems);
     problems
 }
@@ -194,14 +195,8 @@ pub(crate) fn pretrain(p: &Pretrain) -> Vec<Problem> {
             "choose them so that `dim / heads` is even",
         ));
     }
-    if let PretrainModel::Teacher(m) = &p.model
-        && m.kinds.to_array().iter().sum::<f64>() <= 0.0
-    {
-        problems.push(Problem::new(
-            &["model.teacher.kinds"],
-            "every share is 0, so there is nothing to draw",
-            "give at least one kind a positive share",
-        ));
+    if let PretrainModel::Teacher(m) = &p.model {
+        kinds("model.teacher.kinds", &m.kinds, &mut problems);
     }
     let canvas = p.world.preset.canvas();
     if patch == 0 || !canvas.is_multiple_of(patch) {
@@ -226,6 +221,16 @@ pub(crate) fn pretrain(p: &Pretrain) -> Vec<Problem> {
     }
     seed(p.seed, &mut problems);
     problems
+}
+
+fn kinds(key: &str, kinds: &KindShares, problems: &mut Vec<Problem>) {
+    if kinds.to_array().iter().sum::<f64>() <= 0.0 {
+        problems.push(Problem::new(
+            &[key],
+            "every share is 0, so there is nothing to draw",
+            "give at least one kind a positive share",
+        ));
+    }
 }
 
 fn seed(seed: u64, problems: &mut Vec<Problem>) {

@@ -12,7 +12,7 @@ impl Default for Teacher {
     fn default() -> Self {
         Self {
             weights: "assets/teacher.safetensors".into(),
-            text_encoder: "assets/text-encoder.safetensors".into(),
+            text_encoder: "assets/world-clip.safetensors".into(),
             num_steps: 25,
             guidance: 3.0,
         }
@@ -183,7 +183,7 @@ impl Default for Assets {
 impl Default for TeacherModel {
     fn default() -> Self {
         Self {
-            text_encoder: "assets/text-encoder.safetensors".into(),
+            text_encoder: "assets/world-clip.safetensors".into(),
             init: None,
             kinds: KindShares::default(),
             dim: 256,

@@ -12,6 +12,7 @@ use crate::guard::Guard;
 use crate::method::Method;
 use crate::optimizer::{Ema, Optim};
 use crate::precision::Precision;
+use crate::pretrain::KindShares;
 use crate::reward::Reward;
 use crate::world::World;
 use crate::{check, range};
@@ -35,6 +36,9 @@ pub struct Experiment {
     /// Source of prompts and ground truth.
     #[serde(default)]
     pub world: World,
+    /// How often each kind of prompt is trained on.
+    #[serde(default)]
+    pub kinds: KindShares,
     /// The model that is distilled; also the base of both scores.
     #[serde(default)]
     pub teacher: Teacher,

@@ -105,7 +105,7 @@ pub struct TeacherModel {
     pub time: TimeDistribution,
 }
 
-/// `[model.*.kinds]`: shares of the kinds of scenes, in any unit; 0 leaves a kind out.
+/// `[kinds]`, `[model.*.kinds]`: shares of the kinds of prompts and scenes, in any unit; 0 leaves a kind out.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KindShares {

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use dmdr_config::{
     Augmentation, Curve, Device, DistributionMatching, Dmdr, Dpo, Ema, Evaluation, Events,
-    Experiment, FakeScore, Groups, Grpo, Guard, GuardAction, Lora, Method, Optim, Optimizer,
-    Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights, RlAlgorithm, RlOnly,
-    Score, Student, Teacher, TimeDistribution, Transition, Tuning, Watched, World, WorldPreset,
+    Experiment, FakeScore, Groups, Grpo, Guard, GuardAction, KindShares, Lora, Method, Optim,
+    Optimizer, Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights, RlAlgorithm,
+    RlOnly, Score, Student, Teacher, TimeDistribution, Transition, Tuning, Watched, World,
+    WorldPreset,
 };
 use proptest::prelude::*;
 
@@ -282,6 +283,10 @@ fn experiment() -> impl Strategy<Value = Experiment> {
                 } else {
                     WorldPreset::Geneval
                 },
+            },
+            kinds: KindShares {
+                counting: shift,
+                ..KindShares::default()
             },
             teacher: Teacher {
                 num_steps: teacher_steps,

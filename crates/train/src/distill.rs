@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Instant};
 
 use dmdr_config::{Experiment, Method as MethodConfig, RewardModel as RewardConfig, Tuning};
-use dmdr_data::PromptStream;
+use dmdr_data::{KindShares, PromptStream};
 use dmdr_diffusion::time_grid;
 use dmdr_eval::{EvalSet, Evaluator, scalars};
 use dmdr_events::{EventsError, Kind, RunDir, atomic_write};
@@ -218,7 +218,10 @@ impl<'a> Distillation<'a> {
             device,
             ..
         } = self;
-        let stream = PromptStream::training(world, experiment.seed);
+        let stream = PromptStream {
+            kinds: KindShares::new(experiment.kinds.to_array()),
+            ..PromptStream::training(world, experiment.seed)
+        };
         let batch_size = experiment.method.batch_size();
         alternation.update(run.path(), update, |iteration| {
             let prompts = stream.prompts(iteration, batch_size, text.max_tokens(), *device)?;
