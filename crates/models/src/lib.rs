@@ -3,6 +3,7 @@
 mod attention;
 mod clip;
 mod conditioning;
+mod decoder;
 mod denoiser;
 mod diffusers;
 mod dit;
@@ -17,6 +18,7 @@ mod z_image;
 
 pub use clip::{ClipConfig, ImageTowerConfig, TextTowerConfig, WorldClip};
 pub use conditioning::Conditioning;
+pub use decoder::{Decoder, Pixels};
 pub use denoiser::{Call, Denoiser};
 pub use diffusers::{Diffusers, load_diffusers_config};
 pub use dit::{Dit, DitConfig, Prediction};

@@ -1,17 +1,25 @@
 //! Several rewards, each with an annealed weight and its own line in the metrics.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use dmdr_config::Curve;
 use dmdr_data::Prompts;
+use dmdr_models::{Decoder, Pixels};
 use dmdr_tensor::{Kind, Tensor};
 
 use crate::{RewardError, RewardModel};
 
-/// A weighted sum of rewards.
-#[derive(Default)]
+/// A weighted sum of rewards on what clean predictions decode to.
 pub struct RewardMix {
+    decoder: Rc<dyn Decoder>,
     rewards: Vec<(Curve, Box<dyn RewardModel>)>,
+}
+
+/// An empty mix on pixels.
+impl Default for RewardMix {
+    fn default() -> Self {
+        Self::new(Rc::new(Pixels))
+    }
 }
 
 impl std::fmt::Debug for RewardMix {
@@ -34,6 +42,14 @@ pub struct Mixed {
 }
 
 impl RewardMix {
+    /// An empty mix on the images of `decoder`.
+    pub fn new(decoder: Rc<dyn Decoder>) -> Self {
+        Self {
+            decoder,
+            rewards: Vec::new(),
+        }
+    }
+
     /// Adds a reward.
     pub fn push(&mut self, weight: Curve, reward: Box<dyn RewardModel>) {
         self.rewards.push((weight, reward));
@@ -48,21 +64,22 @@ impl RewardMix {
         Some(reward.name())
     }
 
-    /// Scores `images [B, 3, H, W]` in `[0, 1]` with the weights of generator update `step`.
+    /// Scores the images of the predictions `x0 [B, C, h, w]` with the weights of generator update `step`.
     ///
     /// # Errors
     /// If a reward fails.
     pub fn score(
         &self,
-        images: &Tensor,
+        x0: &Tensor,
         prompts: &Prompts,
         step: u64,
     ) -> Result<Mixed, RewardError> {
+        let images = self.decoder.decode(x0);
         let mut total = Tensor::zeros([images.size()[0]], (Kind::Float, images.device()));
         let mut observed = BTreeMap::new();
         let mut parts = Vec::with_capacity(self.rewards.len());
         for (weight, reward) in &self.rewards {
-            let score = reward.score(images, prompts)?;
+            let score = reward.score(&images, prompts)?;
             let plain = score.detach();
             let name = reward.name();
             for (statistic, value) in [
@@ -133,7 +150,7 @@ mod tests {
         );
         let images = Tensor::from_slice(&[0.5f32, 0.0, 0.25, 1.0, 0.0, 0.75]).reshape([2, 3, 1, 1]);
         let at = |step| {
-            let mixed = mix.score(&images, &prompts, step).expect("no towers");
+            let mixed = mix.score(&(&images * 2.0 - 1.0), &prompts, step).expect("no towers");
             (
                 Vec::<f32>::try_from(mixed.total).expect("f32"),
                 mixed.observed,

@@ -23,7 +23,9 @@ pub use params::{ParamGroup, ParamStore};
 pub use scope::{AdapterId, AdapterSpec, Lora, Scope};
 pub use seed::{mix, reseed};
 pub use tch::{Device, IndexOp, Kind, Tensor, get_num_threads, no_grad_guard, set_num_threads};
-pub use weights::{LoadReport, read_metadata, read_tensors, write_tensors};
+pub use weights::{
+    LoadReport, read_metadata, read_tensor, read_tensors, write_as_they_are, write_tensors,
+};
 
 /// Version of the libtorch this binary is built for.
 pub const LIBTORCH_VERSION: &str = "2.11.0";

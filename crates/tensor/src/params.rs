@@ -173,6 +173,13 @@ impl ParamStore {
         ParamGroup { names, tensors }
     }
 
+    /// All parameters and buffers by name, without gradient.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        let inner = self.inner.borrow();
+        let detached = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.detach());
+        inner.params.iter().map(detached).collect()
+    }
+
     /// The parameter or buffer `name`.
     ///
     /// # Panics

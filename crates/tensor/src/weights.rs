@@ -154,6 +154,18 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, TensorError
     Ok(tensors)
 }
 
+/// The tensor `name` of a file, as [`read_tensors`] gives it; the others are not read.
+///
+/// # Errors
+/// As for [`read_tensors`], or if there is none of that name.
+pub fn read_tensor(path: &Path, name: &str) -> Result<Tensor, TensorError> {
+    with_file(path, |bytes| {
+        let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+        let view = file.tensor(name).map_err(|error| error.to_string())?;
+        tensor_of(name, &view)
+    })
+}
+
 /// Calls `take` with each tensor of a file in turn.
 pub(crate) fn for_each_tensor(
     path: &Path,
@@ -235,35 +247,36 @@ pub fn write_tensors(
     kind: Kind,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), TensorError> {
-    let dtype = match kind {
-        Kind::Half => Dtype::F16,
-        Kind::BFloat16 => Dtype::BF16,
-        _ => Dtype::F32,
-    };
-    let kind = if dtype == Dtype::F32 {
-        Kind::Float
-    } else {
-        kind
-    };
-    let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
+    let cast = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.to_kind(kind));
+    write_as_they_are(path, &tensors.iter().map(cast).collect(), metadata)
+}
+
+/// Writes `tensors`, each in its own kind (f16, bf16, anything else as f32), to `path`, atomically.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_as_they_are(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), TensorError> {
+    let bytes: Vec<(&String, Dtype, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| {
-            let tensor = tensor
-                .detach()
-                .to_device(tch::Device::Cpu)
-                .to_kind(kind)
-                .contiguous();
+            let (dtype, kind) = match tensor.kind() {
+                Kind::Half => (Dtype::F16, Kind::Half),
+                Kind::BFloat16 => (Dtype::BF16, Kind::BFloat16),
+                _ => (Dtype::F32, Kind::Float),
+            };
+            let tensor = tensor.detach().to_device(tch::Device::Cpu).to_kind(kind).contiguous();
             let mut data = vec![0u8; tensor.numel() * kind.elt_size_in_bytes()];
             tensor.copy_data_u8(&mut data, tensor.numel());
-            (
-                name,
-                tensor.size().iter().map(|&dim| dim as usize).collect(),
-                data,
-            )
+            let shape = tensor.size().iter().map(|&dim| dim as usize).collect();
+            (name, dtype, shape, data)
         })
         .collect();
-    let views = bytes.iter().map(|(name, shape, data)| {
-        let view = TensorView::new(dtype, shape.clone(), data)
+    let views = bytes.iter().map(|(name, dtype, shape, data)| {
+        let view = TensorView::new(*dtype, shape.clone(), data)
             .expect("the buffer was sized from shape and dtype");
         (name.as_str(), view)
     });
