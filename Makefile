@@ -28,6 +28,7 @@ results: cargo setup ## the figures of the README: teacher, DMD and DMDR over th
 parity: peer ## make the parity fixtures anew with PyTorch
 	@.venv-peer/bin/python tools/peer/fixtures.py
 	@.venv-peer/bin/python tools/peer/backbones.py
+	@.venv-peer/bin/python tools/peer/sdxl.py
 
 setup: ## put libtorch into .libtorch, once (LIBTORCH or LIBTORCH_USE_PYTORCH=1 brings your own)
 	@$(PYTHON) scripts/setup-libtorch.py

@@ -3,6 +3,7 @@
 mod attention;
 mod clip;
 mod conditioning;
+mod conv;
 mod denoiser;
 mod diffusers;
 mod dit;
@@ -10,8 +11,10 @@ mod exact;
 mod layers;
 mod point_net;
 mod sd3;
+mod sdxl;
 mod sit;
 mod stored;
+mod vae;
 mod view;
 mod z_image;
 
@@ -23,7 +26,9 @@ pub use dit::{Dit, DitConfig, Prediction};
 pub use exact::ExactMixture;
 pub use point_net::PointNet;
 pub use sd3::{QkNormalization, Sd3, Sd3Config};
+pub use sdxl::{DownBlockType, SdxlConfig, SdxlUnet, UpBlockType};
 pub use sit::{Interpolant, Sit, SitConfig};
 pub use stored::{ModelError, Stored, load_config};
+pub use vae::{AutoencoderKl, AutoencoderKlConfig, DecoderBlockType, EncoderBlockType, Posterior};
 pub use view::{Guidance, View};
 pub use z_image::{ZImage, ZImageConfig};
