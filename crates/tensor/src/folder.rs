@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
+    slice,
 };
 
 use serde::Deserialize;
@@ -32,12 +33,24 @@ impl ParamStore {
     /// No weights, or pickled ones; a missing shard, one that disagrees with the index; and all of [`Self::load`].
     /// Nothing is changed then.
     pub fn load_folder(&self, folder: &Path) -> Result<LoadReport, TensorError> {
+        self.load_folder_renamed(folder, &str::to_owned)
+    }
+
+    /// [`Self::load_folder`] of tensors that were published under other names: `rename` maps each to the parameter's.
+    ///
+    /// # Errors
+    /// As for [`Self::load_folder`].
+    pub fn load_folder_renamed(
+        &self,
+        folder: &Path,
+        rename: &dyn Fn(&str) -> String,
+    ) -> Result<LoadReport, TensorError> {
         let single = folder.join(WEIGHTS);
         let index = folder.join(format!("{WEIGHTS}.index.json"));
         if index.is_file() {
-            self.load_files(&shards(&index)?, &index)
+            self.load_files(&shards(&index)?, &index, rename)
         } else if single.is_file() {
-            self.load(&single)
+            self.load_files(slice::from_ref(&single), &single, rename)
         } else {
             Err(no_weights(folder))
         }

@@ -3,7 +3,9 @@
 mod backbone;
 mod fixture;
 mod sd3;
+mod sdxl;
 mod shapes;
 mod sit;
+mod vae;
 mod world;
 mod z_image;
