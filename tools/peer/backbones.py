@@ -194,7 +194,7 @@ def list_shapes(name: str, build: Callable[[], nn.Module]) -> None:
     groups: dict[tuple, list[int]] = {}
     for key, tensor in tensors.items():
         shape = " ".join(map(str, tensor.shape))
-        split = re.fullmatch(r"(.*(?:blocks|layers|refiner)\.)(\d+)(\..*)", key)
+        split = re.fullmatch(r"(.*(?:blocks?|layers|refiner)\.)(\d+)(\..*)", key)
         head, index, tail = split.groups() if split else (key, "", "")
         groups.setdefault((head, tail, shape), []).append(int(index) if index else -1)
     lines = []

@@ -1,6 +1,9 @@
 //! Sizes of networks that diffusers publishes as folders: `config.json` beside the weights.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -24,16 +27,7 @@ pub trait Diffusers {
 /// # Errors
 /// An unreadable `config.json`, or one of another class, with unknown or missing fields or values that are not built.
 pub fn load_diffusers_config<N: Diffusers>(folder: &Path) -> Result<N::Config, ModelError> {
-    let path = folder.join("config.json");
-    let unreadable = |source| ModelError::Config {
-        path: path.clone(),
-        source,
-    };
-    let text = fs::read_to_string(&path).map_err(|source| ModelError::Read {
-        path: path.clone(),
-        source,
-    })?;
-    let mut fields: Map<String, Value> = serde_json::from_str(&text).map_err(unreadable)?;
+    let (path, mut fields) = config_fields(folder)?;
     let found = fields.get("_class_name").and_then(Value::as_str);
     if found != Some(N::CLASS) {
         return Err(ModelError::Format {
@@ -57,7 +51,21 @@ pub fn load_diffusers_config<N: Diffusers>(folder: &Path) -> Result<N::Config, M
             });
         }
     }
-    serde_json::from_value(Value::Object(fields)).map_err(unreadable)
+    serde_json::from_value(Value::Object(fields))
+        .map_err(|source| ModelError::Config { path, source })
+}
+
+/// Path and fields of the `config.json` in `folder`.
+pub(crate) fn config_fields(folder: &Path) -> Result<(PathBuf, Map<String, Value>), ModelError> {
+    let path = folder.join("config.json");
+    let text = fs::read_to_string(&path).map_err(|source| ModelError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    match serde_json::from_str(&text) {
+        Ok(fields) => Ok((path, fields)),
+        Err(source) => Err(ModelError::Config { path, source }),
+    }
 }
 
 /// Whether two settings mean the same: `1` and `1.0` do, and so do `null` and `false`.

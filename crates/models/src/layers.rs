@@ -33,6 +33,19 @@ impl Linear {
         }
     }
 
+    /// [`Self::without_bias`] computed in f32, as [`Self::precise`].
+    pub(crate) fn precise_without_bias(
+        scope: &Scope<'_>,
+        fan_in: i64,
+        fan_out: i64,
+        init: Init,
+    ) -> Self {
+        Self {
+            compute: Kind::Float,
+            ..Self::without_bias(scope, fan_in, fan_out, init)
+        }
+    }
+
     /// Like [`Self::new`], but computed in f32 whatever the network's compute kind: for small products at the edges of
     /// a network, where rounding costs more than it saves.
     pub(crate) fn precise(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {

@@ -91,7 +91,23 @@ pub enum ModelError {
         /// The value that is built, as JSON.
         expected: &'static str,
     },
-    /// A `config.json` that cannot be opened.
+    /// A tokenizer that cannot be used, or a prompt that it refuses.
+    #[error("tokenizer `{path}`: {reason}")]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A cache of encoded prompts that cannot be used, or lacks a prompt.
+    #[error("`{path}`: {reason}")]
+    Cache {
+        /// The folder or the file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A `config.json` or a file of a tokenizer or a cache that cannot be opened.
     #[error("cannot read `{path}`: {source}")]
     Read {
         /// The file.

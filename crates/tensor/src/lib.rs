@@ -27,7 +27,7 @@ pub use scope::{AdapterId, AdapterSpec, Lora, Scope};
 pub use seed::{mix, reseed};
 pub use tch::{Device, IndexOp, Kind, Tensor, get_num_threads, no_grad_guard, set_num_threads};
 pub use weights::{
-    LoadReport, read_metadata, read_tensor, read_tensors, write_as_they_are, write_tensors,
+    LoadReport, read_metadata, read_tensors, read_tensors_where, safetensors_bytes, write_tensors,
 };
 
 /// Version of the libtorch this binary is built for.

@@ -199,25 +199,24 @@ impl ParamStore {
     /// # Errors
     /// An unreadable file, or any missing, unexpected or differently shaped tensor; nothing is changed then.
     pub fn load(&self, path: &Path) -> Result<LoadReport, TensorError> {
-        self.load_files(&[path.to_owned()], path, &str::to_owned)
+        self.load_files(&[path.to_owned()], path, &weights::as_stored)
     }
 
-    /// [`Self::load`] from several files that together hold every tensor once, under names that `rename` maps to the
+    /// [`Self::load`] from several files that together hold every tensor once, under names from which `rename` tells the
     /// parameters'. Tensors are copied one by one, so the memory needed on top of the parameters is that of the largest.
     pub(crate) fn load_files(
         &self,
         files: &[PathBuf],
         origin: &Path,
-        rename: &dyn Fn(&str) -> String,
+        rename: &dyn Fn(&str) -> Option<String>,
     ) -> Result<LoadReport, TensorError> {
         let mut found = BTreeMap::new();
         for file in files {
-            let headers = weights::read_headers(file)?;
-            found.extend(headers.into_iter().map(|(n, header)| (rename(&n), header)));
+            found.extend(weights::read_headers(file, rename)?);
         }
         let report = self.inner.borrow().compare(&found, origin)?;
         for file in files {
-            weights::for_each_tensor(file, |name, tensor| self.set(&rename(name), &tensor))?;
+            weights::for_each_tensor(file, rename, |name, tensor| self.set(name, &tensor))?;
         }
         Ok(report)
     }

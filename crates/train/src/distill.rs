@@ -12,7 +12,7 @@ use dmdr_tensor::{Device, Kind as TensorKind, device};
 use dmdr_world::Split;
 
 use crate::{
-    Alternation, Backbone, Checkpoint, Emoji, Networks, Observer, Outcome, Recorder, Source, Stats,
+    Alternation, Backbone, Checkpoint, Networks, Observer, Outcome, Recorder, Source, Stats,
     Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due, compute,
     guard::Guard, sheet::Sheet,
 };
@@ -303,18 +303,27 @@ fn rewards(
     source: &Source,
     device: Device,
 ) -> Result<RewardMix, TrainError> {
-    let Source::Emoji(Emoji { world, text, .. }) = source;
     let mut mix = RewardMix::new(source.decoder());
     for (index, reward) in experiment.rewards.iter().enumerate() {
         let name = reward.model.name();
-        let model: Box<dyn RewardModel> = match &reward.model {
-            RewardConfig::WorldClip(model) | RewardConfig::Preference(model) => {
+        let model: Box<dyn RewardModel> = match (&reward.model, source) {
+            (
+                RewardConfig::WorldClip(model) | RewardConfig::Preference(model),
+                Source::Emoji(emoji),
+            ) => {
                 let score = ClipScore::load(name, &model.weights, device)?;
                 let key = format!("rewards.{index}.model.{name}.weights");
-                text.check_length(&key, score.towers().config().text.max_tokens as usize)?;
+                let tokens = score.towers().config().text.max_tokens;
+                emoji.text.check_length(&key, tokens as usize)?;
                 Box::new(score)
             }
-            RewardConfig::Judge => Box::new(JudgeReward::new(world)),
+            (RewardConfig::Judge, Source::Emoji(emoji)) => Box::new(JudgeReward::new(&emoji.world)),
+            (_, Source::Published(_) | Source::Classes(_)) => {
+                return Err(TrainError::Incompatible {
+                    what: format!("rewards.{index}.model.{name}"),
+                    reason: "this reward is of the emoji world".to_owned(),
+                });
+            }
         };
         let model = match reward.augmentations {
             0 => model,

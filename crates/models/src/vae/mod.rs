@@ -15,7 +15,7 @@ use std::path::Path;
 use dmdr_tensor::{LoadReport, ParamStore, Scope, Tensor, TensorError, recompute};
 
 use self::{decoder::Decoder, encoder::Encoder};
-use crate::{Call, Diffusers, ModelError, conv::Groups};
+use crate::{Call, Decoder as ImageDecoder, Diffusers, ModelError, conv::Groups};
 
 pub use self::config::{AutoencoderKlConfig, DecoderBlockType, EncoderBlockType};
 
@@ -79,15 +79,21 @@ impl AutoencoderKl {
     /// # Errors
     /// As for [`ParamStore::load_folder`].
     pub fn load(store: &ParamStore, folder: &Path) -> Result<LoadReport, TensorError> {
-        store.load_folder_renamed(folder, &|name| {
+        store.load_folder_of(folder, "diffusion_pytorch_model.safetensors", &|name| {
             let rename = |name: String, (old, new): &(&str, &str)| name.replace(old, new);
-            RENAMED.iter().fold(name.to_owned(), rename)
+            Some(RENAMED.iter().fold(name.to_owned(), rename))
         })
     }
 
     /// Sizes.
     pub fn config(&self) -> &AutoencoderKlConfig {
         &self.config
+    }
+
+    /// `[C, h, w]` of the latents of an image of `size` pixels on a side.
+    pub fn latent_shape(&self, size: i64) -> [i64; 3] {
+        let side = size / self.config.downsampling();
+        [self.config.latent_channels, side, side]
     }
 
     /// What `images` are encoded to.
@@ -177,6 +183,22 @@ impl AutoencoderKlConfig {
 /// `[-1, 1]` -> `[0, 1]`.
 fn image(x: &Tensor) -> Tensor {
     x * 0.5 + 0.5
+}
+
+impl ImageDecoder for AutoencoderKl {
+    /// One image at a time.
+    fn decode(&self, x0: &Tensor) -> Tensor {
+        self.decode_sliced(x0).clamp(0.0, 1.0)
+    }
+
+    /// Activations are computed again on the way back.
+    fn loss(
+        &self,
+        x0: &Tensor,
+        loss: &mut dyn FnMut(&Tensor) -> Tensor,
+    ) -> Result<Tensor, TensorError> {
+        self.loss_of_decoded(x0, |images| loss(&images.clamp(0.0, 1.0)))
+    }
 }
 
 impl Diffusers for AutoencoderKl {

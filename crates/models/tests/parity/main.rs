@@ -7,5 +7,7 @@ mod sdxl;
 mod shapes;
 mod sit;
 mod vae;
+mod text;
+mod tokenizers;
 mod world;
 mod z_image;

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use dmdr_models::{
-    AutoencoderKl, AutoencoderKlConfig, Sd3, Sd3Config, SdxlConfig, SdxlUnet, Sit, SitConfig,
-    ZImage, ZImageConfig,
+    AutoencoderKl, AutoencoderKlConfig, ClipText, ClipTextConfig, Qwen3, Qwen3Config, Sd3, Sd3Config,
+    SdxlConfig, SdxlUnet, Sit, SitConfig, T5Config, T5Encoder, Transformers, ZImage, ZImageConfig,
 };
 use dmdr_tensor::{AdapterSpec, ParamStore};
 
@@ -128,4 +128,32 @@ fn autoencoders() {
     asks("sdxl_vae", 248, 83_653_863, AutoencoderKlConfig::sd1());
     asks("sd3_vae", 244, 83_819_683, AutoencoderKlConfig::sd3());
     asks("sd3_vae", 244, 83_819_683, AutoencoderKlConfig::flux());
+}
+
+#[test]
+fn text_encoders() {
+    fn text<N: Transformers>(config: N::Config) -> impl FnOnce(&ParamStore, &[AdapterSpec]) {
+        |store, _| {
+            N::new(store, config).expect("sizes fit");
+        }
+    }
+    asks_for(
+        "text_clip_l",
+        196,
+        &[],
+        text::<ClipText>(ClipTextConfig::clip_l()),
+    );
+    asks_for(
+        "text_big_g",
+        517,
+        &[],
+        text::<ClipText>(ClipTextConfig::big_g()),
+    );
+    asks_for("text_t5_xxl", 219, &[], text::<T5Encoder>(T5Config::xxl()));
+    asks_for(
+        "text_qwen3_4b",
+        398,
+        &[],
+        text::<Qwen3>(Qwen3Config::qwen3_4b()),
+    );
 }

@@ -97,7 +97,9 @@ impl Objective for TeacherObjective {
 
     fn losses(&self, step: u64) -> Result<Losses, TrainError> {
         let device = self.store.device();
-        let Source::Emoji(Emoji { world, text, .. }) = &self.source;
+        let Source::Emoji(Emoji { world, text, .. }) = &self.source else {
+            unreachable!("a pretraining draws scenes")
+        };
         let stream = PromptStream {
             kinds: self.kinds,
             ..PromptStream::training(world, self.seed)

@@ -1,9 +1,7 @@
 //! Where a run's prompts come from, and what stands between them, its networks and images.
 
 mod classes;
-mod embeddings;
 mod emoji;
-mod fingerprint;
 mod published;
 
 use std::{path::Path, rc::Rc};
@@ -18,7 +16,6 @@ use dmdr_tensor::Device;
 use crate::{TrainError, compute, hub};
 
 pub use classes::Classes;
-pub use embeddings::Embeddings;
 pub use emoji::Emoji;
 pub use published::Published;
 

@@ -1,6 +1,7 @@
 //! Prompt files for a published pipeline: prompts are encoded once into a cache, and its autoencoder makes images.
 
 use std::{
+    cell::RefCell,
     fs,
     path::{Path, PathBuf},
     rc::Rc,
@@ -9,12 +10,11 @@ use std::{
 use dmdr_config::{Experiment, PromptFiles};
 use dmdr_data::Prompts;
 use dmdr_models::{
-    AutoencoderKl, Conditioning, Decoder, Pipeline, Placement, Sd3, Sd3Text, SdxlText, SdxlUnet,
+    AutoencoderKl, Conditioning, Decoder, EmbeddingCache, Pipeline, Placement, Sd3, Sd3Text, SdxlText, SdxlUnet,
     TextEncoder, ZImageText, load_diffusers_config,
 };
-use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix, no_grad_guard};
+use dmdr_tensor::{ParamStore, Tensor, mix, no_grad_guard};
 
-use super::{Embeddings, fingerprint::fingerprint};
 use crate::TrainError;
 
 /// Prompts encoded together; one shard of the cache.
@@ -27,7 +27,7 @@ const NULL: &str = "\0";
 pub struct Published {
     train: Vec<String>,
     validation: Vec<String>,
-    embeddings: std::cell::RefCell<Embeddings>,
+    embeddings: RefCell<EmbeddingCache>,
     pipeline: Pipeline,
     folder: PathBuf,
     null: Conditioning,
@@ -54,11 +54,12 @@ impl Published {
         let store = ParamStore::frozen(placement.device);
         let vae = AutoencoderKl::new(&store, load_diffusers_config::<AutoencoderKl>(&vae_folder)?)?;
         AutoencoderKl::load(&store, &vae_folder)?;
-        let identity = format!("{pipeline:?} {} {}", files.size, fingerprint(folder)?);
+        let rule = rule(pipeline, folder)?;
+        let cache = EmbeddingCache::open(&files.embeddings, folder, &rule, placement.compute)?;
         let mut source = Self {
             train: lines(&files.train)?,
             validation: lines(&files.validation)?,
-            embeddings: Embeddings::open(&files.embeddings, &identity)?.into(),
+            embeddings: RefCell::new(cache),
             pipeline,
             folder: folder.to_owned(),
             null: Conditioning::none(1, placement.device),
@@ -70,30 +71,29 @@ impl Published {
         let prompts = source.train.iter().chain(&source.validation);
         let prompts: Vec<&str> = prompts.map(String::as_str).chain([NULL]).collect();
         source.encode_missing(&prompts)?;
-        source.null = source.embeddings.borrow().get(&[NULL.to_owned()], placement.device)?;
+        source.null = source.cached(&[NULL])?;
         Ok(source)
     }
 
     /// Encodes those of `prompts` that the cache lacks. The text encoders are loaded for it and freed.
     fn encode_missing(&self, prompts: &[&str]) -> Result<(), TrainError> {
-        let missing = self.embeddings.borrow().missing(prompts.iter().copied());
+        let mut cache = self.embeddings.borrow_mut();
+        let missing: Vec<&str> = prompts.iter().copied().filter(|prompt| !cache.contains(prompt)).collect();
         if missing.is_empty() {
             return Ok(());
         }
         let _guard = no_grad_guard();
         let encoder = self.text_encoder()?;
-        let keep = |prompts: &[&str], cond: &Conditioning| {
-            let kind = self.placement.compute;
-            self.embeddings.borrow_mut().insert(prompts, cond, kind)
-        };
-        let (null, texts): (Vec<&str>, Vec<&str>) = missing.iter().partition(|p| **p == NULL);
-        for chunk in texts.chunks(SHARD) {
-            keep(chunk, &self.sized(encoder.encode(chunk)?))?;
-        }
+        let (null, texts): (Vec<&str>, Vec<&str>) = missing.iter().partition(|prompt| **prompt == NULL);
+        cache.fill(&*encoder, &texts, SHARD)?;
         if !null.is_empty() {
-            keep(&null, &self.sized(encoder.unconditional()?))?;
+            cache.insert_batch(&[NULL], &encoder.unconditional()?)?;
         }
         Ok(())
+    }
+
+    fn cached(&self, prompts: &[&str]) -> Result<Conditioning, TrainError> {
+        Ok(self.sized(self.embeddings.borrow().get(prompts, self.placement.device)?))
     }
 
     fn text_encoder(&self) -> Result<Box<dyn TextEncoder>, TrainError> {
@@ -144,7 +144,7 @@ impl Published {
     pub(super) fn encode(&self, prompts: &Prompts) -> Result<Conditioning, TrainError> {
         let captions: Vec<&str> = prompts.captions.iter().map(String::as_str).collect();
         self.encode_missing(&captions)?;
-        self.embeddings.borrow().get(&prompts.captions, self.placement.device)
+        self.cached(&captions)
     }
 
     pub(super) fn null(&self) -> &Conditioning {
@@ -164,6 +164,17 @@ impl Published {
     pub(crate) fn pipeline(&self) -> (Pipeline, &Path) {
         (self.pipeline, &self.folder)
     }
+}
+
+/// How the pipeline's encoders are combined: SD3 fills up to the width of its transformer.
+fn rule(pipeline: Pipeline, folder: &Path) -> Result<String, TrainError> {
+    Ok(match pipeline {
+        Pipeline::StableDiffusionXl | Pipeline::ZImage => format!("{pipeline:?}"),
+        Pipeline::StableDiffusion3 => {
+            let config = load_diffusers_config::<Sd3>(&folder.join(pipeline.network()))?;
+            format!("{pipeline:?}, width {}", config.joint_attention_dim)
+        }
+    })
 }
 
 /// The prompts of a file, one a line.
