@@ -8,6 +8,7 @@ scaled and shifted.
 
 from __future__ import annotations
 
+import copy
 import json
 
 import diffusers
@@ -106,8 +107,8 @@ def vae(name: str, seed: int, shape: tuple[int, int, int, int], tile: int, old: 
         make_old(name)
     scale, shift = net.config.scaling_factor, net.config.shift_factor or 0.0
 
-    def decode(latents: Tensor) -> Tensor:
-        return net.decode(latents / scale + shift).sample / 2 + 0.5
+    def decode(latents: Tensor, net: diffusers.AutoencoderKL = net) -> Tensor:
+        return net.decode((latents / scale + shift).to(net.dtype)).sample.float() / 2 + 0.5
 
     images = torch.rand(shape, requires_grad=True)
     posterior = net.encode(2 * images - 1).latent_dist
@@ -118,6 +119,8 @@ def vae(name: str, seed: int, shape: tuple[int, int, int, int], tile: int, old: 
     found |= {"cotangent.mode": torch.randn_like(mode), "cotangent.decoded": torch.randn_like(decoded)}
     (found["grad.images"],) = torch.autograd.grad(mode, [images], found["cotangent.mode"])
     (found["grad.latents"],) = torch.autograd.grad(decoded, [latents], found["cotangent.decoded"])
+    with torch.no_grad():
+        found["decoded_bf16"] = decode(latents, copy.deepcopy(net).bfloat16())
     net.tile_latent_min_size, net.tile_sample_min_size = tile, 4 * tile
     net.enable_tiling()
     with torch.no_grad():

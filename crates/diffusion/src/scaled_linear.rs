@@ -3,7 +3,7 @@
 //!
 //! `t in [0, 1]` goes to place `round(1000 t)`. Place 0 is clean data (`alpha = 1`, `sigma = 0`), which the network never
 //! sees; place `k` is the network's timestep `k - 1`. So the times 1, .75, .5, .25, 0 are DMD2's timesteps 999, 749, 499,
-//! 249 and the image. The last step still holds data (`alpha = .068`), but samplers start it from pure noise.
+//! 249 and the image, and renoise times in `[.02, .98]` its 20 to 980 but for one. The last step still holds data (`alpha = .068`), but samplers start it from pure noise.
 
 use std::sync::LazyLock;
 

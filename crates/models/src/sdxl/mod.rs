@@ -112,7 +112,8 @@ impl SdxlUnet {
     }
 
     /// Conditioning on text tokens `[B, L, 2048]`, pooled text `[B, 1280]` and `sizes [B, 6]`: original height and width,
-    /// top and left of the crop, target height and width, in pixels. The sizes travel behind the pooled text.
+    /// top and left of the crop, target height and width, in pixels. The sizes travel behind the pooled text. The null
+    /// caption of guidance is zeros for both encodings, with the sizes of the others.
     pub fn condition(tokens: Tensor, pooled: &Tensor, sizes: &Tensor) -> Conditioning {
         let sizes = sizes.to_kind(Kind::Float);
         Conditioning {

@@ -147,9 +147,9 @@ impl AutoencoderKl {
         ))
     }
 
-    /// A scalar `loss` of the decoded images, with its gradient with respect to `latents`, in the memory of one image and
-    /// one stage of the decoder: activations are computed again on the way back ([`recompute`]). Half again the work
-    /// of a plain gradient through [`Self::decode`].
+    /// A scalar `loss` of the decoded images, with its gradient with respect to `latents`, in the memory of one stage of
+    /// the decoder for one image, and of what every stage starts from: activations are computed again on the way back
+    /// ([`recompute`]). Half again the work of a plain gradient through [`Self::decode`].
     ///
     /// # Errors
     /// If the loss has no gradient with respect to the images.

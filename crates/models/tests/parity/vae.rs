@@ -44,6 +44,18 @@ fn agrees(name: &str, tile: i64) -> AutoencoderKlConfig {
     let whole = latents.size().into_iter().max().expect("a shape") + 4;
     assert!(net.decode_tiled(&latents, whole / 4 * 4).equal(&decoded));
 
+    let store = ParamStore::frozen(Device::Cpu).with_compute(Kind::BFloat16);
+    let half = AutoencoderKl::new(&store, net.config().clone()).expect("sizes fit");
+    AutoencoderKl::load(&store, &fixture::path(name)).expect("fits");
+    let found = half.decode(&latents);
+    assert_eq!(found.kind(), Kind::Float, "the edges are f32");
+    let error = relative_error(&found, fixture.get("decoded"));
+    let reference = relative_error(fixture.get("decoded_bf16"), fixture.get("decoded"));
+    assert!(
+        error > 0.0 && error < 2.0 * reference,
+        "bf16: {error:.2e}, the reference's {reference:.2e}"
+    );
+
     // The same gradient with the decoder run again on the way back.
     let loss = |images: &Tensor| (images * cotangent).sum(Kind::Float);
     let value = loss(&decoded);
