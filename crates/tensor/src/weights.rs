@@ -286,20 +286,22 @@ pub fn safetensors_bytes(
     let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| {
-            let (dtype, kind) = match tensor.kind() {
-                Kind::Half => (Dtype::F16, Kind::Half),
-                Kind::BFloat16 => (Dtype::BF16, Kind::BFloat16),
-                _ => (Dtype::F32, Kind::Float),
-            };
-            let tensor = tensor.detach().to_device(tch::Device::Cpu).to_kind(kind).contiguous();
+            let tensor = tensor
+                .detach()
+                .to_device(tch::Device::Cpu)
+                .to_kind(kind)
+                .contiguous();
             let mut data = vec![0u8; tensor.numel() * kind.elt_size_in_bytes()];
             tensor.copy_data_u8(&mut data, tensor.numel());
-            let shape = tensor.size().iter().map(|&dim| dim as usize).collect();
-            (name, dtype, shape, data)
+            (
+                name,
+                tensor.size().iter().map(|&dim| dim as usize).collect(),
+                data,
+            )
         })
         .collect();
-    let views = bytes.iter().map(|(name, dtype, shape, data)| {
-        let view = TensorView::new(*dtype, shape.clone(), data)
+    let views = bytes.iter().map(|(name, shape, data)| {
+        let view = TensorView::new(dtype, shape.clone(), data)
             .expect("the buffer was sized from shape and dtype");
         (name.as_str(), view)
     });

@@ -129,6 +129,10 @@ impl Source {
     pub fn evaluator(&self, experiment: &Experiment) -> Result<Evaluator, TrainError> {
         match self {
             Self::Emoji(emoji) => emoji.evaluator(experiment),
+            Self::Published(_) | Self::Classes(_) => Err(TrainError::Incompatible {
+                what: "world".to_owned(),
+                reason: "this evaluation judges emoji scenes".to_owned(),
+            }),
         }
     }
 
