@@ -29,6 +29,8 @@ parity: peer ## make the parity fixtures anew with PyTorch
 	@.venv-peer/bin/python tools/peer/fixtures.py
 	@.venv-peer/bin/python tools/peer/backbones.py
 	@.venv-peer/bin/python tools/peer/dmd.py
+	@.venv-peer/bin/python tools/peer/sdxl.py
+	@.venv-peer/bin/python tools/peer/text.py
 
 setup: ## put libtorch into .libtorch, once (LIBTORCH or LIBTORCH_USE_PYTORCH=1 brings your own)
 	@$(PYTHON) scripts/setup-libtorch.py

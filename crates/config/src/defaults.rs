@@ -12,8 +12,11 @@ impl Default for Teacher {
     fn default() -> Self {
         Self {
             weights: "assets/teacher.safetensors".into(),
-            text_encoder: "assets/world-clip.safetensors".into(),
+            revision: None,
+            text_encoder: None,
+            vae: None,
             num_steps: 25,
+            shift: 1.0,
             guidance: 3.0,
         }
     }

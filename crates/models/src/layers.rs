@@ -33,6 +33,19 @@ impl Linear {
         }
     }
 
+    /// [`Self::without_bias`] computed in f32, as [`Self::precise`].
+    pub(crate) fn precise_without_bias(
+        scope: &Scope<'_>,
+        fan_in: i64,
+        fan_out: i64,
+        init: Init,
+    ) -> Self {
+        Self {
+            compute: Kind::Float,
+            ..Self::without_bias(scope, fan_in, fan_out, init)
+        }
+    }
+
     /// Like [`Self::new`], but computed in f32 whatever the network's compute kind: for small products at the edges of
     /// a network, where rounding costs more than it saves.
     pub(crate) fn precise(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
@@ -46,11 +59,7 @@ impl Linear {
     pub(crate) fn forward(&self, x: &Tensor, call: &Call<'_>) -> Tensor {
         let cast = |tensor: &Tensor| tensor.to_kind(self.compute);
         let none = None::<&Tensor>;
-        let active: Vec<(&Lora, f64)> = self
-            .loras
-            .iter()
-            .filter_map(|lora| Some((lora, call.scale(lora.adapter)? * lora.scaling)))
-            .collect();
+        let active = active(&self.loras, call);
         let (x, bias) = (cast(x), self.bias.as_ref().map(cast));
         if active.is_empty() {
             x.linear(&cast(&self.weight), bias.as_ref())
@@ -71,15 +80,22 @@ impl Linear {
     }
 }
 
-/// Layer normalisation over the last dimension, eps 1e-6.
+/// The pairs that `call` activates, with the factors of their products.
+pub(crate) fn active<'a>(loras: &'a [Lora], call: &Call<'_>) -> Vec<(&'a Lora, f64)> {
+    let factor = |lora: &'a Lora| Some((lora, call.scale(lora.adapter)? * lora.scaling));
+    loras.iter().filter_map(factor).collect()
+}
+
+/// Layer normalisation over the last dimension.
 #[derive(Debug)]
 pub(crate) struct LayerNorm {
     affine: Option<(Tensor, Tensor)>,
     dim: i64,
+    eps: f64,
 }
 
 impl LayerNorm {
-    /// With learned scale and offset.
+    /// With learned scale and offset; eps 1e-6.
     pub(crate) fn affine(scope: &Scope<'_>, dim: i64) -> Self {
         let affine = (
             scope.param("weight", &[dim], Init::Ones),
@@ -88,12 +104,22 @@ impl LayerNorm {
         Self {
             affine: Some(affine),
             dim,
+            eps: 1e-6,
         }
     }
 
-    /// Without parameters (the modulation of adaLN brings them).
+    /// Without parameters (the modulation of adaLN brings them); eps 1e-6.
     pub(crate) fn plain(dim: i64) -> Self {
-        Self { affine: None, dim }
+        Self {
+            affine: None,
+            dim,
+            eps: 1e-6,
+        }
+    }
+
+    /// The same with another eps.
+    pub(crate) fn with_eps(self, eps: f64) -> Self {
+        Self { eps, ..self }
     }
 
     /// Same shape as `x [.., dim]`.
@@ -102,7 +128,7 @@ impl LayerNorm {
             Some((weight, bias)) => (Some(weight), Some(bias)),
             None => (None, None),
         };
-        x.layer_norm([self.dim], weight, bias, 1e-6, true)
+        x.layer_norm([self.dim], weight, bias, self.eps, true)
     }
 }
 

@@ -79,7 +79,35 @@ pub enum ModelError {
         /// Cause.
         source: serde_json::Error,
     },
-    /// A `config.json` that cannot be opened.
+    /// A setting in a `config.json` that asks for a form of the network that is not built here.
+    #[error("`{path}`: `{field}` is {found}, but only {expected} is built")]
+    NotBuilt {
+        /// The file.
+        path: PathBuf,
+        /// The setting.
+        field: &'static str,
+        /// Its value, as JSON.
+        found: String,
+        /// The value that is built, as JSON.
+        expected: &'static str,
+    },
+    /// A tokenizer that cannot be used, or a prompt that it refuses.
+    #[error("tokenizer `{path}`: {reason}")]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A cache of encoded prompts that cannot be used, or lacks a prompt.
+    #[error("`{path}`: {reason}")]
+    Cache {
+        /// The folder or the file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A `config.json` or a file of a tokenizer or a cache that cannot be opened.
     #[error("cannot read `{path}`: {source}")]
     Read {
         /// The file.

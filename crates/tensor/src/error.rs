@@ -48,12 +48,13 @@ pub enum TensorError {
     /// A weight file that could run code when read.
     #[error(
         "`{path}` is a pickle, which can run code and is never read; convert it first: \
-         `python3 tools/convert_pickle.py {path} {}`",
-        path.with_extension("safetensors").display()
+         `python3 tools/convert_pickle.py {path} {target}`"
     )]
     Pickle {
         /// The file.
         path: PathBuf,
+        /// What it should become.
+        target: PathBuf,
     },
     /// A folder without weights.
     #[error(
@@ -105,7 +106,7 @@ pub enum TensorError {
     #[error(transparent)]
     Write(#[from] dmdr_events::EventsError),
     /// An adapter pattern that names no layer.
-    #[error("adapter target `{pattern}` matches no linear layer; layers are e.g. {examples}")]
+    #[error("adapter target `{pattern}` matches no layer; layers are e.g. {examples}")]
     TargetMatchesNothing {
         /// The pattern.
         pattern: String,
@@ -118,6 +119,7 @@ impl TensorError {
     pub(crate) fn pickle(path: &Path) -> Self {
         Self::Pickle {
             path: path.to_owned(),
+            target: path.with_extension("safetensors"),
         }
     }
 

@@ -1,17 +1,19 @@
-//! Weight folders as diffusers saves them: one safetensors file, or shards with an index of which tensor is where.
+//! Weight folders as diffusers and transformers save them: one safetensors file, or shards with an index of which tensor
+//! is where.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
+    slice,
 };
 
 use serde::Deserialize;
 
 use crate::{
     LoadReport, ParamStore, TensorError,
-    weights::{is_pickle, read_headers},
+    weights::{as_stored, is_pickle, read_headers},
 };
 
 /// The name diffusers gives the weights of a denoising network or an autoencoder.
@@ -32,20 +34,38 @@ impl ParamStore {
     /// No weights, or pickled ones; a missing shard, one that disagrees with the index; and all of [`Self::load`].
     /// Nothing is changed then.
     pub fn load_folder(&self, folder: &Path) -> Result<LoadReport, TensorError> {
-        let single = folder.join(WEIGHTS);
-        let index = folder.join(format!("{WEIGHTS}.index.json"));
+        self.load_folder_of(folder, WEIGHTS, &as_stored)
+    }
+
+    /// [`Self::load_folder`] where the one file is called `weights` (transformers: `model.safetensors`), and `rename`
+    /// tells from a tensor's name the parameter's. A tensor without one may be there, in any precision, and is passed
+    /// over: a second name of shared weights, a constant.
+    ///
+    /// # Errors
+    /// As for [`Self::load_folder`].
+    pub fn load_folder_of(
+        &self,
+        folder: &Path,
+        weights: &str,
+        rename: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<LoadReport, TensorError> {
+        let single = folder.join(weights);
+        let index = folder.join(format!("{weights}.index.json"));
         if index.is_file() {
-            self.load_files(&shards(&index)?, &index)
+            self.load_files(&shards(&index, rename)?, &index, rename)
         } else if single.is_file() {
-            self.load(&single)
+            self.load_files(slice::from_ref(&single), &single, rename)
         } else {
-            Err(no_weights(folder))
+            Err(no_weights(folder, weights))
         }
     }
 }
 
-/// The files an index names, each checked to hold exactly the tensors the index says.
-fn shards(index: &Path) -> Result<Vec<PathBuf>, TensorError> {
+/// The files an index names, each checked to hold exactly the tensors the index says, of those that are read.
+fn shards(
+    index: &Path,
+    rename: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<PathBuf>, TensorError> {
     let text = fs::read_to_string(index).map_err(|source| TensorError::Read {
         path: index.to_owned(),
         source,
@@ -57,7 +77,8 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, TensorError> {
     let parsed: Index = serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
     let mut content: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (tensor, shard) in parsed.weight_map {
-        content.entry(shard).or_default().insert(tensor);
+        let tensors = content.entry(shard).or_default();
+        tensors.extend(rename(&tensor));
     }
     content
         .into_iter()
@@ -72,7 +93,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, TensorError> {
                     shard,
                 });
             }
-            check_content(&path, index, &tensors)?;
+            check_content(&path, index, &tensors, rename)?;
             Ok(path)
         })
         .collect()
@@ -82,8 +103,9 @@ fn check_content(
     shard: &Path,
     index: &Path,
     tensors: &BTreeSet<String>,
+    rename: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(), TensorError> {
-    let found: BTreeSet<String> = read_headers(shard)?.into_keys().collect();
+    let found: BTreeSet<String> = read_headers(shard, rename)?.into_keys().collect();
     let only = |tensor: &String, place| TensorError::ShardContent {
         shard: shard.to_owned(),
         index: index.to_owned(),
@@ -100,7 +122,7 @@ fn check_content(
 }
 
 /// A pickle in the folder explains the missing weights best.
-fn no_weights(folder: &Path) -> TensorError {
+fn no_weights(folder: &Path, weights: &str) -> TensorError {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(source) => {
@@ -113,10 +135,13 @@ fn no_weights(folder: &Path) -> TensorError {
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     files.sort();
     match files.iter().find(|path| is_pickle(path)) {
-        Some(pickle) => TensorError::pickle(pickle),
+        Some(pickle) => TensorError::Pickle {
+            path: pickle.clone(),
+            target: folder.join(weights),
+        },
         None => TensorError::NoWeights {
             folder: folder.to_owned(),
-            expected: WEIGHTS.to_owned(),
+            expected: weights.to_owned(),
         },
     }
 }
@@ -205,6 +230,34 @@ mod tests {
     }
 
     #[test]
+    fn other_names_and_tensors_that_are_passed_over() {
+        let rename = |name: &str| {
+            (name != "tied").then(|| name.strip_prefix("net.").unwrap_or(name).to_owned())
+        };
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("model.safetensors");
+        write(&path, &tensors(&["net.a", "bb", "ccc", "tied"], [2, 3]));
+        let load = |rename| store().load_folder_of(dir.path(), "model.safetensors", rename);
+        load(&rename).expect("fits");
+        let error = load(&as_stored).expect_err("strict").to_string();
+        assert!(error.contains("2 unexpected (net.a, tied ..)"), "{error}");
+
+        let dir = sharded();
+        write(&dir.path().join(SECOND), &tensors(&["ccc", "tied"], [2, 3]));
+        let entries = [
+            ("a", FIRST),
+            ("bb", FIRST),
+            ("ccc", SECOND),
+            ("tied", FIRST),
+        ];
+        index(dir.path(), &entries);
+        let load = |rename| store().load_folder_of(dir.path(), WEIGHTS, rename);
+        load(&rename).expect("fits");
+        let error = load(&as_stored).expect_err("strict").to_string();
+        assert!(error.contains("`tied` is only in the index"), "{error}");
+    }
+
+    #[test]
     fn a_missing_shard_is_named() {
         let dir = sharded();
         fs::remove_file(dir.path().join(SECOND)).expect("there");
@@ -275,6 +328,11 @@ mod tests {
             dir.path().display()
         );
         assert!(error.contains(&command), "{error}");
+        let error = store()
+            .load_folder_of(dir.path(), "model.safetensors", &as_stored)
+            .expect_err("no weights")
+            .to_string();
+        assert!(error.ends_with("/model.safetensors`"), "{error}");
         let error = refused(&dir.path().join("nowhere"));
         assert!(error.contains("nowhere"), "{error}");
     }

@@ -6,9 +6,11 @@
 mod adamw;
 mod error;
 mod folder;
+mod gradients;
 mod init;
 mod memory;
 mod params;
+mod recompute;
 mod scope;
 mod seed;
 mod shim;
@@ -20,10 +22,13 @@ pub use init::Init;
 pub use memory::{keep_freed_memory, peak_memory_bytes};
 pub use mimalloc::MiMalloc;
 pub use params::{ParamGroup, ParamStore};
+pub use recompute::{Segment, recompute};
 pub use scope::{AdapterId, AdapterSpec, Lora, Scope};
 pub use seed::{mix, reseed};
 pub use tch::{Device, IndexOp, Kind, Tensor, get_num_threads, no_grad_guard, set_num_threads};
-pub use weights::{LoadReport, read_metadata, read_tensors, write_tensors};
+pub use weights::{
+    LoadReport, read_metadata, read_tensors, read_tensors_where, safetensors_bytes, write_tensors,
+};
 
 /// Version of the libtorch this binary is built for.
 pub const LIBTORCH_VERSION: &str = "2.11.0";

@@ -11,6 +11,7 @@ use tch::{Device, Kind, Tensor, no_grad_guard};
 
 use crate::{
     Init, LoadReport, TensorError,
+    gradients::gradients,
     seed::reseed,
     weights::{self, Header},
 };
@@ -173,6 +174,13 @@ impl ParamStore {
         ParamGroup { names, tensors }
     }
 
+    /// All parameters and buffers by name, without gradient.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        let inner = self.inner.borrow();
+        let detached = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.detach());
+        inner.params.iter().map(detached).collect()
+    }
+
     /// The parameter or buffer `name`.
     ///
     /// # Panics
@@ -191,23 +199,24 @@ impl ParamStore {
     /// # Errors
     /// An unreadable file, or any missing, unexpected or differently shaped tensor; nothing is changed then.
     pub fn load(&self, path: &Path) -> Result<LoadReport, TensorError> {
-        self.load_files(&[path.to_owned()], path)
+        self.load_files(&[path.to_owned()], path, &weights::as_stored)
     }
 
-    /// [`Self::load`] from several files that together hold every tensor once. Tensors are copied one by one, so the
-    /// memory needed on top of the parameters is that of the largest.
+    /// [`Self::load`] from several files that together hold every tensor once, under names from which `rename` tells the
+    /// parameters'. Tensors are copied one by one, so the memory needed on top of the parameters is that of the largest.
     pub(crate) fn load_files(
         &self,
         files: &[PathBuf],
         origin: &Path,
+        rename: &dyn Fn(&str) -> Option<String>,
     ) -> Result<LoadReport, TensorError> {
         let mut found = BTreeMap::new();
         for file in files {
-            found.extend(weights::read_headers(file)?);
+            found.extend(weights::read_headers(file, rename)?);
         }
         let report = self.inner.borrow().compare(&found, origin)?;
         for file in files {
-            weights::for_each_tensor(file, |name, tensor| self.set(name, &tensor))?;
+            weights::for_each_tensor(file, rename, |name, tensor| self.set(name, &tensor))?;
         }
         Ok(report)
     }
@@ -328,20 +337,8 @@ impl ParamGroup {
     /// Gradients of a scalar `loss` with respect to this group only; parameters it does not reach get zeros.
     ///
     /// # Errors
-    /// If libtorch refuses, e.g. because the loss depends on none of them.
+    /// If libtorch refuses, e.g. because the loss depends on no trained tensor.
     pub fn grads(&self, loss: &Tensor) -> Result<Vec<Tensor>, TensorError> {
-        let grads = Tensor::f_run_backward(&[loss], &self.tensors, false, false)
-            .map_err(|error| TensorError::torch("backward", &error.to_string()))?;
-        Ok(grads
-            .into_iter()
-            .zip(&self.tensors)
-            .map(|(grad, param)| {
-                if grad.defined() {
-                    grad
-                } else {
-                    param.zeros_like()
-                }
-            })
-            .collect())
+        gradients(loss, &self.tensors)
     }
 }

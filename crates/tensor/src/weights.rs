@@ -147,40 +147,68 @@ fn with_file<T>(
 /// # Errors
 /// An unreadable, truncated or malformed file, or a dtype that is not f32, f16 or bf16.
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, TensorError> {
+    read_tensors_where(path, |_| true)
+}
+
+/// [`read_tensors`] of those whose name is `wanted`; the rest of the file is not touched.
+///
+/// # Errors
+/// As for [`read_tensors`].
+pub fn read_tensors_where(
+    path: &Path,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, Tensor>, TensorError> {
     let mut tensors = BTreeMap::new();
-    for_each_tensor(path, |name, tensor| {
+    let rename = |name: &str| wanted(name).then(|| name.to_owned());
+    for_each_tensor(path, &rename, |name, tensor| {
         tensors.insert(name.to_owned(), tensor);
     })?;
     Ok(tensors)
 }
 
-/// Calls `take` with each tensor of a file in turn.
+/// Every tensor under the name it has in the file.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a `rename`, which may pass tensors over"
+)]
+pub(crate) fn as_stored(name: &str) -> Option<String> {
+    Some(name.to_owned())
+}
+
+/// Calls `take` with each tensor of a file in turn, by the name that `rename` gives it, if any.
 pub(crate) fn for_each_tensor(
     path: &Path,
+    rename: &dyn Fn(&str) -> Option<String>,
     mut take: impl FnMut(&str, Tensor),
 ) -> Result<(), TensorError> {
     with_file(path, |bytes| {
         let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-        for (name, view) in file.iter() {
-            take(name, tensor_of(name, &view)?);
+        for (stored, view) in file.iter() {
+            if let Some(name) = rename(stored) {
+                take(&name, tensor_of(stored, &view)?);
+            }
         }
         Ok(())
     })
 }
 
-/// Shapes and kinds of all tensors of a file, which may be much larger than memory.
-pub(crate) fn read_headers(path: &Path) -> Result<BTreeMap<String, Header>, TensorError> {
+/// Shapes and kinds of all tensors of a file that `rename` gives a name; the file may be much larger than memory.
+pub(crate) fn read_headers(
+    path: &Path,
+    rename: &dyn Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, Header>, TensorError> {
     with_file(path, |bytes| {
         let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-        let header = |(name, view): (&str, TensorView<'_>)| {
-            let header = Header {
+        let header = |(stored, view): (&str, TensorView<'_>)| {
+            let name = rename(stored)?;
+            let header = kind_of(stored, &view).map(|kind| Header {
                 shape: shape_of(&view),
-                kind: kind_of(name, &view)?,
+                kind,
                 file: path.to_owned(),
-            };
-            Ok((name.to_owned(), header))
+            });
+            Some(header.map(|header| (name, header)))
         };
-        file.iter().map(header).collect()
+        file.iter().filter_map(header).collect()
     })
 }
 
@@ -235,6 +263,16 @@ pub fn write_tensors(
     kind: Kind,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), TensorError> {
+    let file = safetensors_bytes(tensors, kind, metadata);
+    Ok(dmdr_events::atomic_write(path, &file)?)
+}
+
+/// What [`write_tensors`] writes.
+pub fn safetensors_bytes(
+    tensors: &BTreeMap<String, Tensor>,
+    kind: Kind,
+    metadata: &BTreeMap<String, String>,
+) -> Vec<u8> {
     let dtype = match kind {
         Kind::Half => Dtype::F16,
         Kind::BFloat16 => Dtype::BF16,
@@ -269,11 +307,7 @@ pub fn write_tensors(
     });
     let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
     let metadata = (!metadata.is_empty()).then_some(metadata);
-    let file = safetensors::serialize(views, metadata).map_err(|error| TensorError::Format {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })?;
-    Ok(dmdr_events::atomic_write(path, &file)?)
+    safetensors::serialize(views, metadata).expect("names are strings, buffers fit their shapes")
 }
 
 #[cfg(test)]

@@ -30,8 +30,13 @@ impl Fixture {
 
     /// The sizes in its metadata.
     pub(crate) fn config<C: DeserializeOwned>(&self) -> C {
-        let config = &read_metadata(&self.path).expect("metadata")["config"];
-        serde_json::from_str(config).expect("sizes")
+        self.metadata("config")
+    }
+
+    /// Something else in its metadata.
+    pub(crate) fn metadata<C: DeserializeOwned>(&self, key: &str) -> C {
+        let text = &read_metadata(&self.path).expect("metadata")[key];
+        serde_json::from_str(text).expect("JSON")
     }
 
     pub(crate) fn get(&self, name: &str) -> &Tensor {

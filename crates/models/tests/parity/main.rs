@@ -3,7 +3,11 @@
 mod backbone;
 mod fixture;
 mod sd3;
+mod sdxl;
 mod shapes;
 mod sit;
+mod vae;
+mod text;
+mod tokenizers;
 mod world;
 mod z_image;

@@ -1,0 +1,283 @@
+//! Encoded prompts on disk: each prompt is encoded once, after which the text encoders need no memory.
+//!
+//! A cache is a folder named by a hash of the encoders' files and the rule that combines them, so that other weights or
+//! another rule never answer. In it lies one safetensors file for each batch that was inserted, named by the hash of its
+//! content; its metadata list the prompts. Files appear by rename after they are on disk: a process killed at any
+//! moment leaves whole batches and at most a temporary file that nobody reads.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use dmdr_events::atomic_write;
+use dmdr_tensor::{
+    Device, Kind, Tensor, TensorError, read_metadata, read_tensors_where, safetensors_bytes,
+};
+use sha2::{Digest, Sha256};
+
+use super::TextEncoder;
+use crate::{Conditioning, ModelError};
+
+/// An open cache. Several processes may fill one folder at once; each sees what was there when it opened it, and what it
+/// inserted itself.
+#[derive(Debug)]
+pub struct EmbeddingCache {
+    folder: PathBuf,
+    kind: Kind,
+    shards: Vec<Shard>,
+    /// Prompt -> shard, row.
+    places: BTreeMap<String, (usize, usize)>,
+    /// Shards whose content was found to agree with their name.
+    checked: RefCell<BTreeSet<usize>>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    path: PathBuf,
+    /// Tokens of every row; zeros at its end are not stored.
+    length: i64,
+}
+
+impl EmbeddingCache {
+    /// The cache below `root` of the text encoders in a pipeline's folder, combined by `rule`, whose encodings are stored as
+    /// `kind` (f32, or bf16 at half the size). Reads all weights of the encoders once, for their hash.
+    ///
+    /// # Errors
+    /// Folders that cannot be read or made; a file of the cache that is broken.
+    pub fn open(
+        root: &Path,
+        pipeline: &Path,
+        rule: &str,
+        kind: Kind,
+    ) -> Result<Self, ModelError> {
+        let name = fingerprint(pipeline, &format!("{rule}, {kind:?}"))?;
+        let folder = root.join(name);
+        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        let mut cache = Self {
+            folder,
+            kind,
+            shards: Vec::new(),
+            places: BTreeMap::new(),
+            checked: RefCell::default(),
+        };
+        for path in files(&cache.folder)? {
+            if path.extension().is_some_and(|ext| ext == "safetensors") {
+                let (length, prompts) = read_header(&path)?;
+                cache.add(Shard { path, length }, prompts);
+            }
+        }
+        Ok(cache)
+    }
+
+    /// Whether `prompt` is encoded.
+    pub fn contains(&self, prompt: &str) -> bool {
+        self.places.contains_key(prompt)
+    }
+
+    /// Stores the rows of `cond`, which encode `prompts`, but those that are there already; on disk when it returns.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    ///
+    /// # Panics
+    /// If there are not as many rows as prompts.
+    pub fn insert_batch(
+        &mut self,
+        prompts: &[&str],
+        cond: &Conditioning,
+    ) -> Result<(), ModelError> {
+        assert_eq!(cond.batch(), prompts.len() as i64, "a row for each prompt");
+        let mut seen = BTreeSet::new();
+        let mut tensors = BTreeMap::new();
+        let mut new = Vec::new();
+        for (row, prompt) in (0..).zip(prompts) {
+            if self.contains(prompt) || !seen.insert(prompt) {
+                continue;
+            }
+            let place = new.len();
+            let tokens = without_trailing_zeros(&cond.tokens.select(0, row));
+            tensors.insert(format!("tokens.{place}"), tokens);
+            tensors.insert(format!("pooled.{place}"), cond.pooled.select(0, row));
+            new.push((*prompt).to_owned());
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let length = cond.tokens.size()[1];
+        let list = serde_json::to_string(&new).expect("strings serialise");
+        let metadata = [("prompts", list), ("length", length.to_string())];
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
+        let bytes = safetensors_bytes(&tensors, self.kind, &metadata);
+        let path = self
+            .folder
+            .join(format!("{}.safetensors", hex(Sha256::digest(&bytes))));
+        atomic_write(&path, &bytes).map_err(TensorError::from)?;
+        self.add(Shard { path, length }, new);
+        Ok(())
+    }
+
+    /// Encodes those of `prompts` that are not there, `batch` at a time. Interrupted, it goes on where it was.
+    ///
+    /// # Errors
+    /// As for [`TextEncoder::encode`] and [`Self::insert_batch`].
+    pub fn fill(
+        &mut self,
+        encoder: &dyn TextEncoder,
+        prompts: &[&str],
+        batch: usize,
+    ) -> Result<(), ModelError> {
+        let missing: BTreeSet<&str> = prompts.iter().copied().collect();
+        let missing: Vec<&str> = missing.into_iter().filter(|p| !self.contains(p)).collect();
+        for prompts in missing.chunks(batch) {
+            self.insert_batch(prompts, &encoder.encode(prompts)?)?;
+        }
+        Ok(())
+    }
+
+    /// What was inserted for `prompts`, a row each, in f32 on `device`; all are as long as the longest of their batches. A
+    /// file is checked when it is first used.
+    ///
+    /// # Errors
+    /// A prompt that is not there; a file that is broken.
+    pub fn get(&self, prompts: &[&str], device: Device) -> Result<Conditioning, ModelError> {
+        let mut wanted: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+        let mut places = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
+            let &(shard, row) = self.places.get(*prompt).ok_or_else(|| ModelError::Cache {
+                path: self.folder.clone(),
+                reason: format!("the prompt `{prompt}` was never encoded"),
+            })?;
+            let names = [format!("tokens.{row}"), format!("pooled.{row}")];
+            wanted.entry(shard).or_default().extend(names.clone());
+            places.push((shard, names));
+        }
+        let mut found = BTreeMap::new();
+        for (shard, names) in &wanted {
+            self.check(*shard)?;
+            let path = &self.shards[*shard].path;
+            found.insert(
+                *shard,
+                read_tensors_where(path, |name| names.contains(name))?,
+            );
+        }
+        let (mut tokens, mut pooled) = (Vec::new(), Vec::new());
+        let longest = wanted.keys().map(|shard| self.shards[*shard].length).max();
+        for (shard, [tokens_name, pooled_name]) in &places {
+            let row = &found[shard][tokens_name];
+            let missing = longest.unwrap_or(0) - row.size()[0];
+            tokens.push(row.constant_pad_nd([0, 0, 0, missing]));
+            pooled.push(found[shard][pooled_name].shallow_clone());
+        }
+        let stack = |rows: &[Tensor]| {
+            Tensor::stack(rows, 0)
+                .to_kind(Kind::Float)
+                .to_device(device)
+        };
+        Ok(Conditioning {
+            tokens: stack(&tokens),
+            pooled: stack(&pooled),
+        })
+    }
+
+    fn add(&mut self, shard: Shard, prompts: Vec<String>) {
+        for (row, prompt) in prompts.into_iter().enumerate() {
+            self.places.insert(prompt, (self.shards.len(), row));
+        }
+        self.shards.push(shard);
+    }
+
+    fn check(&self, shard: usize) -> Result<(), ModelError> {
+        if self.checked.borrow().contains(&shard) {
+            return Ok(());
+        }
+        let path = &self.shards[shard].path;
+        let mut digest = Sha256::new();
+        let mut file = File::open(path).map_err(at(path))?;
+        io::copy(&mut file, &mut digest).map_err(at(path))?;
+        if path
+            .file_stem()
+            .is_none_or(|stem| *stem != *hex(digest.finalize()))
+        {
+            return Err(broken(path, "its content is not what was written"));
+        }
+        self.checked.borrow_mut().insert(shard);
+        Ok(())
+    }
+}
+
+/// Length of all rows, and the prompts of a shard.
+fn read_header(path: &Path) -> Result<(i64, Vec<String>), ModelError> {
+    let metadata = read_metadata(path).map_err(|error| broken(path, &error.to_string()))?;
+    let length = metadata.get("length").and_then(|text| text.parse().ok());
+    let prompts = metadata.get("prompts");
+    let prompts = prompts.and_then(|text| serde_json::from_str(text).ok());
+    length
+        .zip(prompts)
+        .ok_or_else(|| broken(path, "it does not say what it holds"))
+}
+
+/// `tokens [L, D]` up to the last row that is not all zeros.
+fn without_trailing_zeros(tokens: &Tensor) -> Tensor {
+    let is_used = tokens.ne(0.0).any_dim(1, false);
+    let places = is_used.nonzero();
+    let num = if places.numel() == 0 {
+        0
+    } else {
+        places.max().int64_value(&[]) + 1
+    };
+    tokens.narrow(0, 0, num)
+}
+
+/// Hash of `rule` and of every file of the text encoders and tokenizers in a pipeline's folder.
+fn fingerprint(pipeline: &Path, rule: &str) -> Result<String, ModelError> {
+    let mut digest = Sha256::new();
+    digest.update(rule);
+    for folder in files(pipeline)? {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        if !(name.starts_with("text_encoder") || name.starts_with("tokenizer")) {
+            continue;
+        }
+        for path in files(&folder)? {
+            let mut file = File::open(&path).map_err(at(&path))?;
+            let mut content = Sha256::new();
+            io::copy(&mut file, &mut content).map_err(at(&path))?;
+            let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+            digest.update(format!("\n{name}/{file_name} "));
+            digest.update(content.finalize());
+        }
+    }
+    Ok(hex(digest.finalize()))
+}
+
+/// What is in `folder`, sorted.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
+    let entries = fs::read_dir(folder).map_err(at(folder))?;
+    let paths: Result<Vec<PathBuf>, io::Error> = entries.map(|entry| Ok(entry?.path())).collect();
+    let mut paths = paths.map_err(at(folder))?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn hex(digest: impl AsRef<[u8]>) -> String {
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> ModelError {
+    let path = path.to_owned();
+    |source| ModelError::Read { path, source }
+}
+
+fn broken(path: &Path, reason: &str) -> ModelError {
+    ModelError::Cache {
+        path: path.to_owned(),
+        reason: format!("broken: {reason}; delete the file, and its prompts are encoded again"),
+    }
+}

@@ -1,0 +1,66 @@
+//! Text encoders of the published pipelines, their tokenizers, and how each pipeline combines them.
+//!
+//! The networks carry the names of transformers' classes, the rules restate the `encode_prompt` of diffusers' pipelines;
+//! `tests/parity/text.rs` compares both with them. All of them are frozen: a prompt is encoded once.
+
+mod cache;
+mod clip;
+mod qwen3;
+mod sd3;
+mod sdxl;
+mod t5;
+mod tokenizer;
+mod transformers;
+mod z_image;
+
+use dmdr_tensor::{Device, Kind, ParamStore, Tensor};
+
+use crate::{Conditioning, ModelError};
+
+pub use self::{
+    cache::EmbeddingCache,
+    clip::{ClipActivation, ClipArchitecture, ClipFeatures, ClipText, ClipTextConfig},
+    qwen3::{Qwen3, Qwen3Config, RopeParameters},
+    sd3::Sd3Text,
+    sdxl::SdxlText,
+    t5::{T5Config, T5Encoder},
+    tokenizer::{TextTokenizer, Tokens},
+    transformers::{Transformers, load_transformers_config},
+    z_image::ZImageText,
+};
+
+/// Prompts to what a backbone is conditioned on.
+pub trait TextEncoder {
+    /// One row for each prompt, in order; there is at least one.
+    ///
+    /// # Errors
+    /// A prompt that a tokenizer refuses.
+    fn encode(&self, prompts: &[&str]) -> Result<Conditioning, ModelError>;
+
+    /// What the pipeline is guided away from when nothing is asked for, one row.
+    ///
+    /// # Errors
+    /// As for [`Self::encode`].
+    fn unconditional(&self) -> Result<Conditioning, ModelError>;
+}
+
+/// Where the networks of a pipeline live, and the kind their large products are computed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Of parameters and results.
+    pub device: Device,
+    /// Parameters and results are f32 whatever it is.
+    pub compute: Kind,
+}
+
+impl Placement {
+    /// A store of its own for each network.
+    fn store(self) -> ParamStore {
+        ParamStore::frozen(self.device).with_compute(self.compute)
+    }
+}
+
+/// Rows of `table [V, D]` at `ids [B, L]` (i64, on any device): `[B, L, D]`.
+fn embed(table: &Tensor, ids: &Tensor) -> Tensor {
+    Tensor::embedding(table, &ids.to_device(table.device()), -1, false, false)
+}

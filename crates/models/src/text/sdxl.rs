@@ -1,0 +1,102 @@
+//! Text of SDXL: CLIP-L and bigG, both before their last block, feature by feature beside each other.
+//!
+//! Source: `encode_prompt` of diffusers' `StableDiffusionXLPipeline` (0.42.1), with one prompt for both encoders and
+//! without `clip_skip`.
+
+use std::path::Path;
+
+use dmdr_tensor::Tensor;
+
+use super::{ClipText, Placement, TextEncoder, TextTokenizer, Transformers};
+use crate::{Conditioning, ModelError};
+
+/// Both encoders. Conditioning: tokens `[B, 77, 768 + 1280]`, pooled `[B, 1280]`, bigG's projected.
+#[derive(Debug)]
+pub struct SdxlText {
+    l: Clip,
+    g: Clip,
+}
+
+/// One of CLIP's encoders with its tokenizer.
+#[derive(Debug)]
+pub(super) struct Clip {
+    tokenizer: TextTokenizer,
+    net: ClipText,
+}
+
+impl Clip {
+    /// Number `index` of a pipeline: `text_encoder`, `text_encoder_2`, ..
+    pub(super) fn load(
+        folder: &Path,
+        index: usize,
+        placement: Placement,
+    ) -> Result<Self, ModelError> {
+        let suffix = if index == 1 {
+            String::new()
+        } else {
+            format!("_{index}")
+        };
+        let weights = folder.join(format!("text_encoder{suffix}"));
+        let net = ClipText::load(&placement.store(), &weights)?;
+        let length = net.config().max_position_embeddings as usize;
+        let tokenizer = TextTokenizer::clip(&folder.join(format!("tokenizer{suffix}")), length)?;
+        Ok(Self { tokenizer, net })
+    }
+
+    /// Features before the last block `[B, L, D]`, and the projected pooled vector `[B, P]` if there is one.
+    pub(super) fn encode(&self, prompts: &[&str]) -> Result<(Tensor, Option<Tensor>), ModelError> {
+        let features = self.net.forward(&self.tokenizer.encode(prompts)?.ids);
+        Ok((features.penultimate, features.projected))
+    }
+
+    /// `D` of [`Self::encode`].
+    pub(super) fn width(&self) -> i64 {
+        self.net.config().hidden_size
+    }
+
+    /// # Errors
+    /// If the network has no projection.
+    pub(super) fn check_projection(&self, network: &'static str) -> Result<(), ModelError> {
+        if self.net.has_projection() {
+            return Ok(());
+        }
+        let reason = "its pooled text is projected, but the encoder has no text_projection";
+        Err(ModelError::Sizes {
+            network,
+            reason: reason.to_owned(),
+        })
+    }
+}
+
+impl SdxlText {
+    /// The encoders in a pipeline's folder: `text_encoder`, `text_encoder_2`, `tokenizer`, `tokenizer_2`.
+    ///
+    /// # Errors
+    /// Files that are missing or do not fit.
+    pub fn load(folder: &Path, placement: Placement) -> Result<Self, ModelError> {
+        let l = Clip::load(folder, 1, placement)?;
+        let g = Clip::load(folder, 2, placement)?;
+        g.check_projection("SDXL's text_encoder_2")?;
+        Ok(Self { l, g })
+    }
+}
+
+impl TextEncoder for SdxlText {
+    fn encode(&self, prompts: &[&str]) -> Result<Conditioning, ModelError> {
+        let (l, _) = self.l.encode(prompts)?;
+        let (g, pooled) = self.g.encode(prompts)?;
+        Ok(Conditioning {
+            tokens: Tensor::cat(&[l, g], 2),
+            pooled: pooled.expect("checked"),
+        })
+    }
+
+    /// Zeros, as the pipeline has them where no negative prompt is given (`force_zeros_for_empty_prompt`).
+    fn unconditional(&self) -> Result<Conditioning, ModelError> {
+        let encoded = self.encode(&[""])?;
+        Ok(Conditioning {
+            tokens: encoded.tokens.zeros_like(),
+            pooled: encoded.pooled.zeros_like(),
+        })
+    }
+}

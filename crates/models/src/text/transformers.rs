@@ -1,0 +1,59 @@
+//! Networks that transformers publishes as folders: `config.json` beside the weights.
+
+use std::path::Path;
+
+use dmdr_tensor::ParamStore;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{ModelError, diffusers::config_fields};
+
+/// The name transformers gives weights.
+const WEIGHTS: &str = "model.safetensors";
+
+/// A network whose parameters carry the names of a class of transformers.
+pub trait Transformers: Sized {
+    /// What `architectures` in `config.json` may say.
+    const ARCHITECTURES: &'static [&'static str];
+    /// Sizes; fields of `config.json` that only matter for training are not read.
+    type Config: DeserializeOwned;
+
+    /// Builds the network with parameters in `store`, all zeros.
+    ///
+    /// # Errors
+    /// Sizes that contradict each other, or a form of the network that is not built.
+    fn new(store: &ParamStore, config: Self::Config) -> Result<Self, ModelError>;
+
+    /// The parameter's name of a tensor of published weights; none if the network does not need it, as it is a second
+    /// name of shared weights or a constant.
+    fn rename(stored: &str) -> Option<String>;
+
+    /// The network in `folder`, with parameters in `store`.
+    ///
+    /// # Errors
+    /// As for [`load_transformers_config`], [`Self::new`] and [`ParamStore::load_folder_of`].
+    fn load(store: &ParamStore, folder: &Path) -> Result<Self, ModelError> {
+        let net = Self::new(store, load_transformers_config::<Self>(folder)?)?;
+        store.load_folder_of(folder, WEIGHTS, &Self::rename)?;
+        Ok(net)
+    }
+}
+
+/// Sizes of the `N` in `folder`.
+///
+/// # Errors
+/// An unreadable `config.json`, or one of another class or with missing fields.
+pub fn load_transformers_config<N: Transformers>(folder: &Path) -> Result<N::Config, ModelError> {
+    let (path, fields) = config_fields(folder)?;
+    let architecture = fields.get("architectures").and_then(|names| names.get(0));
+    let found = architecture.and_then(Value::as_str).unwrap_or("none");
+    if !N::ARCHITECTURES.contains(&found) {
+        return Err(ModelError::Format {
+            found: found.to_owned(),
+            expected: N::ARCHITECTURES[0],
+            path,
+        });
+    }
+    serde_json::from_value(Value::Object(fields))
+        .map_err(|source| ModelError::Config { path, source })
+}

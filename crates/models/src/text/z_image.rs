@@ -1,0 +1,65 @@
+//! Text of Z-Image: what Qwen3 makes of a prompt put to it as a chat message, before its last block.
+//!
+//! Source: `encode_prompt` of diffusers' `ZImagePipeline` (0.42.1). Deviation: upstream runs 512 tokens and cuts the
+//! padding off; here only as many tokens run as the longest prompt has, and all batches are padded with zeros to one
+//! length, so that conditionings of different batches fit together.
+
+use std::path::Path;
+
+use super::{Placement, Qwen3, TextEncoder, TextTokenizer, Transformers};
+use crate::{Conditioning, ModelError, ZImage};
+
+/// Tokens that Qwen3 reads of a prompt, those of the chat template with it.
+const MAX_TOKENS: usize = 512;
+
+/// The encoder. Conditioning: tokens `[B, 512, 2560]`, of which the first `pooled [B, 1]` are a prompt's; see
+/// [`ZImage::condition`].
+#[derive(Debug)]
+pub struct ZImageText {
+    tokenizer: TextTokenizer,
+    net: Qwen3,
+}
+
+impl ZImageText {
+    /// The encoder in a pipeline's folder: `text_encoder`, `tokenizer`.
+    ///
+    /// # Errors
+    /// Files that are missing or do not fit.
+    pub fn load(folder: &Path, placement: Placement) -> Result<Self, ModelError> {
+        Self::with_max_tokens(folder, placement, MAX_TOKENS)
+    }
+
+    /// [`Self::load`] that cuts and pads prompts to another length: the backbone is slower the longer it is.
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    pub fn with_max_tokens(
+        folder: &Path,
+        placement: Placement,
+        max_tokens: usize,
+    ) -> Result<Self, ModelError> {
+        Ok(Self {
+            tokenizer: TextTokenizer::qwen3(&folder.join("tokenizer"), max_tokens)?,
+            net: Qwen3::load(&placement.store(), &folder.join("text_encoder"))?,
+        })
+    }
+}
+
+impl TextEncoder for ZImageText {
+    fn encode(&self, prompts: &[&str]) -> Result<Conditioning, ModelError> {
+        let tokens = self.tokenizer.encode(prompts)?;
+        let longest = tokens.lengths.max().int64_value(&[]);
+        let features = self.net.penultimate(&tokens.ids.narrow(1, 0, longest));
+        let padding = self.tokenizer.max_tokens() as i64 - longest;
+        let lengths = tokens.lengths.to_device(features.device());
+        Ok(ZImage::condition(
+            features.constant_pad_nd([0, 0, 0, padding]),
+            &lengths,
+        ))
+    }
+
+    /// The empty prompt, encoded like any other.
+    fn unconditional(&self) -> Result<Conditioning, ModelError> {
+        self.encode(&[""])
+    }
+}
