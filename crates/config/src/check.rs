@@ -67,12 +67,24 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
 fn world(e: &Experiment, problems: &mut Vec<Problem>) {
     let mut foreign = |key: &str, is_set: bool, owner: &str| {
         if is_set {
-            problems.push(Problem::new(&[key], format!("only {owner} has one"), "remove it"));
+            problems.push(Problem::new(
+                &[key],
+                format!("only {owner} has one"),
+                "remove it",
+            ));
         }
     };
     let is_emoji = matches!(e.world, World::Preset(_));
-    foreign("teacher.text_encoder", !is_emoji && e.teacher.text_encoder.is_some(), "the emoji world's teacher");
-    foreign("teacher.revision", is_emoji && e.teacher.revision.is_some(), "a repository of the hub");
+    foreign(
+        "teacher.text_encoder",
+        !is_emoji && e.teacher.text_encoder.is_some(),
+        "the emoji world's teacher",
+    );
+    foreign(
+        "teacher.revision",
+        is_emoji && e.teacher.revision.is_some(),
+        "a repository of the hub",
+    );
     foreign(
         "teacher.vae",
         !matches!(e.world, World::Classes(_)) && e.teacher.vae.is_some(),

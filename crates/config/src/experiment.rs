@@ -267,7 +267,10 @@ impl Experiment {
                 let assets = &self.assets;
                 named("assets.world_clip", Some(&assets.world_clip));
                 named("assets.preference", Some(&assets.preference));
-                named("assets.preference_heldout", Some(&assets.preference_heldout));
+                named(
+                    "assets.preference_heldout",
+                    Some(&assets.preference_heldout),
+                );
             }
             World::Prompts(prompts) => {
                 named("world.prompts.train", Some(&prompts.train));
@@ -283,6 +286,9 @@ impl Teacher {
     /// Whether `weights` names a repository of the hub: `owner/name`, and nothing of that name lies here.
     pub fn is_on_hub(&self) -> bool {
         let parts: Vec<_> = self.weights.iter().collect();
-        parts.len() == 2 && self.weights.is_relative() && self.weights.extension().is_none() && !self.weights.exists()
+        parts.len() == 2
+            && self.weights.is_relative()
+            && self.weights.extension().is_none()
+            && !self.weights.exists()
     }
 }

@@ -6,7 +6,7 @@ use dmdr_config::{Curve, Dpo, Groups, Grpo, RlAlgorithm, RlOnly as RlOnlyConfig,
 use dmdr_data::{PromptStream, Prompts};
 use dmdr_diffusion::{Parameterization, time_grid};
 use dmdr_methods::{
-    Generator, Losses, Method, MethodError, RlOnly, TrueImages, Roles, Rollout, StepInfo,
+    Generator, Losses, Method, MethodError, RlOnly, Roles, Rollout, StepInfo, TrueImages,
     rl::{Group, RlTerm, refl},
 };
 use dmdr_models::{Call, Conditioning, Denoiser};

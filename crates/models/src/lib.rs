@@ -3,8 +3,8 @@
 mod attention;
 mod clip;
 mod conditioning;
-mod decoder;
 mod conv;
+mod decoder;
 mod denoiser;
 mod diffusers;
 mod dit;
@@ -16,8 +16,8 @@ mod sd3;
 mod sdxl;
 mod sit;
 mod stored;
-mod vae;
 mod text;
+mod vae;
 mod view;
 mod z_image;
 
@@ -34,11 +34,11 @@ pub use sd3::{QkNormalization, Sd3, Sd3Config};
 pub use sdxl::{DownBlockType, SdxlConfig, SdxlUnet, UpBlockType};
 pub use sit::{Interpolant, Sit, SitConfig};
 pub use stored::{ModelError, Stored, load_config};
-pub use vae::{AutoencoderKl, AutoencoderKlConfig, DecoderBlockType, EncoderBlockType, Posterior};
 pub use text::{
     ClipActivation, ClipArchitecture, ClipFeatures, ClipText, ClipTextConfig, EmbeddingCache,
     Placement, Qwen3, Qwen3Config, RopeParameters, Sd3Text, SdxlText, T5Config, T5Encoder,
     TextEncoder, TextTokenizer, Tokens, Transformers, ZImageText, load_transformers_config,
 };
+pub use vae::{AutoencoderKl, AutoencoderKlConfig, DecoderBlockType, EncoderBlockType, Posterior};
 pub use view::{Guidance, View};
 pub use z_image::{ZImage, ZImageConfig};

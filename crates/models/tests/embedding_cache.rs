@@ -58,7 +58,12 @@ fn weights(dir: &Path) -> PathBuf {
 }
 
 fn open(dir: &Path, encoder: &Lengths, kind: Kind) -> Result<EmbeddingCache, ModelError> {
-    EmbeddingCache::open(&dir.join("cache"), &dir.join("pipeline"), encoder.rule, kind)
+    EmbeddingCache::open(
+        &dir.join("cache"),
+        &dir.join("pipeline"),
+        encoder.rule,
+        kind,
+    )
 }
 
 /// All files of all caches.

@@ -177,7 +177,9 @@ mod tests {
         );
         let images = Tensor::from_slice(&[0.5f32, 0.0, 0.25, 1.0, 0.0, 0.75]).reshape([2, 3, 1, 1]);
         let at = |step| {
-            let mixed = mix.score(&(&images * 2.0 - 1.0), &prompts, step).expect("no towers");
+            let mixed = mix
+                .score(&(&images * 2.0 - 1.0), &prompts, step)
+                .expect("no towers");
             (
                 Vec::<f32>::try_from(mixed.total).expect("f32"),
                 mixed.observed,

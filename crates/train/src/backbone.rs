@@ -1,12 +1,15 @@
 //! The diffusion network of a run, recognised from its weights.
 
-use std::{collections::BTreeMap, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use dmdr_config::Experiment;
 use dmdr_diffusion::Schedule;
 use dmdr_models::{
-    Denoiser, Dit, DitConfig, Pipeline, Sd3, Sd3Config, SdxlConfig, SdxlUnet, Sit, SitConfig, Stored, ZImage,
-    ZImageConfig, load_config, load_diffusers_config,
+    Denoiser, Dit, DitConfig, Pipeline, Sd3, Sd3Config, SdxlConfig, SdxlUnet, Sit, SitConfig,
+    Stored, ZImage, ZImageConfig, load_config, load_diffusers_config,
 };
 use dmdr_tensor::{AdapterSpec, Kind, ParamStore};
 
@@ -54,21 +57,33 @@ impl Backbone {
                 let (pipeline, folder) = published.pipeline();
                 let folder = folder.join(pipeline.network());
                 let sizes = match pipeline {
-                    Pipeline::StableDiffusionXl => Sizes::Sdxl(load_diffusers_config::<SdxlUnet>(&folder)?),
-                    Pipeline::StableDiffusion3 => Sizes::Sd3(load_diffusers_config::<Sd3>(&folder)?),
+                    Pipeline::StableDiffusionXl => {
+                        Sizes::Sdxl(load_diffusers_config::<SdxlUnet>(&folder)?)
+                    }
+                    Pipeline::StableDiffusion3 => {
+                        Sizes::Sd3(load_diffusers_config::<Sd3>(&folder)?)
+                    }
                     Pipeline::ZImage => Sizes::ZImage(load_diffusers_config::<ZImage>(&folder)?),
                 };
                 (sizes, folder, published.latent_shape())
             }
         };
-        Ok(Self { sizes, weights, shape })
+        Ok(Self {
+            sizes,
+            weights,
+            shape,
+        })
     }
 
     /// Builds it with parameters in `store` and LoRA as `adapters` say.
     ///
     /// # Errors
     /// An adapter target that matches nothing.
-    pub fn build(&self, store: &ParamStore, adapters: &[AdapterSpec]) -> Result<Box<dyn Denoiser>, TrainError> {
+    pub fn build(
+        &self,
+        store: &ParamStore,
+        adapters: &[AdapterSpec],
+    ) -> Result<Box<dyn Denoiser>, TrainError> {
         Ok(match &self.sizes {
             Sizes::Dit(config) => Box::new(Dit::new(store, adapters, config.clone())?),
             Sizes::Sit(config) => Box::new(Sit::new(store, adapters, config.clone())?),
@@ -85,7 +100,9 @@ impl Backbone {
     pub fn load(&self, store: &ParamStore) -> Result<(), TrainError> {
         match &self.sizes {
             Sizes::Dit(_) | Sizes::Sit(_) => store.load(&self.weights)?,
-            Sizes::Sd3(_) | Sizes::Sdxl(_) | Sizes::ZImage(_) => store.load_folder(&self.weights)?,
+            Sizes::Sd3(_) | Sizes::Sdxl(_) | Sizes::ZImage(_) => {
+                store.load_folder(&self.weights)?
+            }
         };
         Ok(())
     }
@@ -94,11 +111,18 @@ impl Backbone {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn save(&self, store: &ParamStore, path: &Path, notes: &BTreeMap<String, String>) -> Result<(), TrainError> {
+    pub fn save(
+        &self,
+        store: &ParamStore,
+        path: &Path,
+        notes: &BTreeMap<String, String>,
+    ) -> Result<(), TrainError> {
         match &self.sizes {
             Sizes::Dit(config) => Dit::save(store, config, path, Kind::Float, notes)?,
             Sizes::Sit(config) => Sit::save(store, config, path, Kind::Float, notes)?,
-            Sizes::Sd3(_) | Sizes::Sdxl(_) | Sizes::ZImage(_) => store.save(path, Kind::Float, notes)?,
+            Sizes::Sd3(_) | Sizes::Sdxl(_) | Sizes::ZImage(_) => {
+                store.save(path, Kind::Float, notes)?
+            }
         }
         Ok(())
     }
@@ -107,7 +131,9 @@ impl Backbone {
     pub fn schedule(&self) -> Schedule {
         match &self.sizes {
             Sizes::Sdxl(_) => Schedule::ScaledLinear,
-            Sizes::Dit(_) | Sizes::Sit(_) | Sizes::Sd3(_) | Sizes::ZImage(_) => Schedule::RectifiedFlow,
+            Sizes::Dit(_) | Sizes::Sit(_) | Sizes::Sd3(_) | Sizes::ZImage(_) => {
+                Schedule::RectifiedFlow
+            }
         }
     }
 

@@ -38,7 +38,11 @@ fn layer_of(name: &str) -> Option<(&str, char)> {
 /// for alpha in different places, or nowhere.
 pub fn peft_names(adapter: &ParamStore, prefix: &str, scaling: f64) -> BTreeMap<String, Tensor> {
     renamed(adapter, |layer, part, tensor| {
-        let tensor = if part == 'B' { tensor * scaling } else { tensor };
+        let tensor = if part == 'B' {
+            tensor * scaling
+        } else {
+            tensor
+        };
         vec![(format!("{prefix}.{layer}.lora_{part}.weight"), tensor)]
     })
 }
@@ -78,8 +82,13 @@ pub fn merged(base: &ParamStore, adapter: &ParamStore, scaling: f64) -> BTreeMap
         let Some((layer, 'A')) = layer_of(&name) else {
             continue;
         };
-        let (a, b) = (adapter.tensor(&name), adapter.tensor(&format!("{layer}.lora_B.weight")));
-        let weight = weights.get_mut(&format!("{layer}.weight")).expect("the adapter's layer");
+        let (a, b) = (
+            adapter.tensor(&name),
+            adapter.tensor(&format!("{layer}.lora_B.weight")),
+        );
+        let weight = weights
+            .get_mut(&format!("{layer}.weight"))
+            .expect("the adapter's layer");
         // Convolutions are products over their flattened windows: B is 1 x 1.
         let product = b.detach().flatten(1, -1).matmul(&a.detach().flatten(1, -1));
         *weight = &*weight + product.reshape(weight.size()) * scaling;
@@ -99,7 +108,9 @@ pub fn export(
 ) -> Result<Vec<PathBuf>, TrainError> {
     let networks = &run.networks;
     let Some((pipeline, source)) = run.source.pipeline() else {
-        return Err(TrainError::Export("only students of published pipelines have other tools".to_owned()));
+        return Err(TrainError::Export(
+            "only students of published pipelines have other tools".to_owned(),
+        ));
     };
     let student = &networks.student;
     let lora = match &run.experiment.student.tuning {
@@ -126,7 +137,10 @@ pub fn export(
                 Pipeline::StableDiffusionXl => "lora_unet",
                 Pipeline::StableDiffusion3 | Pipeline::ZImage => "lora_transformer",
             };
-            write(output.join("comfyui_lora.safetensors"), &comfyui_names(student, prefix, lora.alpha))?;
+            write(
+                output.join("comfyui_lora.safetensors"),
+                &comfyui_names(student, prefix, lora.alpha),
+            )?;
         }
         (Layout::Diffusers, lora) => {
             let weights = match lora {
@@ -147,8 +161,12 @@ pub fn export(
         }
     }
     let scheduler = output.join("scheduler/scheduler_config.json");
-    fs::create_dir_all(output.join("scheduler")).map_err(|error| TrainError::Export(error.to_string()))?;
-    atomic_write(&scheduler, scheduler_config(pipeline, run.experiment.student.shift))?;
+    fs::create_dir_all(output.join("scheduler"))
+        .map_err(|error| TrainError::Export(error.to_string()))?;
+    atomic_write(
+        &scheduler,
+        scheduler_config(pipeline, run.experiment.student.shift),
+    )?;
     let card = output.join("README.md");
     atomic_write(&card, card_of(run, pipeline, layout))?;
     files.extend([scheduler, card]);
@@ -173,30 +191,52 @@ fn scheduler_config(pipeline: Pipeline, shift: f64) -> String {
 
 fn card_of(run: &FinishedRun, pipeline: Pipeline, layout: Layout) -> String {
     let experiment = &run.experiment;
-    let (base, steps) = (experiment.teacher.weights.display(), experiment.student.num_steps);
+    let (base, steps) = (
+        experiment.teacher.weights.display(),
+        experiment.student.num_steps,
+    );
     let network = pipeline.network();
     let (pipe, class, scheduler) = match pipeline {
-        Pipeline::StableDiffusionXl => ("StableDiffusionXLPipeline", "UNet2DConditionModel", "LCMScheduler"),
-        Pipeline::StableDiffusion3 => {
-            ("StableDiffusion3Pipeline", "SD3Transformer2DModel", "FlowMatchEulerDiscreteScheduler")
-        }
-        Pipeline::ZImage => ("ZImagePipeline", "ZImageTransformer2DModel", "FlowMatchEulerDiscreteScheduler"),
+        Pipeline::StableDiffusionXl => (
+            "StableDiffusionXLPipeline",
+            "UNet2DConditionModel",
+            "LCMScheduler",
+        ),
+        Pipeline::StableDiffusion3 => (
+            "StableDiffusion3Pipeline",
+            "SD3Transformer2DModel",
+            "FlowMatchEulerDiscreteScheduler",
+        ),
+        Pipeline::ZImage => (
+            "ZImagePipeline",
+            "ZImageTransformer2DModel",
+            "FlowMatchEulerDiscreteScheduler",
+        ),
     };
     let times: Vec<f64> = (0..steps).map(|i| 1.0 - i as f64 / steps as f64).collect();
     let grid = match pipeline {
         Pipeline::StableDiffusionXl => {
-            let indices: Vec<i64> = times.iter().map(|t| (t * 1000.0).round() as i64 - 1).collect();
+            let indices: Vec<i64> = times
+                .iter()
+                .map(|t| (t * 1000.0).round() as i64 - 1)
+                .collect();
             format!("timesteps={indices:?}")
         }
         Pipeline::StableDiffusion3 | Pipeline::ZImage => format!("sigmas={times:?}"),
     };
     // Z-Image counts its guidance from 0.
-    let guidance = if pipeline == Pipeline::ZImage { "0.0" } else { "1.0" };
+    let guidance = if pipeline == Pipeline::ZImage {
+        "0.0"
+    } else {
+        "1.0"
+    };
     let load = match layout {
         Layout::Peft => format!(
             "pipe = diffusers.{pipe}.from_pretrained(\"{base}\")\npipe.load_lora_weights(\"FOLDER\", weight_name=\"pytorch_lora_weights.safetensors\")"
         ),
-        Layout::ComfyUi => format!("pipe = diffusers.{pipe}.from_pretrained(\"{base}\")  # or ComfyUI's LoRA loader"),
+        Layout::ComfyUi => format!(
+            "pipe = diffusers.{pipe}.from_pretrained(\"{base}\")  # or ComfyUI's LoRA loader"
+        ),
         Layout::Diffusers => format!(
             "{network} = diffusers.{class}.from_pretrained(\"FOLDER/{network}\")\npipe = diffusers.{pipe}.from_pretrained(\"{base}\", {network}={network})"
         ),

@@ -4,7 +4,10 @@
 use std::path::PathBuf;
 
 use dmdr_config::{Experiment, Teacher};
-use hf_hub::{Repo, RepoType, api::sync::{ApiBuilder, ApiError, ApiRepo}};
+use hf_hub::{
+    Repo, RepoType,
+    api::sync::{ApiBuilder, ApiError, ApiRepo},
+};
 
 use crate::TrainError;
 
@@ -45,7 +48,10 @@ pub(crate) fn folder(teacher: &Teacher) -> Result<PathBuf, TrainError> {
 
 fn repository(teacher: &Teacher) -> Result<ApiRepo, ApiError> {
     let name = teacher.weights.display().to_string();
-    let revision = teacher.revision.clone().unwrap_or_else(|| "main".to_owned());
+    let revision = teacher
+        .revision
+        .clone()
+        .unwrap_or_else(|| "main".to_owned());
     let api = ApiBuilder::from_env().build()?;
     Ok(api.repo(Repo::with_revision(name, RepoType::Model, revision)))
 }
@@ -60,17 +66,31 @@ fn is_wanted(file: &str) -> bool {
     let Some((folder, name)) = file.split_once('/') else {
         return file == "model_index.json";
     };
-    let parts = ["unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3"];
+    let parts = [
+        "unet",
+        "transformer",
+        "vae",
+        "text_encoder",
+        "text_encoder_2",
+        "text_encoder_3",
+    ];
     let is_tokenizer = folder.starts_with("tokenizer");
-    let is_variant = [".fp16.", ".bf16.", ".non_ema."].iter().any(|tag| name.contains(tag));
+    let is_variant = [".fp16.", ".bf16.", ".non_ema."]
+        .iter()
+        .any(|tag| name.contains(tag));
     let is_read = name.ends_with(".json") || (name.ends_with(".safetensors") && !is_tokenizer);
-    !is_variant && ((parts.contains(&folder) && is_read) || (is_tokenizer && (is_read || name == "merges.txt")))
+    !is_variant
+        && ((parts.contains(&folder) && is_read)
+            || (is_tokenizer && (is_read || name == "merges.txt")))
 }
 
 fn failed(teacher: &Teacher, error: &ApiError) -> TrainError {
     TrainError::Hub {
         repository: teacher.weights.display().to_string(),
-        revision: teacher.revision.clone().unwrap_or_else(|| "main".to_owned()),
+        revision: teacher
+            .revision
+            .clone()
+            .unwrap_or_else(|| "main".to_owned()),
         reason: error.to_string(),
     }
 }

@@ -1,6 +1,9 @@
 //! An adapter of another tool as the start of a student (`student.init`): PEFT's, diffusers' and kohya's names become ours.
 
-use std::{collections::{BTreeMap, BTreeSet}, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use dmdr_tensor::{Kind, ParamStore, Tensor, read_tensors};
 
@@ -16,7 +19,11 @@ const FLAT_PREFIXES: [&str; 2] = ["lora_unet_", "lora_transformer_"];
 ///
 /// # Errors
 /// An unreadable file, one that lacks a pair of the adapter, holds another layer, or has another rank.
-pub fn import(adapter: &ParamStore, scaling: f64, file: &Path) -> Result<BTreeMap<String, Tensor>, TrainError> {
+pub fn import(
+    adapter: &ParamStore,
+    scaling: f64,
+    file: &Path,
+) -> Result<BTreeMap<String, Tensor>, TrainError> {
     let found = read_tensors(file)?;
     let mismatch = |reason: String| TrainError::Import {
         path: file.to_owned(),
@@ -30,27 +37,40 @@ pub fn import(adapter: &ParamStore, scaling: f64, file: &Path) -> Result<BTreeMa
         };
         let candidates = stems(layer);
         let take = |suffixes: [&str; 3]| {
-            let names = candidates.iter().flat_map(|stem| suffixes.map(|suffix| format!("{stem}{suffix}")));
-            names.into_iter().find_map(|name| Some((found.get(&name)?.to_kind(Kind::Float), name)))
+            let names = candidates
+                .iter()
+                .flat_map(|stem| suffixes.map(|suffix| format!("{stem}{suffix}")));
+            names
+                .into_iter()
+                .find_map(|name| Some((found.get(&name)?.to_kind(Kind::Float), name)))
         };
         let down = take([".lora_A.weight", ".lora_down.weight", ".lora.down.weight"]);
         let up = take([".lora_B.weight", ".lora_up.weight", ".lora.up.weight"]);
         let (Some((down, down_name)), Some((up, up_name))) = (down, up) else {
-            return Err(mismatch(format!("it has no pair for layer `{layer}`, which the config targets")));
+            return Err(mismatch(format!(
+                "it has no pair for layer `{layer}`, which the config targets"
+            )));
         };
         if down.size() != shape {
-            return Err(mismatch(format!("`{down_name}` is {:?}; the config asks for {shape:?}", down.size())));
+            return Err(mismatch(format!(
+                "`{down_name}` is {:?}; the config asks for {shape:?}",
+                down.size()
+            )));
         }
         let rank = shape[0] as f64;
         let alpha = take([".alpha"; 3]);
-        let built_in = alpha.as_ref().map_or(1.0, |(alpha, _)| alpha.double_value(&[]) / rank);
+        let built_in = alpha
+            .as_ref()
+            .map_or(1.0, |(alpha, _)| alpha.double_value(&[]) / rank);
         used.extend([down_name, up_name]);
         used.extend(alpha.map(|(_, name)| name));
         imported.insert(format!("{layer}.lora_B.weight"), up * (built_in / scaling));
         imported.insert(name, down);
     }
     match found.keys().find(|name| !used.contains(*name)) {
-        Some(name) => Err(mismatch(format!("`{name}` belongs to no layer that the config targets"))),
+        Some(name) => Err(mismatch(format!(
+            "`{name}` belongs to no layer that the config targets"
+        ))),
         None => Ok(imported),
     }
 }
@@ -86,7 +106,8 @@ mod tests {
     }
 
     fn product(tensors: &BTreeMap<String, Tensor>, layer: &str) -> Tensor {
-        tensors[&format!("{layer}.lora_B.weight")].matmul(&tensors[&format!("{layer}.lora_A.weight")])
+        tensors[&format!("{layer}.lora_B.weight")]
+            .matmul(&tensors[&format!("{layer}.lora_A.weight")])
     }
 
     #[test]
@@ -113,11 +134,21 @@ mod tests {
         let path = dir.path().join("lora.safetensors");
         let exported = peft_names(&adapter("*"), "transformer", 3.0);
         write_tensors(&path, &exported, Kind::Float, &BTreeMap::new()).expect("writable");
-        let error = import(&adapter("blocks.0.*"), 3.0, &path).expect_err("more").to_string();
-        assert!(error.contains("blocks.1.ff.net_2") && error.contains("no layer"), "{error}");
+        let error = import(&adapter("blocks.0.*"), 3.0, &path)
+            .expect_err("more")
+            .to_string();
+        assert!(
+            error.contains("blocks.1.ff.net_2") && error.contains("no layer"),
+            "{error}"
+        );
         let exported = peft_names(&adapter("blocks.0.*"), "transformer", 3.0);
         write_tensors(&path, &exported, Kind::Float, &BTreeMap::new()).expect("writable");
-        let error = import(&adapter("*"), 3.0, &path).expect_err("less").to_string();
-        assert!(error.contains("no pair for layer `blocks.1.ff.net_2`"), "{error}");
+        let error = import(&adapter("*"), 3.0, &path)
+            .expect_err("less")
+            .to_string();
+        assert!(
+            error.contains("no pair for layer `blocks.1.ff.net_2`"),
+            "{error}"
+        );
     }
 }

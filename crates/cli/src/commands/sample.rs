@@ -40,7 +40,9 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     };
     let mut images: Vec<Image> = Vec::new();
     for caption in &captions {
-        let prompts = trained.source.described(&vec![caption.clone(); args.count])?;
+        let prompts = trained
+            .source
+            .described(&vec![caption.clone(); args.count])?;
         for sampler in &samplers {
             let noise = noise(&trained, args);
             reseed(&[args.seed]);

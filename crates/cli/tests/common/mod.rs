@@ -1,6 +1,8 @@
 //! Tiny networks made by the binary itself, once per test program.
 #![allow(dead_code, reason = "every test program uses its own part")]
 
+pub(crate) mod pipeline;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},

@@ -48,12 +48,7 @@ impl EmbeddingCache {
     ///
     /// # Errors
     /// Folders that cannot be read or made; a file of the cache that is broken.
-    pub fn open(
-        root: &Path,
-        pipeline: &Path,
-        rule: &str,
-        kind: Kind,
-    ) -> Result<Self, ModelError> {
+    pub fn open(root: &Path, pipeline: &Path, rule: &str, kind: Kind) -> Result<Self, ModelError> {
         let name = fingerprint(pipeline, &format!("{rule}, {kind:?}"))?;
         let folder = root.join(name);
         fs::create_dir_all(&folder).map_err(at(&folder))?;

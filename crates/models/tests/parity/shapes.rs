@@ -4,8 +4,9 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use dmdr_models::{
-    AutoencoderKl, AutoencoderKlConfig, ClipText, ClipTextConfig, Qwen3, Qwen3Config, Sd3, Sd3Config,
-    SdxlConfig, SdxlUnet, Sit, SitConfig, T5Config, T5Encoder, Transformers, ZImage, ZImageConfig,
+    AutoencoderKl, AutoencoderKlConfig, ClipText, ClipTextConfig, Qwen3, Qwen3Config, Sd3,
+    Sd3Config, SdxlConfig, SdxlUnet, Sit, SitConfig, T5Config, T5Encoder, Transformers, ZImage,
+    ZImageConfig,
 };
 use dmdr_tensor::{AdapterSpec, ParamStore};
 

@@ -29,10 +29,15 @@ impl Classes {
     /// An autoencoder that is not named, unreadable or does not fit.
     pub fn load(experiment: &Experiment, device: Device) -> Result<Self, TrainError> {
         let count = load_config::<Sit>(&experiment.teacher.weights)?.num_classes;
-        let folder = experiment.teacher.vae.as_ref().ok_or_else(|| TrainError::Incompatible {
-            what: "teacher.vae".to_owned(),
-            reason: "a class-conditional teacher predicts latents; name its autoencoder".to_owned(),
-        })?;
+        let folder = experiment
+            .teacher
+            .vae
+            .as_ref()
+            .ok_or_else(|| TrainError::Incompatible {
+                what: "teacher.vae".to_owned(),
+                reason: "a class-conditional teacher predicts latents; name its autoencoder"
+                    .to_owned(),
+            })?;
         let store = ParamStore::frozen(device);
         let vae = AutoencoderKl::new(&store, load_diffusers_config::<AutoencoderKl>(folder)?)?;
         AutoencoderKl::load(&store, folder)?;
@@ -54,7 +59,11 @@ impl Classes {
     }
 
     fn draw(&self, seed: u64, iteration: u64, count: usize) -> Prompts {
-        let class = |index| mix(&[seed, iteration, index]).rem_euclid(self.count).to_string();
+        let class = |index| {
+            mix(&[seed, iteration, index])
+                .rem_euclid(self.count)
+                .to_string()
+        };
         Prompts::plain((0..count as u64).map(class).collect(), self.device)
     }
 
@@ -66,8 +75,14 @@ impl Classes {
                 count: self.count,
             }),
         };
-        let classes = prompts.captions.iter().map(number).collect::<Result<Vec<i64>, _>>()?;
-        Ok(Sit::condition(&Tensor::from_slice(&classes).to_device(self.device)))
+        let classes = prompts
+            .captions
+            .iter()
+            .map(number)
+            .collect::<Result<Vec<i64>, _>>()?;
+        Ok(Sit::condition(
+            &Tensor::from_slice(&classes).to_device(self.device),
+        ))
     }
 
     pub(super) fn null(&self) -> &Conditioning {

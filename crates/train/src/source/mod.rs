@@ -80,7 +80,9 @@ impl Source {
     pub fn described(&self, captions: &[String]) -> Result<Prompts, TrainError> {
         match self {
             Self::Emoji(emoji) => emoji.described(captions),
-            Self::Published(_) | Self::Classes(_) => Ok(Prompts::plain(captions.to_vec(), self.device())),
+            Self::Published(_) | Self::Classes(_) => {
+                Ok(Prompts::plain(captions.to_vec(), self.device()))
+            }
         }
     }
 

@@ -10,8 +10,8 @@ use std::{
 use dmdr_config::{Experiment, PromptFiles};
 use dmdr_data::Prompts;
 use dmdr_models::{
-    AutoencoderKl, Conditioning, Decoder, EmbeddingCache, Pipeline, Placement, Sd3, Sd3Text, SdxlText, SdxlUnet,
-    TextEncoder, ZImageText, load_diffusers_config,
+    AutoencoderKl, Conditioning, Decoder, EmbeddingCache, Pipeline, Placement, Sd3, Sd3Text,
+    SdxlText, SdxlUnet, TextEncoder, ZImageText, load_diffusers_config,
 };
 use dmdr_tensor::{ParamStore, Tensor, mix, no_grad_guard};
 
@@ -78,13 +78,18 @@ impl Published {
     /// Encodes those of `prompts` that the cache lacks. The text encoders are loaded for it and freed.
     fn encode_missing(&self, prompts: &[&str]) -> Result<(), TrainError> {
         let mut cache = self.embeddings.borrow_mut();
-        let missing: Vec<&str> = prompts.iter().copied().filter(|prompt| !cache.contains(prompt)).collect();
+        let missing: Vec<&str> = prompts
+            .iter()
+            .copied()
+            .filter(|prompt| !cache.contains(prompt))
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
         let _guard = no_grad_guard();
         let encoder = self.text_encoder()?;
-        let (null, texts): (Vec<&str>, Vec<&str>) = missing.iter().partition(|prompt| **prompt == NULL);
+        let (null, texts): (Vec<&str>, Vec<&str>) =
+            missing.iter().partition(|prompt| **prompt == NULL);
         cache.fill(&*encoder, &texts, SHARD)?;
         if !null.is_empty() {
             cache.insert_batch(&[NULL], &encoder.unconditional()?)?;
@@ -93,7 +98,11 @@ impl Published {
     }
 
     fn cached(&self, prompts: &[&str]) -> Result<Conditioning, TrainError> {
-        Ok(self.sized(self.embeddings.borrow().get(prompts, self.placement.device)?))
+        Ok(self.sized(
+            self.embeddings
+                .borrow()
+                .get(prompts, self.placement.device)?,
+        ))
     }
 
     fn text_encoder(&self) -> Result<Box<dyn TextEncoder>, TrainError> {
@@ -103,7 +112,12 @@ impl Published {
             Pipeline::StableDiffusion3 => {
                 let config = load_diffusers_config::<Sd3>(&folder.join("transformer"))?;
                 let with_t5 = folder.join("text_encoder_3").is_dir();
-                Box::new(Sd3Text::load(folder, placement, config.joint_attention_dim, with_t5)?)
+                Box::new(Sd3Text::load(
+                    folder,
+                    placement,
+                    config.joint_attention_dim,
+                    with_t5,
+                )?)
             }
             Pipeline::ZImage => Box::new(ZImageText::load(folder, placement)?),
         })
@@ -136,7 +150,13 @@ impl Published {
     }
 
     pub(super) fn sheet(&self, count: usize) -> Prompts {
-        let captions = self.validation.iter().cycle().take(count).cloned().collect();
+        let captions = self
+            .validation
+            .iter()
+            .cycle()
+            .take(count)
+            .cloned()
+            .collect();
         Prompts::plain(captions, self.placement.device)
     }
 
@@ -223,7 +243,9 @@ mod tests {
     fn an_epoch_is_a_permutation_and_epochs_differ() {
         for total in [1, 2, 3, 7, 64, 1000] {
             let epoch = |number: u64| -> Vec<u64> {
-                (0..total).map(|index| permuted(index, total, &[5, number])).collect()
+                (0..total)
+                    .map(|index| permuted(index, total, &[5, number]))
+                    .collect()
             };
             let mut sorted = epoch(0);
             sorted.sort_unstable();
