@@ -109,7 +109,7 @@ impl EmbeddingCache {
         let bytes = safetensors_bytes(&tensors, self.kind, &metadata);
         let path = self
             .folder
-            .join(format!("{}.safetensors", hex(Sha256::digest(&bytes))));
+            .join(format!("{:x}.safetensors", Sha256::digest(&bytes)));
         atomic_write(&path, &bytes).map_err(TensorError::from)?;
         self.add(Shard { path, length }, new);
         Ok(())
@@ -195,7 +195,7 @@ impl EmbeddingCache {
         io::copy(&mut file, &mut digest).map_err(at(path))?;
         if path
             .file_stem()
-            .is_none_or(|stem| *stem != *hex(digest.finalize()))
+            .is_none_or(|stem| *stem != *format!("{:x}", digest.finalize()))
         {
             return Err(broken(path, "its content is not what was written"));
         }
@@ -245,7 +245,7 @@ fn fingerprint(pipeline: &Path, rule: &str) -> Result<String, ModelError> {
             digest.update(content.finalize());
         }
     }
-    Ok(hex(digest.finalize()))
+    Ok(format!("{:x}", digest.finalize()))
 }
 
 /// What is in `folder`, sorted.
@@ -255,14 +255,6 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let mut paths = paths.map_err(at(folder))?;
     paths.sort();
     Ok(paths)
-}
-
-fn hex(digest: impl AsRef<[u8]>) -> String {
-    digest
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> ModelError {
