@@ -17,7 +17,7 @@ pub struct Scores {
     pub detailed: BTreeMap<String, f64>,
     /// Number of items in the mean.
     pub num_items: usize,
-    /// Items with answers that are not, which the official scorer does not tell; the others are only ever in order.
+    /// Items with answers that are not in it, which the official scorer does not tell. Without defects there are none.
     pub left_out: Vec<String>,
 }
 
