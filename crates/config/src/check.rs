@@ -81,6 +81,11 @@ fn world(e: &Experiment, problems: &mut Vec<Problem>) {
         "the emoji world's teacher",
     );
     foreign(
+        "kinds",
+        !is_emoji && e.kinds != KindShares::default(),
+        "the emoji world",
+    );
+    foreign(
         "teacher.revision",
         is_emoji && e.teacher.revision.is_some(),
         "a repository of the hub",

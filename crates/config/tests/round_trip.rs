@@ -277,13 +277,11 @@ fn experiment() -> impl Strategy<Value = Experiment> {
             } else {
                 Precision::F32
             },
-            world: World {
-                preset: if mini {
-                    WorldPreset::Mini
-                } else {
-                    WorldPreset::Geneval
-                },
-            },
+            world: World::Preset(if mini {
+                WorldPreset::Mini
+            } else {
+                WorldPreset::Geneval
+            }),
             kinds: KindShares {
                 counting: shift,
                 ..KindShares::default()
