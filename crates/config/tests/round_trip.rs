@@ -272,16 +272,8 @@ fn experiment() -> impl Strategy<Value = Experiment> {
             name,
             seed,
             device,
-            precision: if mini {
-                Precision::Bf16
-            } else {
-                Precision::F32
-            },
-            world: World::Preset(if mini {
-                WorldPreset::Mini
-            } else {
-                WorldPreset::Geneval
-            }),
+            precision: [Precision::F32, Precision::Bf16][usize::from(mini)],
+            world: World::Preset([WorldPreset::Geneval, WorldPreset::Mini][usize::from(mini)]),
             kinds: KindShares {
                 counting: shift,
                 ..KindShares::default()

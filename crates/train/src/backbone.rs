@@ -121,7 +121,7 @@ impl Backbone {
             Sizes::Dit(config) => Dit::save(store, config, path, Kind::Float, notes)?,
             Sizes::Sit(config) => Sit::save(store, config, path, Kind::Float, notes)?,
             Sizes::Sd3(_) | Sizes::Sdxl(_) | Sizes::ZImage(_) => {
-                store.save(path, Kind::Float, notes)?
+                store.save(path, Kind::Float, notes)?;
             }
         }
         Ok(())

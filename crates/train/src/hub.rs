@@ -1,7 +1,10 @@
 //! Pipelines of the Hugging Face hub: a repository at a commit becomes a local folder. Token, endpoint and cache are those of
 //! `huggingface-cli` (`HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME`).
 
-use std::path::PathBuf;
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use dmdr_config::{Experiment, Teacher};
 use hf_hub::{
@@ -66,22 +69,20 @@ fn is_wanted(file: &str) -> bool {
     let Some((folder, name)) = file.split_once('/') else {
         return file == "model_index.json";
     };
-    let parts = [
-        "unet",
-        "transformer",
-        "vae",
-        "text_encoder",
-        "text_encoder_2",
-        "text_encoder_3",
-    ];
-    let is_tokenizer = folder.starts_with("tokenizer");
     let is_variant = [".fp16.", ".bf16.", ".non_ema."]
         .iter()
         .any(|tag| name.contains(tag));
-    let is_read = name.ends_with(".json") || (name.ends_with(".safetensors") && !is_tokenizer);
-    !is_variant
-        && ((parts.contains(&folder) && is_read)
-            || (is_tokenizer && (is_read || name == "merges.txt")))
+    let extension = Path::new(name).extension().and_then(OsStr::to_str);
+    let is_read = match folder {
+        "unet" | "transformer" | "vae" | "text_encoder" | "text_encoder_2" | "text_encoder_3" => {
+            matches!(extension, Some("json" | "safetensors"))
+        }
+        "tokenizer" | "tokenizer_2" | "tokenizer_3" => {
+            extension == Some("json") || name == "merges.txt"
+        }
+        _ => false,
+    };
+    is_read && !is_variant
 }
 
 fn failed(teacher: &Teacher, error: &ApiError) -> TrainError {

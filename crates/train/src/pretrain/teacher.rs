@@ -59,7 +59,7 @@ impl TeacherObjective {
             store.load(path)?;
         }
         Ok(Self {
-            source: Source::Emoji(emoji),
+            source: Source::Emoji(Box::new(emoji)),
             store,
             net,
             time: model.time.clone(),
@@ -97,9 +97,10 @@ impl Objective for TeacherObjective {
 
     fn losses(&self, step: u64) -> Result<Losses, TrainError> {
         let device = self.store.device();
-        let Source::Emoji(Emoji { world, text, .. }) = &self.source else {
+        let Source::Emoji(emoji) = &self.source else {
             unreachable!("a pretraining draws scenes")
         };
+        let Emoji { world, text, .. } = &**emoji;
         let stream = PromptStream {
             kinds: self.kinds,
             ..PromptStream::training(world, self.seed)

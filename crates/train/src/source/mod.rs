@@ -23,9 +23,9 @@ pub use published::Published;
 #[derive(Debug)]
 pub enum Source {
     /// The emoji world: pixels.
-    Emoji(Emoji),
+    Emoji(Box<Emoji>),
     /// Prompt files for a published pipeline: latents.
-    Published(Published),
+    Published(Box<Published>),
     /// Classes: latents.
     Classes(Classes),
 }
@@ -37,13 +37,16 @@ impl Source {
     /// An input that is missing, unreadable or does not fit.
     pub fn load(experiment: &Experiment, device: Device) -> Result<Self, TrainError> {
         match &experiment.world {
-            World::Preset(preset) => Ok(Self::Emoji(Emoji::load(experiment, *preset, device)?)),
+            World::Preset(preset) => {
+                let emoji = Emoji::load(experiment, *preset, device)?;
+                Ok(Self::Emoji(Box::new(emoji)))
+            }
             World::Prompts(files) => {
                 let compute = compute(experiment.precision, device);
                 let placement = Placement { device, compute };
                 let folder = hub::folder(&experiment.teacher)?;
                 let source = Published::load(experiment, files, &folder, placement)?;
-                Ok(Self::Published(source))
+                Ok(Self::Published(Box::new(source)))
             }
             World::Classes(_) => Ok(Self::Classes(Classes::load(experiment, device)?)),
         }
