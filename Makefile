@@ -29,6 +29,7 @@ parity: peer ## make the parity fixtures anew with PyTorch
 	@.venv-peer/bin/python tools/peer/fixtures.py
 	@.venv-peer/bin/python tools/peer/backbones.py
 	@.venv-peer/bin/python tools/peer/dmd.py
+	@.venv-peer/bin/python tools/peer/sdxl.py
 	@.venv-peer/bin/python tools/peer/text.py
 	@.venv-peer/bin/python tools/peer/rewards.py
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TORCH_FREE = ["config", "events", "world", "report"]
+TORCH_FREE = ["config", "events", "world", "report", "bench"]
 # Each crate may use the ones before it in this chain, and what is listed for it below.
 CHAIN = ["tensor", "diffusion", "models", "rewards", "methods", "train"]
 EXTRA = {
@@ -23,6 +23,7 @@ EXTRA = {
     "world": ["config"],
     "data": ["config", "events", "world", "tensor"],
     "report": ["config", "events"],
+    "bench": ["events"],
     **{crate: ["config", "events"] for crate in CHAIN},
     # A reward scores images against prompts, so the prompt batch is part of its contract.
     # The world's judge is a reward.

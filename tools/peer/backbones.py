@@ -65,7 +65,15 @@ def flow_x0(x_t: Tensor, t: Tensor, v: Tensor) -> Tensor:
     return x_t - t[:, None, None, None] * v
 
 
-def values(net: nn.Module, forward: Forward, x_t: Tensor, cond: dict, null: dict, targets: list[str]) -> dict:
+def values(
+    net: nn.Module,
+    forward: Forward,
+    x_t: Tensor,
+    cond: dict,
+    null: dict,
+    targets: list[str],
+    to_x0: Callable[[Tensor, Tensor, Tensor], Tensor] = flow_x0,
+) -> dict:
     """What a test compares; `forward(net, x_t, t, **cond)` is the network in the convention of the Rust trait."""
     t = torch.tensor([0.3, 0.9])
     found = {"x_t": x_t.clone(), "t": t, "cotangent": torch.randn_like(x_t), "output": forward(net, x_t, t, **cond)}
@@ -79,7 +87,7 @@ def values(net: nn.Module, forward: Forward, x_t: Tensor, cond: dict, null: dict
     x_t.requires_grad_()
     conditional, unconditional = forward(net, x_t, t, **cond), forward(net, x_t, t, **null)
     found["output_lora"] = conditional
-    found["guided_x0"] = flow_x0(x_t, t, unconditional + GUIDANCE * (conditional - unconditional))
+    found["guided_x0"] = to_x0(x_t, t, unconditional + GUIDANCE * (conditional - unconditional))
     gradients = torch.autograd.grad(conditional, [x_t, *adapters.values()], found["cotangent"])
     found |= dict(zip(["grad.x_t"] + [f"grad.lora.{name}" for name in adapters], gradients, strict=True))
     return found | {f"lora.{name}": value for name, value in adapters.items()}

@@ -46,31 +46,35 @@ def unpatchify(tokens: Tensor, patch: int, channels: int) -> Tensor:
 
 
 class Lora(nn.Module):
-    """A linear layer with a low-rank adapter (PEFT's convention) that is applied at `scale`."""
+    """A linear layer or convolution with a low-rank adapter (PEFT's convention) that is applied at `scale`."""
 
-    def __init__(self, linear: nn.Linear, rank: int, alpha: float) -> None:
+    def __init__(self, layer: nn.Linear | nn.Conv2d, rank: int, alpha: float) -> None:
         super().__init__()
-        self.linear = linear
-        self.lora_a = nn.Parameter(torch.empty(rank, linear.in_features))
-        self.lora_b = nn.Parameter(torch.zeros(linear.out_features, rank))
+        self.layer = layer
+        outputs, *inputs = layer.weight.shape
+        self.lora_a = nn.Parameter(torch.empty(rank, *inputs))
+        self.lora_b = nn.Parameter(torch.zeros(outputs, rank, *[1] * (len(inputs) - 1)))
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
         self.scaling = alpha / rank
         self.scale = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.linear(x)
+        y = self.layer(x)
         if self.scale == 0:
             return y
+        if isinstance(self.layer, nn.Conv2d):
+            low = F.conv2d(x, self.lora_a, stride=self.layer.stride, padding=self.layer.padding)
+            return y + F.conv2d(low, self.lora_b) * (self.scale * self.scaling)
         return y + F.linear(F.linear(x, self.lora_a), self.lora_b) * (self.scale * self.scaling)
 
 
 def inject_lora(net: nn.Module, targets: list[str], rank: int, alpha: float) -> dict[str, Lora]:
-    """Adapters on the linear layers of `net` whose names match one of the glob patterns `targets`, by name."""
+    """Adapters on the layers of `net` whose names match one of the glob patterns `targets`, by name."""
     found = {}
     for prefix, parent in list(net.named_modules()):
         for child_name, child in list(parent.named_children()):
             name = f"{prefix}.{child_name}" if prefix else child_name
-            if isinstance(child, nn.Linear) and any(fnmatchcase(name, target) for target in targets):
+            if isinstance(child, (nn.Linear, nn.Conv2d)) and any(fnmatchcase(name, target) for target in targets):
                 found[name] = Lora(child, rank, alpha)
                 setattr(parent, child_name, found[name])
     return found

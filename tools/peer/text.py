@@ -9,8 +9,11 @@ on the prompts of the fixture, with the classes and rules of the published ones.
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import shutil
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,14 +24,13 @@ from backbones import list_shapes, write_values
 from diffusers import StableDiffusion3Pipeline, StableDiffusionXLPipeline, ZImagePipeline
 from fixtures import FIXTURES, randomise
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import CLIPTokenizer, Qwen2Tokenizer, T5Tokenizer
 
 FOLDER = FIXTURES / "text"
 STD = 0.25
 MERGES = 300
-BYTES = pre_tokenizers.ByteLevel.alphabet()
 # What Qwen3's published template comes to for one message of a user.
 CHAT_TEMPLATE = (
     "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
@@ -50,14 +52,30 @@ def byte_order() -> list[str]:
 
 
 def train_merges(like: Tokenizer, suffix: str) -> list[tuple[str, str]]:
-    """Byte pairs of the prompts, normalised and split as `like` does."""
-    trained = Tokenizer(models.BPE(end_of_word_suffix=suffix))
-    trained.normalizer, trained.pre_tokenizer = like.normalizer, like.pre_tokenizer
-    size = len(BYTES) * (2 if suffix else 1) + MERGES
-    options = dict(end_of_word_suffix=suffix) if suffix else {}
-    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=BYTES, show_progress=False, **options)
-    trained.train_from_iterator(prompts(), trainer)
-    return [tuple(pair) for pair in json.loads(trained.to_str())["model"]["merges"]][:MERGES]
+    """Byte pairs of the prompts, normalised and split as `like` does; the trainer of `tokenizers` breaks ties by chance."""
+    words: Counter[tuple[str, ...]] = Counter()
+    for text in prompts():
+        for word, _ in like.pre_tokenizer.pre_tokenize_str(like.normalizer.normalize_str(text)):
+            words[*word[:-1], word[-1] + suffix] += 1
+    merges = []
+    for _ in range(MERGES):
+        counts: Counter[tuple[str, str]] = Counter()
+        for word, count in words.items():
+            for pair in itertools.pairwise(word):
+                counts[pair] += count
+        merges.append(max(counts, key=lambda pair: (counts[pair], pair)))
+        words = Counter({merged(word, merges[-1]): count for word, count in words.items()})
+    return merges
+
+
+def merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    letters: list[str] = []
+    for letter in word:
+        if letters and (letters[-1], letter) == pair:
+            letters[-1] += letter
+        else:
+            letters.append(letter)
+    return tuple(letters)
 
 
 def compact(path: Path) -> None:
@@ -83,14 +101,16 @@ def clip_tokenizer(folder: Path, pad: str, as_json: bool) -> CLIPTokenizer:
 
 
 def t5_tokenizer(folder: Path) -> T5Tokenizer:
-    trained = Tokenizer(models.Unigram())
-    trained.pre_tokenizer = T5Tokenizer().backend_tokenizer.pre_tokenizer
-    special = ["<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(
-        vocab_size=500, special_tokens=special, unk_token="<unk>", show_progress=False, max_piece_length=12
-    )
-    trained.train_from_iterator(prompts(), trainer)
-    vocab = [tuple(piece) for piece in json.loads(trained.to_str())["model"]["vocab"]]
+    """Pieces by frequency: the trainer of `tokenizers` finds others each time."""
+    counts: Counter[str] = Counter()
+    for word in (f"▁{word}" for text in prompts() for word in text.split()):
+        ends = [(start, end) for start in range(len(word)) for end in range(start + 1, min(start + 9, len(word) + 1))]
+        counts.update(word[start:end] for start, end in ends)
+    letters = [piece for piece, count in counts.items() if len(piece) == 1 and count > 1]  # rarer ones are unknown
+    longer = sorted((-count * len(piece), piece) for piece, count in counts.items() if len(piece) > 1)
+    pieces = sorted(letters) + [piece for _, piece in longer[:300]]
+    vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    vocab += [(piece, round(math.log(counts[piece] / counts.total()), 4)) for piece in pieces]
     T5Tokenizer(vocab=vocab, extra_ids=3).save_pretrained(folder)
     compact(folder / "tokenizer.json")
     return T5Tokenizer.from_pretrained(folder)

@@ -29,6 +29,10 @@ pub(crate) enum Command {
     Sample(SampleArgs),
     /// Measure teacher and student on the same prompts and noise.
     Eval(EvalArgs),
+    /// Write a finished student for diffusers, PEFT or ComfyUI.
+    Export(ExportArgs),
+    /// Make an adapter of another tool the start of a student.
+    Import(ImportArgs),
     /// Write a run's page: curves, pictures and tables in one HTML file.
     Report(ReportArgs),
     /// Re-run a table or figure of the paper where the truth is known.
@@ -104,6 +108,59 @@ pub(crate) struct SampleArgs {
     /// The picture.
     #[arg(long, default_value = "samples.png")]
     pub(crate) output: PathBuf,
+}
+
+/// A student for other tools.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExportArgs {
+    /// A run folder of `dmdr train` on a published pipeline.
+    pub(crate) run: PathBuf,
+    /// What is written.
+    #[arg(long, value_enum, default_value_t = LayoutArg::Peft)]
+    pub(crate) layout: LayoutArg,
+    /// Number format of the weights.
+    #[arg(long, value_enum, default_value_t = DtypeArg::Bf16)]
+    pub(crate) dtype: DtypeArg,
+    /// The folder.
+    #[arg(long)]
+    pub(crate) output: PathBuf,
+}
+
+/// An adapter from elsewhere.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ImportArgs {
+    /// The config of the distillation that will start from it.
+    pub(crate) config: PathBuf,
+    /// A safetensors file of diffusers, PEFT or kohya.
+    pub(crate) adapter: PathBuf,
+    /// Override a key; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// The file for `student.init`.
+    #[arg(long)]
+    pub(crate) output: PathBuf,
+}
+
+/// Formats of other tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayoutArg {
+    /// The adapter, for diffusers and PEFT.
+    Peft,
+    /// The adapter, for ComfyUI.
+    Comfyui,
+    /// The whole network as diffusers saves it, an adapter merged into it.
+    Diffusers,
+}
+
+/// Number formats of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DtypeArg {
+    /// 32 bits.
+    F32,
+    /// 16 bits, half precision.
+    F16,
+    /// 16 bits, the range of f32.
+    Bf16,
 }
 
 /// Measurement.

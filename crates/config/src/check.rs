@@ -4,9 +4,10 @@ use crate::error::Problem;
 use crate::experiment::Experiment;
 use crate::guard::{GuardAction, Watched};
 use crate::method::{Dmdr, Method};
-use crate::pretrain::{Pretrain, PretrainModel};
+use crate::pretrain::{KindShares, Pretrain, PretrainModel};
 use crate::reward::{Reward, RewardModel};
 use crate::rl::RlAlgorithm;
+use crate::world::World;
 
 /// Every broken rule of an experiment.
 pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
@@ -40,6 +41,7 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
             "make the batch at least as large as the number of steps",
         ));
     }
+    world(e, &mut problems);
     for (index, reward) in e.rewards.iter().enumerate() {
         if let Some(weights) = reward.model.weights()
             && weights == e.assets.preference_heldout
@@ -56,8 +58,59 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
         }
     }
     guard(e, &mut problems);
+    kinds("kinds", &e.kinds, &mut problems);
     seed(e.seed, &mut problems);
     problems
+}
+
+/// What a world cannot do, and keys that belong to another one.
+fn world(e: &Experiment, problems: &mut Vec<Problem>) {
+    let mut foreign = |key: &str, is_set: bool, owner: &str| {
+        if is_set {
+            problems.push(Problem::new(
+                &[key],
+                format!("only {owner} has one"),
+                "remove it",
+            ));
+        }
+    };
+    let is_emoji = matches!(e.world, World::Preset(_));
+    foreign(
+        "teacher.text_encoder",
+        !is_emoji && e.teacher.text_encoder.is_some(),
+        "the emoji world's teacher",
+    );
+    foreign(
+        "kinds",
+        !is_emoji && e.kinds != KindShares::default(),
+        "the emoji world",
+    );
+    foreign(
+        "teacher.revision",
+        is_emoji && e.teacher.revision.is_some(),
+        "a repository of the hub",
+    );
+    foreign(
+        "teacher.vae",
+        !matches!(e.world, World::Classes(_)) && e.teacher.vae.is_some(),
+        "a class-conditional teacher",
+    );
+    if !is_emoji && e.events.evaluate_every > 0 {
+        problems.push(Problem::new(
+            &["events.evaluate_every", "world"],
+            "the periodic evaluation judges emoji scenes",
+            "set it to 0, or use `[world] preset`",
+        ));
+    }
+    for (index, reward) in e.rewards.iter().enumerate() {
+        if reward.model.is_emoji() != is_emoji {
+            problems.push(Problem::new(
+                &[&format!("rewards.{index}.model.{}", reward.model.name()), "world"],
+                "this reward is of another world",
+                "use `world_clip`, `preference` and `judge` with `[world] preset`, the published rewards without",
+            ));
+        }
+    }
 }
 
 fn guard(e: &Experiment, problems: &mut Vec<Problem>) {
@@ -194,14 +247,8 @@ pub(crate) fn pretrain(p: &Pretrain) -> Vec<Problem> {
             "choose them so that `dim / heads` is even",
         ));
     }
-    if let PretrainModel::Teacher(m) = &p.model
-        && m.kinds.to_array().iter().sum::<f64>() <= 0.0
-    {
-        problems.push(Problem::new(
-            &["model.teacher.kinds"],
-            "every share is 0, so there is nothing to draw",
-            "give at least one kind a positive share",
-        ));
+    if let PretrainModel::Teacher(m) = &p.model {
+        kinds("model.teacher.kinds", &m.kinds, &mut problems);
     }
     let canvas = p.world.preset.canvas();
     if patch == 0 || !canvas.is_multiple_of(patch) {
@@ -226,6 +273,16 @@ pub(crate) fn pretrain(p: &Pretrain) -> Vec<Problem> {
     }
     seed(p.seed, &mut problems);
     problems
+}
+
+fn kinds(key: &str, kinds: &KindShares, problems: &mut Vec<Problem>) {
+    if kinds.to_array().iter().sum::<f64>() <= 0.0 {
+        problems.push(Problem::new(
+            &[key],
+            "every share is 0, so there is nothing to draw",
+            "give at least one kind a positive share",
+        ));
+    }
 }
 
 fn seed(seed: u64, problems: &mut Vec<Problem>) {

@@ -12,8 +12,11 @@ impl Default for Teacher {
     fn default() -> Self {
         Self {
             weights: "assets/teacher.safetensors".into(),
-            text_encoder: "assets/text-encoder.safetensors".into(),
+            revision: None,
+            text_encoder: None,
+            vae: None,
             num_steps: 25,
+            shift: 1.0,
             guidance: 3.0,
         }
     }
@@ -183,7 +186,7 @@ impl Default for Assets {
 impl Default for TeacherModel {
     fn default() -> Self {
         Self {
-            text_encoder: "assets/text-encoder.safetensors".into(),
+            text_encoder: "assets/world-clip.safetensors".into(),
             init: None,
             kinds: KindShares::default(),
             dim: 256,

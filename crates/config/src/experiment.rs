@@ -12,6 +12,7 @@ use crate::guard::Guard;
 use crate::method::Method;
 use crate::optimizer::{Ema, Optim};
 use crate::precision::Precision;
+use crate::pretrain::KindShares;
 use crate::reward::Reward;
 use crate::world::World;
 use crate::{check, range};
@@ -35,6 +36,9 @@ pub struct Experiment {
     /// Source of prompts and ground truth.
     #[serde(default)]
     pub world: World,
+    /// How often each kind of prompt is trained on.
+    #[serde(default)]
+    pub kinds: KindShares,
     /// The model that is distilled; also the base of both scores.
     #[serde(default)]
     pub teacher: Teacher,
@@ -71,13 +75,25 @@ pub struct Experiment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Teacher {
-    /// A safetensors file.
+    /// A safetensors file of a single network, or a published pipeline: a folder in diffusers' layout, or a repository of
+    /// the Hugging Face hub.
     pub weights: PathBuf,
-    /// Its text encoder: a safetensors file of the world's CLIP, whose text tower is used.
-    pub text_encoder: PathBuf,
+    /// Commit, tag or branch of a repository; the run keeps the commit it stood for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Text encoder of the emoji world's teacher: a safetensors file of a World-CLIP, whose text tower is used; absent =
+    /// `assets.world_clip`. Pipelines bring their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_encoder: Option<PathBuf>,
+    /// Autoencoder of a class-conditional teacher, a folder in diffusers' layout. Pipelines bring their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vae: Option<PathBuf>,
     /// Euler steps when the teacher is sampled; with guidance each costs two network evaluations.
     #[serde(deserialize_with = "range::count")]
     pub num_steps: usize,
+    /// Timestep shift `s` of its time grid, `s t / (1 + (s - 1) t)`; above 0, 1 = none.
+    #[serde(deserialize_with = "range::positive")]
+    pub shift: f64,
     /// Classifier-free guidance `w` in `u + w (c - u)`, of the teacher and of the real score; 1 = none.
     #[serde(deserialize_with = "range::guidance")]
     pub guidance: f64,
@@ -217,37 +233,62 @@ impl Experiment {
         document::hash(&self.to_toml())
     }
 
+    /// Text encoder of the emoji world's teacher, and the key that names it.
+    pub fn text_encoder(&self) -> (&'static str, &Path) {
+        match &self.teacher.text_encoder {
+            Some(path) => ("teacher.text_encoder", path),
+            None => ("assets.world_clip", &self.assets.world_clip),
+        }
+    }
+
     /// Every file the configuration names, with its key; the caller checks that they exist.
     ///
-    /// Keys that start with `assets.` are needed by evaluation only.
+    /// Keys that start with `assets.` are needed by evaluation only, except that `assets.world_clip` may be the text encoder.
     pub fn referenced_files(&self) -> Vec<ReferencedFile> {
-        let mut files = vec![
-            ReferencedFile::new("teacher.weights", &self.teacher.weights),
-            ReferencedFile::new("teacher.text_encoder", &self.teacher.text_encoder),
-        ];
-        for (key, init) in [
-            ("student.init", &self.student.init),
-            ("fake_score.init", &self.fake_score.init),
-        ] {
-            files.extend(init.iter().map(|path| ReferencedFile::new(key, path)));
+        let mut files = Vec::new();
+        let mut named = |key: &str, path: Option<&PathBuf>| {
+            files.extend(path.map(|path| ReferencedFile::new(key, path)));
+        };
+        if !self.teacher.is_on_hub() {
+            named("teacher.weights", Some(&self.teacher.weights));
         }
+        named("teacher.text_encoder", self.teacher.text_encoder.as_ref());
+        named("teacher.vae", self.teacher.vae.as_ref());
+        named("student.init", self.student.init.as_ref());
+        named("fake_score.init", self.fake_score.init.as_ref());
         for (index, reward) in self.rewards.iter().enumerate() {
             if let Some(weights) = reward.model.weights() {
                 let key = format!("rewards.{index}.model.{}.weights", reward.model.name());
-                files.push(ReferencedFile::new(key, weights));
+                named(&key, Some(&weights.to_owned()));
             }
         }
-        let Assets {
-            world_clip,
-            preference,
-            preference_heldout,
-        } = &self.assets;
-        files.push(ReferencedFile::new("assets.world_clip", world_clip));
-        files.push(ReferencedFile::new("assets.preference", preference));
-        files.push(ReferencedFile::new(
-            "assets.preference_heldout",
-            preference_heldout,
-        ));
+        match &self.world {
+            World::Preset(_) => {
+                let assets = &self.assets;
+                named("assets.world_clip", Some(&assets.world_clip));
+                named("assets.preference", Some(&assets.preference));
+                named(
+                    "assets.preference_heldout",
+                    Some(&assets.preference_heldout),
+                );
+            }
+            World::Prompts(prompts) => {
+                named("world.prompts.train", Some(&prompts.train));
+                named("world.prompts.validation", Some(&prompts.validation));
+            }
+            World::Classes(_) => {}
+        }
         files
+    }
+}
+
+impl Teacher {
+    /// Whether `weights` names a repository of the hub: `owner/name`, and nothing of that name lies here.
+    pub fn is_on_hub(&self) -> bool {
+        let parts: Vec<_> = self.weights.iter().collect();
+        parts.len() == 2
+            && self.weights.is_relative()
+            && self.weights.extension().is_none()
+            && !self.weights.exists()
     }
 }

@@ -46,4 +46,4 @@ pub use pretrain::{
 pub use reward::{Reward, RewardModel, RewardWeights};
 pub use rl::{Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, Transition};
 pub use time::TimeDistribution;
-pub use world::{World, WorldPreset};
+pub use world::{Classes, EmojiWorld, PromptFiles, World, WorldPreset};

@@ -11,7 +11,7 @@ use crate::events::Events;
 use crate::optimizer::{Ema, Optimizer};
 use crate::precision::Precision;
 use crate::time::TimeDistribution;
-use crate::world::World;
+use crate::world::EmojiWorld;
 use crate::{check, range};
 
 /// The training of a teacher or of a reward model on the emoji world.
@@ -38,7 +38,7 @@ pub struct Pretrain {
     pub batch_size: usize,
     /// Source of images and captions.
     #[serde(default)]
-    pub world: World,
+    pub world: EmojiWorld,
     /// The network and its loss.
     pub model: PretrainModel,
     /// The optimiser.
@@ -105,7 +105,7 @@ pub struct TeacherModel {
     pub time: TimeDistribution,
 }
 
-/// `[model.*.kinds]`: shares of the kinds of scenes, in any unit; 0 leaves a kind out.
+/// `[kinds]`, `[model.*.kinds]`: shares of the kinds of prompts and scenes, in any unit; 0 leaves a kind out.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KindShares {

@@ -63,6 +63,13 @@ impl RewardModel {
         }
     }
 
+    /// Whether it belongs to the emoji world.
+    pub fn is_emoji(&self) -> bool {
+        match self {
+            Self::WorldClip(_) | Self::Preference(_) | Self::Judge => true,
+        }
+    }
+
     /// Whether it can be differentiated with respect to the image.
     pub fn is_differentiable(&self) -> bool {
         match self {

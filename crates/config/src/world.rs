@@ -1,13 +1,58 @@
-//! Which emoji world a run lives in.
+//! Where a run's prompts come from: the emoji world, prompt files, or the numbers of classes.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// `[world]`: the source of prompts, images and exact ground truth.
+use crate::range;
+
+/// `[world]` of a distillation: the source of prompts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum World {
+    /// Emoji scenes with exact ground truth: `preset = "mini"`.
+    Preset(WorldPreset),
+    /// Prompts for a published text-to-image model.
+    Prompts(PromptFiles),
+    /// Numbers of classes as prompts, for a class-conditional model on latents of the size it was trained on:
+    /// `classes = "all"`.
+    Classes(Classes),
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::Preset(WorldPreset::default())
+    }
+}
+
+/// `[world.prompts]`: prompts as text, and what is drawn of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptFiles {
+    /// Prompts of the training, one a line.
+    pub train: PathBuf,
+    /// Prompts of the sample sheets, one a line.
+    pub validation: PathBuf,
+    /// Height and width of an image in pixels.
+    #[serde(deserialize_with = "range::count")]
+    pub size: usize,
+    /// Folder in which encoded prompts are kept, so that the text encoders run once and not during training.
+    pub embeddings: PathBuf,
+}
+
+/// Which classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Classes {
+    /// All that the model knows, each as often.
+    All,
+}
+
+/// `[world]` of a pretraining: the source of prompts, images and exact ground truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct World {
+pub struct EmojiWorld {
     /// The set of objects, colours and tasks, and the size of the canvas.
     pub preset: WorldPreset,
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use dmdr_config::{
     Augmentation, Curve, Device, DistributionMatching, Dmdr, Dpo, Ema, Evaluation, Events,
-    Experiment, FakeScore, Groups, Grpo, Guard, GuardAction, Lora, Method, Optim, Optimizer,
-    Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights, RlAlgorithm, RlOnly,
-    Score, Student, Teacher, TimeDistribution, Transition, Tuning, Watched, World, WorldPreset,
+    Experiment, FakeScore, Groups, Grpo, Guard, GuardAction, KindShares, Lora, Method, Optim,
+    Optimizer, Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights, RlAlgorithm,
+    RlOnly, Score, Student, Teacher, TimeDistribution, Transition, Tuning, Watched, World,
+    WorldPreset,
 };
 use proptest::prelude::*;
 
@@ -271,17 +272,11 @@ fn experiment() -> impl Strategy<Value = Experiment> {
             name,
             seed,
             device,
-            precision: if mini {
-                Precision::Bf16
-            } else {
-                Precision::F32
-            },
-            world: World {
-                preset: if mini {
-                    WorldPreset::Mini
-                } else {
-                    WorldPreset::Geneval
-                },
+            precision: [Precision::F32, Precision::Bf16][usize::from(mini)],
+            world: World::Preset([WorldPreset::Geneval, WorldPreset::Mini][usize::from(mini)]),
+            kinds: KindShares {
+                counting: shift,
+                ..KindShares::default()
             },
             teacher: Teacher {
                 num_steps: teacher_steps,

@@ -6,9 +6,11 @@ use dmdr_world::{Prompt, Tokenizer, World, WorldError};
 /// Prompts and what text towers read of them.
 #[derive(Debug)]
 pub struct Prompts {
-    /// Captions and what makes an image of them right.
+    /// The text.
+    pub captions: Vec<String>,
+    /// What makes an image of each caption right; empty outside the emoji world.
     pub prompts: Vec<Prompt>,
-    /// Token ids `[B, L]` (i64), padded to `L`.
+    /// Token ids of the emoji world's text towers `[B, L]` (i64), padded to `L`; `L` is 0 outside it.
     pub ids: Tensor,
 }
 
@@ -41,46 +43,47 @@ impl Prompts {
         max_tokens: usize,
         device: Device,
     ) -> Result<Self, DataError> {
-        let captions: Vec<&str> = prompts
+        let captions: Vec<String> = prompts
             .iter()
-            .map(|prompt| prompt.caption.as_str())
+            .map(|prompt| prompt.caption.clone())
             .collect();
         let ids = tokenize(world, &captions, max_tokens, device)?;
-        Ok(Self { prompts, ids })
+        Ok(Self {
+            captions,
+            prompts,
+            ids,
+        })
     }
 
-    /// No words for a batch of `count`: for worlds without text.
-    pub fn none(count: usize, device: Device) -> Self {
+    /// Text that no emoji world knows.
+    pub fn plain(captions: Vec<String>, device: Device) -> Self {
+        let ids = Tensor::zeros([captions.len() as i64, 0], (Kind::Int64, device));
         Self {
+            captions,
             prompts: Vec::new(),
-            ids: Tensor::zeros([count as i64, 0], (Kind::Int64, device)),
+            ids,
         }
     }
 
     /// The first `count` prompts, each `times` times in a row.
     #[must_use]
     pub fn groups(&self, count: usize, times: usize) -> Self {
-        let prompts = self
-            .prompts
-            .iter()
-            .take(count)
-            .flat_map(|prompt| std::iter::repeat_n(prompt.clone(), times))
-            .collect();
         let ids = self.ids.narrow(0, 0, count as i64);
         Self {
-            prompts,
+            captions: repeat(&self.captions, count, times),
+            prompts: repeat(&self.prompts, count, times),
             ids: ids.repeat_interleave_self_int(times as i64, 0, None),
         }
     }
 
     /// Number of prompts.
     pub fn len(&self) -> usize {
-        self.prompts.len()
+        self.captions.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.prompts.is_empty()
+        self.captions.is_empty()
     }
 
     /// Ids of the empty caption, `[1, L]`: the unconditional one of classifier-free guidance.
@@ -92,18 +95,24 @@ impl Prompts {
     }
 }
 
+fn repeat<T: Clone>(items: &[T], count: usize, times: usize) -> Vec<T> {
+    let repeated = |item: &T| std::iter::repeat_n(item.clone(), times);
+    items.iter().take(count).flat_map(repeated).collect()
+}
+
 fn tokenize(
     world: &World,
-    captions: &[&str],
+    captions: &[impl AsRef<str>],
     max_tokens: usize,
     device: Device,
 ) -> Result<Tensor, DataError> {
     let mut flat = Vec::with_capacity(captions.len() * max_tokens);
     for caption in captions {
+        let caption = caption.as_ref();
         let ids = world.tokenizer().encode(caption)?;
         if ids.len() > max_tokens {
             return Err(DataError::TooLong {
-                caption: (*caption).to_owned(),
+                caption: caption.to_owned(),
                 found: ids.len(),
                 max_tokens,
             });

@@ -6,12 +6,14 @@ mod guidance;
 pub mod loss;
 mod parameterization;
 pub mod sampler;
+mod scaled_linear;
 mod schedule;
 mod time;
 mod transition;
 
 pub use guidance::guide;
 pub use parameterization::Parameterization;
+pub use scaled_linear::timesteps;
 pub use schedule::{Schedule, time_grid};
 pub use time::sample_times;
 pub use transition::{Transition, log_prob};

@@ -2,20 +2,27 @@
 
 use dmdr_tensor::Tensor;
 
+use crate::scaled_linear;
+
 /// A noise schedule on `t in [0, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
     /// `alpha = 1 - t`, `sigma = t` (SiT, SD3, Z-Image).
     RectifiedFlow,
+    /// `alpha^2 + sigma^2 = 1` in 1000 discrete steps (SDXL); `t` is rounded to a thousandth, and at `t = 1` there is still
+    /// some data. See [`timesteps`](crate::timesteps).
+    ScaledLinear,
 }
 
 impl Schedule {
     /// `(alpha, sigma)`, each shaped `[B, 1, 1, 1]`, for `t [B]`.
     pub fn coefficients(self, t: &Tensor) -> (Tensor, Tensor) {
-        let t = t.reshape([-1, 1, 1, 1]);
-        match self {
-            Self::RectifiedFlow => (1.0 - &t, t),
-        }
+        let (alpha, sigma) = match self {
+            Self::RectifiedFlow => (1.0 - t, t.shallow_clone()),
+            Self::ScaledLinear => scaled_linear::coefficients(t),
+        };
+        let shape = [-1, 1, 1, 1];
+        (alpha.reshape(shape), sigma.reshape(shape))
     }
 
     /// The forward process: `x0, eps [B, C, H, W]`, `t [B]`, result like `x0`.

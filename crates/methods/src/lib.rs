@@ -11,6 +11,6 @@ mod rollout;
 pub use dmdr::Dmdr;
 pub use losses::{Losses, Term};
 pub use method::{Method, MethodError, StepInfo};
-pub use rl_only::RlOnly;
+pub use rl_only::{RlOnly, TrueImages};
 pub use roles::{FakeScore, Generator, Roles};
 pub use rollout::{Rollout, backward_simulation};

@@ -16,6 +16,15 @@ use crate::{
     rollout::simulate,
 };
 
+/// Scenes of the emoji world.
+#[derive(Debug)]
+pub struct TrueImages {
+    /// The world.
+    pub world: World,
+    /// Which scenes.
+    pub seed: u64,
+}
+
 /// The method.
 #[derive(Debug)]
 pub struct RlOnly {
@@ -23,21 +32,18 @@ pub struct RlOnly {
     roles: Roles,
     rl: RlTerm,
     times: Vec<f64>,
-    /// Source of the true images.
-    world: World,
-    seed: u64,
+    true_images: Option<TrueImages>,
     image_shape: [i64; 3],
 }
 
 impl RlOnly {
-    /// Reinforcement learning of a student on the grid `times`; true images are those of `world` with this `seed`.
+    /// Reinforcement learning of a student on the grid `times`; the pretraining loss needs true images.
     pub fn new(
         config: Config,
         times: Vec<f64>,
         roles: Roles,
         rl: RlTerm,
-        world: World,
-        seed: u64,
+        true_images: Option<TrueImages>,
         image_shape: [i64; 3],
     ) -> Self {
         Self {
@@ -45,8 +51,7 @@ impl RlOnly {
             roles,
             rl,
             times,
-            world,
-            seed,
+            true_images,
             image_shape,
         }
     }
@@ -106,8 +111,10 @@ impl Method for RlOnly {
         losses.add("rl", 1.0, term.loss);
 
         let weight = self.config.pretraining.at(update);
-        if weight > 0.0 {
-            let images = SceneBatch::render(&self.world, &r.prompts, self.seed, update);
+        if let Some(TrueImages { world, seed }) = &self.true_images
+            && weight > 0.0
+        {
+            let images = SceneBatch::render(world, &r.prompts, *seed, update);
             let x0 = images.to_device(r.x_t.device()) * 2.0 - 1.0;
             let x_t = self.roles.schedule.add_noise(&x0, &x0.randn_like(), &r.t);
             let x0_hat = student.x0(&x_t, &r.t, &r.cond);

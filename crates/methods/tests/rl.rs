@@ -6,7 +6,7 @@ use dmdr_config::{Curve, Dpo, Groups, Grpo, RlAlgorithm, RlOnly as RlOnlyConfig,
 use dmdr_data::{PromptStream, Prompts};
 use dmdr_diffusion::{Parameterization, time_grid};
 use dmdr_methods::{
-    Generator, Losses, Method, MethodError, RlOnly, Roles, Rollout, StepInfo,
+    Generator, Losses, Method, MethodError, RlOnly, Roles, Rollout, StepInfo, TrueImages,
     rl::{Group, RlTerm, refl},
 };
 use dmdr_models::{Call, Conditioning, Denoiser};
@@ -78,7 +78,8 @@ fn method(algorithm: RlAlgorithm) -> (RlOnly, Tiny) {
         ..RlOnlyConfig::default()
     };
     let world = World::new(Preset::Mini).expect("valid drawings");
-    let method = RlOnly::new(config, times, roles, rl, world, 0, [3, 8, 8]);
+    let images = TrueImages { world, seed: 0 };
+    let method = RlOnly::new(config, times, roles, rl, Some(images), [3, 8, 8]);
     (method, tiny)
 }
 
@@ -213,9 +214,8 @@ fn train(tiny: &Tiny, updates: u64, losses: impl Fn(u64) -> Losses) {
 /// Mean reward of the student's samples.
 fn score(method: &RlOnly) -> f64 {
     let (rollout, _) = rollout(method, 77);
-    let images = (rollout.x0 + 1.0) / 2.0;
     let mixed = mix(true)
-        .score(&images, &rollout.prompts, 0)
+        .score(&rollout.x0, &rollout.prompts, 0)
         .expect("scored");
     mixed.total.mean(Kind::Float).double_value(&[])
 }

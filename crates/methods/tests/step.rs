@@ -117,7 +117,7 @@ fn agrees<N: Denoiser + 'static>(
     let shape = [size[1], size[2], size[3]];
     let method = Dmdr::new(config, vec![1.0, 0.5, 0.0], FAKE_SCALE, roles, None, shape);
     let rollout = Rollout {
-        prompts: Prompts::none(2, Device::Cpu),
+        prompts: Prompts::plain(vec![String::new(); 2], Device::Cpu),
         cond,
         x_t: fixture.get("x_t").shallow_clone(),
         t: fixture.get("t").shallow_clone(),

@@ -59,11 +59,7 @@ impl Linear {
     pub(crate) fn forward(&self, x: &Tensor, call: &Call<'_>) -> Tensor {
         let cast = |tensor: &Tensor| tensor.to_kind(self.compute);
         let none = None::<&Tensor>;
-        let active: Vec<(&Lora, f64)> = self
-            .loras
-            .iter()
-            .filter_map(|lora| Some((lora, call.scale(lora.adapter)? * lora.scaling)))
-            .collect();
+        let active = active(&self.loras, call);
         let (x, bias) = (cast(x), self.bias.as_ref().map(cast));
         if active.is_empty() {
             x.linear(&cast(&self.weight), bias.as_ref())
@@ -82,6 +78,12 @@ impl Linear {
             x.linear(&cast(&merged), bias.as_ref())
         }
     }
+}
+
+/// The pairs that `call` activates, with the factors of their products.
+pub(crate) fn active<'a>(loras: &'a [Lora], call: &Call<'_>) -> Vec<(&'a Lora, f64)> {
+    let factor = |lora: &'a Lora| Some((lora, call.scale(lora.adapter)? * lora.scaling));
+    loras.iter().filter_map(factor).collect()
 }
 
 /// Layer normalisation over the last dimension.

@@ -4,16 +4,21 @@ mod attention;
 mod clip;
 mod clip_block;
 mod conditioning;
+mod conv;
+mod decoder;
 mod denoiser;
 mod diffusers;
 mod dit;
 mod exact;
 mod layers;
+mod pipeline;
 mod point_net;
 mod sd3;
+mod sdxl;
 mod sit;
 mod stored;
 mod text;
+mod vae;
 mod view;
 mod vision;
 mod z_image;
@@ -21,12 +26,15 @@ mod z_image;
 pub use clip::{ClipConfig, ImageTowerConfig, TextTowerConfig, WorldClip};
 pub use clip_block::ClipActivation;
 pub use conditioning::Conditioning;
+pub use decoder::{Decoder, Pixels};
 pub use denoiser::{Call, Denoiser};
 pub use diffusers::{Diffusers, load_diffusers_config};
 pub use dit::{Dit, DitConfig, Prediction};
 pub use exact::ExactMixture;
+pub use pipeline::Pipeline;
 pub use point_net::PointNet;
 pub use sd3::{QkNormalization, Sd3, Sd3Config};
+pub use sdxl::{DownBlockType, SdxlConfig, SdxlUnet, UpBlockType};
 pub use sit::{Interpolant, Sit, SitConfig};
 pub use stored::{ModelError, Stored, load_config};
 pub use text::{
@@ -34,6 +42,7 @@ pub use text::{
     Qwen3Config, RopeParameters, Sd3Text, SdxlText, T5Config, T5Encoder, TextEncoder,
     TextTokenizer, Tokens, Transformers, ZImageText, load_transformers_config,
 };
+pub use vae::{AutoencoderKl, AutoencoderKlConfig, DecoderBlockType, EncoderBlockType, Posterior};
 pub use view::{Guidance, View};
 pub use vision::{
     BlipConfig, BlipRating, ClipPair, ClipPairConfig, ClipVision, ClipVisionConfig, DinoClassifier,

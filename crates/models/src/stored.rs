@@ -79,6 +79,18 @@ pub enum ModelError {
         /// Cause.
         source: serde_json::Error,
     },
+    /// A setting in a `config.json` that asks for a form of the network that is not built here.
+    #[error("`{path}`: `{field}` is {found}, but only {expected} is built")]
+    NotBuilt {
+        /// The file.
+        path: PathBuf,
+        /// The setting.
+        field: &'static str,
+        /// Its value, as JSON.
+        found: String,
+        /// The value that is built, as JSON.
+        expected: &'static str,
+    },
     /// A tokenizer that cannot be used, or a prompt that it refuses.
     #[error("tokenizer `{path}`: {reason}")]
     Tokenizer {

@@ -43,10 +43,6 @@ impl TextEncoder for Lengths {
     fn unconditional(&self) -> Result<Conditioning, ModelError> {
         self.encode(&[""])
     }
-
-    fn rule(&self) -> String {
-        self.rule.to_owned()
-    }
 }
 
 /// A pipeline's folder with one weight file and a cache beside it.
@@ -62,7 +58,12 @@ fn weights(dir: &Path) -> PathBuf {
 }
 
 fn open(dir: &Path, encoder: &Lengths, kind: Kind) -> Result<EmbeddingCache, ModelError> {
-    EmbeddingCache::open(&dir.join("cache"), &dir.join("pipeline"), encoder, kind)
+    EmbeddingCache::open(
+        &dir.join("cache"),
+        &dir.join("pipeline"),
+        encoder.rule,
+        kind,
+    )
 }
 
 /// All files of all caches.

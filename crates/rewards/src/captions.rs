@@ -5,7 +5,6 @@ use std::path::Path;
 use dmdr_data::Prompts;
 use dmdr_models::{ClipPair, ClipPairConfig, Placement, TextTokenizer};
 use dmdr_tensor::{Kind, ParamStore, Tensor, no_grad_guard};
-use dmdr_world::Prompt;
 
 use crate::{
     RewardError,
@@ -81,6 +80,5 @@ pub(crate) fn of<'a>(
             found,
         });
     }
-    let caption = |prompt: &'a Prompt| prompt.caption.as_str();
-    Ok(prompts.prompts.iter().map(caption).collect())
+    Ok(prompts.captions.iter().map(String::as_str).collect())
 }

@@ -1,17 +1,25 @@
 //! Several rewards, each with an annealed weight and its own line in the metrics.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use dmdr_config::Curve;
 use dmdr_data::Prompts;
+use dmdr_models::{Decoder, Pixels};
 use dmdr_tensor::{Kind, Tensor};
 
 use crate::{RewardError, RewardModel};
 
-/// A weighted sum of rewards.
-#[derive(Default)]
+/// A weighted sum of rewards on what clean predictions decode to.
 pub struct RewardMix {
+    decoder: Rc<dyn Decoder>,
     rewards: Vec<(Curve, Box<dyn RewardModel>)>,
+}
+
+/// An empty mix on pixels.
+impl Default for RewardMix {
+    fn default() -> Self {
+        Self::new(Rc::new(Pixels))
+    }
 }
 
 impl std::fmt::Debug for RewardMix {
@@ -34,6 +42,14 @@ pub struct Mixed {
 }
 
 impl RewardMix {
+    /// An empty mix on the images of `decoder`.
+    pub fn new(decoder: Rc<dyn Decoder>) -> Self {
+        Self {
+            decoder,
+            rewards: Vec::new(),
+        }
+    }
+
     /// Adds a reward.
     pub fn push(&mut self, weight: Curve, reward: Box<dyn RewardModel>) {
         self.rewards.push((weight, reward));
@@ -48,11 +64,39 @@ impl RewardMix {
         Some(reward.name())
     }
 
-    /// Scores `images [B, 3, H, W]` in `[0, 1]` with the weights of generator update `step`.
+    /// Scores the images of the predictions `x0 [B, C, h, w]` with the weights of generator update `step`.
     ///
     /// # Errors
     /// If a reward fails.
-    pub fn score(
+    pub fn score(&self, x0: &Tensor, prompts: &Prompts, step: u64) -> Result<Mixed, RewardError> {
+        self.score_images(&self.decoder.decode(x0), prompts, step)
+    }
+
+    /// `-mean` of the weighted sum, with its gradient with respect to `x0 [B, C, h, w]`, and what was observed.
+    ///
+    /// # Errors
+    /// If a reward fails, or has no gradient.
+    pub fn loss(
+        &self,
+        x0: &Tensor,
+        prompts: &Prompts,
+        step: u64,
+    ) -> Result<(Tensor, BTreeMap<String, f64>), RewardError> {
+        let mut outcome = None;
+        let loss = self.decoder.loss(x0, &mut |images| {
+            let mixed = self.score_images(images, prompts, step);
+            let loss = match &mixed {
+                Ok(mixed) => -mixed.total.mean(Kind::Float),
+                Err(_) => images.sum(Kind::Float), // the error is returned below
+            };
+            outcome = Some(mixed);
+            loss
+        })?;
+        let mixed = outcome.expect("a decoder calls the loss")?;
+        Ok((loss, mixed.observed))
+    }
+
+    fn score_images(
         &self,
         images: &Tensor,
         prompts: &Prompts,
@@ -133,7 +177,9 @@ mod tests {
         );
         let images = Tensor::from_slice(&[0.5f32, 0.0, 0.25, 1.0, 0.0, 0.75]).reshape([2, 3, 1, 1]);
         let at = |step| {
-            let mixed = mix.score(&images, &prompts, step).expect("no towers");
+            let mixed = mix
+                .score(&(&images * 2.0 - 1.0), &prompts, step)
+                .expect("no towers");
             (
                 Vec::<f32>::try_from(mixed.total).expect("f32"),
                 mixed.observed,

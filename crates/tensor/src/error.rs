@@ -106,7 +106,7 @@ pub enum TensorError {
     #[error(transparent)]
     Write(#[from] dmdr_events::EventsError),
     /// An adapter pattern that names no layer.
-    #[error("adapter target `{pattern}` matches no linear layer; layers are e.g. {examples}")]
+    #[error("adapter target `{pattern}` matches no layer; layers are e.g. {examples}")]
     TargetMatchesNothing {
         /// The pattern.
         pattern: String,

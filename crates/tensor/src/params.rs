@@ -11,6 +11,7 @@ use tch::{Device, Kind, Tensor, no_grad_guard};
 
 use crate::{
     Init, LoadReport, TensorError,
+    gradients::gradients,
     seed::reseed,
     weights::{self, Header},
 };
@@ -171,6 +172,13 @@ impl ParamStore {
             .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
             .unzip();
         ParamGroup { names, tensors }
+    }
+
+    /// All parameters and buffers by name, without gradient.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        let inner = self.inner.borrow();
+        let detached = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.detach());
+        inner.params.iter().map(detached).collect()
     }
 
     /// The parameter or buffer `name`.
@@ -341,20 +349,8 @@ impl ParamGroup {
     /// Gradients of a scalar `loss` with respect to this group only; parameters it does not reach get zeros.
     ///
     /// # Errors
-    /// If libtorch refuses, e.g. because the loss depends on none of them.
+    /// If libtorch refuses, e.g. because the loss depends on no trained tensor.
     pub fn grads(&self, loss: &Tensor) -> Result<Vec<Tensor>, TensorError> {
-        let grads = Tensor::f_run_backward(&[loss], &self.tensors, false, false)
-            .map_err(|error| TensorError::torch("backward", &error.to_string()))?;
-        Ok(grads
-            .into_iter()
-            .zip(&self.tensors)
-            .map(|(grad, param)| {
-                if grad.defined() {
-                    grad
-                } else {
-                    param.zeros_like()
-                }
-            })
-            .collect())
+        gradients(loss, &self.tensors)
     }
 }

@@ -26,21 +26,22 @@ struct Seen {
     matches: Vec<usize>,
 }
 
-/// The pair of one linear layer: `y += scale * (alpha / rank) * x A^T B^T` (PEFT's convention).
+/// The pair of one layer (PEFT's convention). Linear: `y += scale * (alpha / rank) * x A^T B^T`. Convolution: `A` is one
+/// of the layer's own kernel, stride and padding, `B` one of kernel 1.
 #[derive(Debug)]
 pub struct Lora {
     /// Which adapter this pair belongs to.
     pub adapter: AdapterId,
-    /// `lora_A.weight [rank, in]`, Kaiming-uniform.
+    /// `lora_A.weight [rank, in]`, of a convolution `[rank, in, k, k]`, Kaiming-uniform.
     pub a: Tensor,
-    /// `lora_B.weight [out, rank]`, zeros: a fresh adapter changes nothing.
+    /// `lora_B.weight [out, rank]`, of a convolution `[out, rank, 1, 1]`, zeros: a fresh adapter changes nothing.
     pub b: Tensor,
     /// `alpha / rank`.
     pub scaling: f64,
 }
 
 impl AdapterSpec {
-    /// LoRA of `rank` on every linear layer whose name matches one of `targets` (`*` matches any run of characters).
+    /// LoRA of `rank` on every linear layer and convolution whose name matches one of `targets` (`*` matches any run of characters).
     pub fn new(rank: i64, alpha: f64, targets: &[String], store: ParamStore) -> Self {
         let seen = RefCell::new(Seen {
             layers: Vec::new(),
@@ -55,7 +56,8 @@ impl AdapterSpec {
         }
     }
 
-    fn inject(&self, id: usize, layer: &str, fan_in: i64, fan_out: i64) -> Option<Lora> {
+    /// `weight` is the shape of the layer's own, `[out, in, ..]`.
+    fn inject(&self, id: usize, layer: &str, weight: &[i64]) -> Option<Lora> {
         let mut seen = self.seen.borrow_mut();
         seen.layers.push(layer.to_owned());
         let mut hit = false;
@@ -65,18 +67,17 @@ impl AdapterSpec {
                 hit = true;
             }
         }
+        let (mut a, mut b) = (weight.to_vec(), vec![1; weight.len()]);
+        a[0] = self.rank;
+        b[..2].copy_from_slice(&[weight[0], self.rank]);
         hit.then(|| Lora {
             adapter: AdapterId(id),
-            a: self.store.create(
-                &format!("{layer}.lora_A.weight"),
-                &[self.rank, fan_in],
-                Init::KaimingUniform,
-            ),
-            b: self.store.create(
-                &format!("{layer}.lora_B.weight"),
-                &[fan_out, self.rank],
-                Init::Zeros,
-            ),
+            a: self
+                .store
+                .create(&format!("{layer}.lora_A.weight"), &a, Init::KaimingUniform),
+            b: self
+                .store
+                .create(&format!("{layer}.lora_B.weight"), &b, Init::Zeros),
             scaling: self.alpha / self.rank as f64,
         })
     }
@@ -146,10 +147,19 @@ impl<'a> Scope<'a> {
 
     /// The LoRA pairs of the linear layer at this place, if any adapter targets it.
     pub fn loras(&self, fan_in: i64, fan_out: i64) -> Vec<Lora> {
+        self.pairs(&[fan_out, fan_in])
+    }
+
+    /// The LoRA pairs of the convolution at this place, whose weight is `[out, in, k, k]`.
+    pub fn conv_loras(&self, weight: [i64; 4]) -> Vec<Lora> {
+        self.pairs(&weight)
+    }
+
+    fn pairs(&self, weight: &[i64]) -> Vec<Lora> {
         self.adapters
             .iter()
             .enumerate()
-            .filter_map(|(id, spec)| spec.inject(id, &self.path, fan_in, fan_out))
+            .filter_map(|(id, spec)| spec.inject(id, &self.path, weight))
             .collect()
     }
 
@@ -194,6 +204,18 @@ mod tests {
         assert!(matches("blocks.*.attn.*", "blocks.1.attn.qkv"));
         assert!(!matches("blocks.1.*", "blocks.10.attn"));
         assert!(!matches("blocks", "blocks.1"));
+    }
+
+    #[test]
+    fn pairs_of_a_convolution_are_pefts() {
+        let store = ParamStore::frozen(Device::Cpu);
+        let lora = ParamStore::trainable(Device::Cpu, 0);
+        let specs = [AdapterSpec::new(2, 2.0, &["*".into()], lora.clone())];
+        let scope = Scope::root(&store, &specs).sub("conv1");
+        assert_eq!(scope.conv_loras([5, 4, 3, 3]).len(), 1);
+        let shapes = lora.shapes();
+        assert_eq!(shapes["conv1.lora_A.weight"], [2, 4, 3, 3]);
+        assert_eq!(shapes["conv1.lora_B.weight"], [5, 2, 1, 1]);
     }
 
     #[test]

@@ -3,32 +3,28 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Instant};
 
 use dmdr_config::{Experiment, Method as MethodConfig, RewardModel as RewardConfig, Tuning};
-use dmdr_data::PromptStream;
 use dmdr_diffusion::time_grid;
 use dmdr_eval::{EvalSet, Evaluator, scalars};
 use dmdr_events::{EventsError, Kind, RunDir, atomic_write};
 use dmdr_methods::{Dmdr, Method, RlOnly, rl::RlTerm};
-use dmdr_models::{Dit, DitConfig, Stored};
 use dmdr_rewards::{Augmented, ClipScore, JudgeReward, RewardMix, RewardModel};
 use dmdr_tensor::{Device, Kind as TensorKind, device};
-use dmdr_world::{Split, World};
+use dmdr_world::Split;
 
 use crate::{
-    Alternation, Checkpoint, Networks, Observer, Outcome, Recorder, Stats, Stores, StudentSampler,
-    TeacherSampler, TextEncoder, TrainError, Verdict, checkpoint::due, compute,
-    finished::evaluator, guard::Guard, sheet::Sheet, world,
+    Alternation, Backbone, Checkpoint, Networks, Observer, Outcome, Recorder, Source, Stats,
+    Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due, compute,
+    guard::Guard, sheet::Sheet,
 };
 
 /// A distillation, loaded and checked, ready to run.
 pub struct Distillation<'a> {
     experiment: &'a Experiment,
-    world: World,
-    text: TextEncoder,
+    source: Source,
     alternation: Alternation,
-    config: DitConfig,
+    backbone: Backbone,
     sheet: Sheet,
     evaluator: Option<Evaluator>,
-    device: Device,
 }
 
 impl std::fmt::Debug for Distillation<'_> {
@@ -46,23 +42,22 @@ impl<'a> Distillation<'a> {
     /// Any input that is missing, unreadable or does not fit.
     pub fn new(experiment: &'a Experiment) -> Result<Self, TrainError> {
         let device = device(&experiment.device.to_string())?;
-        let world = world(experiment.world.preset)?;
-        let text = TextEncoder::of(experiment, &world, device)?;
+        let source = Source::load(experiment, device)?;
         let compute = compute(experiment.precision, device);
-        let networks = Networks::build(experiment, &text, device, compute)?;
-        let image_shape = networks.image_shape();
+        let networks = Networks::build(experiment, &source, device, compute)?;
+        let image_shape = networks.backbone.image_shape();
         let Networks {
             roles,
             student,
             score,
             reference,
-            config,
+            backbone,
             ..
         } = networks;
         let times = time_grid(experiment.student.num_steps, experiment.student.shift);
         let rl = match experiment.method.rl_algorithm() {
             Some(algorithm) => {
-                let rewards = rewards(experiment, &world, &text, device)?;
+                let rewards = rewards(experiment, &source, device)?;
                 Some(RlTerm::new(algorithm, rewards, times.clone())?)
             }
             None => None,
@@ -73,8 +68,7 @@ impl<'a> Distillation<'a> {
                 times,
                 roles,
                 rl,
-                world.clone(),
-                experiment.seed,
+                source.true_images(),
                 image_shape,
             )),
             (MethodConfig::Dmdr(config), rl) => Box::new(Dmdr::new(
@@ -88,7 +82,7 @@ impl<'a> Distillation<'a> {
             (MethodConfig::Rl(_), None) => unreachable!("`[method.rl]` has an algorithm"),
         };
         let evaluator = (experiment.events.evaluate_every > 0)
-            .then(|| evaluator(experiment, &world, &text, device))
+            .then(|| source.evaluator(experiment))
             .transpose()?;
         let stores = Stores {
             student,
@@ -103,16 +97,14 @@ impl<'a> Distillation<'a> {
             experiment.method.ttur(),
             experiment.seed,
         );
-        let count = experiment.events.num_sample_prompts;
+        let prompts = source.sheet(experiment.events.num_sample_prompts)?;
         Ok(Self {
             experiment,
             alternation,
-            sheet: Sheet::new(&world, count, text.max_tokens(), image_shape, device),
-            world,
-            text,
-            config,
+            sheet: Sheet::new(prompts, image_shape, device),
+            source,
+            backbone,
             evaluator,
-            device,
         })
     }
 
@@ -212,17 +204,14 @@ impl<'a> Distillation<'a> {
     fn update(&mut self, run: &RunDir, update: u64) -> Result<Stats, TrainError> {
         let Self {
             experiment,
-            world,
-            text,
+            source,
             alternation,
-            device,
             ..
         } = self;
-        let stream = PromptStream::training(world, experiment.seed);
         let batch_size = experiment.method.batch_size();
         alternation.update(run.path(), update, |iteration| {
-            let prompts = stream.prompts(iteration, batch_size, text.max_tokens(), *device)?;
-            let cond = text.encode(&prompts);
+            let prompts = source.training(iteration, batch_size)?;
+            let cond = source.encode(&prompts)?;
             Ok((prompts, cond))
         })
     }
@@ -230,7 +219,7 @@ impl<'a> Distillation<'a> {
     fn student_sampler(&self) -> StudentSampler<'_> {
         StudentSampler {
             roles: self.alternation.method().roles(),
-            text: &self.text,
+            source: &self.source,
             num_steps: self.experiment.student.num_steps,
             shift: self.experiment.student.shift,
         }
@@ -239,11 +228,12 @@ impl<'a> Distillation<'a> {
     fn draw_teacher(&self, run: &RunDir, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let sampler = TeacherSampler {
             view: self.alternation.method().roles().teacher(),
-            text: &self.text,
+            source: &self.source,
             num_steps: self.experiment.teacher.num_steps,
+            shift: self.experiment.teacher.shift,
         };
         let path = Sheet::teacher_path(run);
-        self.sheet.write(&self.world, &sampler, &path)?;
+        self.sheet.write(&sampler, &path)?;
         self.sheet.write_legend(run)?;
         observer.wrote("teacher", &path);
         Ok(())
@@ -256,10 +246,8 @@ impl<'a> Distillation<'a> {
         observer: &mut dyn Observer,
     ) -> Result<(), TrainError> {
         let path = run.sample(step);
-        self.alternation.with_average(|| {
-            self.sheet
-                .write(&self.world, &self.student_sampler(), &path)
-        })?;
+        self.alternation
+            .with_average(|| self.sheet.write(&self.student_sampler(), &path))?;
         observer.wrote("samples", &path);
         Ok(())
     }
@@ -300,7 +288,7 @@ impl<'a> Distillation<'a> {
         notes.insert("shift".into(), student.shift.to_string());
         let store = self.alternation.averaged();
         match student.tuning {
-            Tuning::Full => Dit::save(store, &self.config, path, TensorKind::Float, &notes)?,
+            Tuning::Full => self.backbone.save(store, path, &notes)?,
             Tuning::Lora(_) => {
                 notes.insert("format".into(), "dmdr.lora".into());
                 store.save(path, TensorKind::Float, &notes)?;
@@ -312,21 +300,30 @@ impl<'a> Distillation<'a> {
 
 fn rewards(
     experiment: &Experiment,
-    world: &World,
-    text: &TextEncoder,
+    source: &Source,
     device: Device,
 ) -> Result<RewardMix, TrainError> {
-    let mut mix = RewardMix::default();
+    let mut mix = RewardMix::new(source.decoder());
     for (index, reward) in experiment.rewards.iter().enumerate() {
         let name = reward.model.name();
-        let model: Box<dyn RewardModel> = match &reward.model {
-            RewardConfig::WorldClip(model) | RewardConfig::Preference(model) => {
+        let model: Box<dyn RewardModel> = match (&reward.model, source) {
+            (
+                RewardConfig::WorldClip(model) | RewardConfig::Preference(model),
+                Source::Emoji(emoji),
+            ) => {
                 let score = ClipScore::load(name, &model.weights, device)?;
                 let key = format!("rewards.{index}.model.{name}.weights");
-                text.check_length(&key, score.towers().config().text.max_tokens as usize)?;
+                let tokens = score.towers().config().text.max_tokens;
+                emoji.text.check_length(&key, tokens as usize)?;
                 Box::new(score)
             }
-            RewardConfig::Judge => Box::new(JudgeReward::new(world)),
+            (RewardConfig::Judge, Source::Emoji(emoji)) => Box::new(JudgeReward::new(&emoji.world)),
+            (_, Source::Published(_) | Source::Classes(_)) => {
+                return Err(TrainError::Incompatible {
+                    what: format!("rewards.{index}.model.{name}"),
+                    reason: "this reward is of the emoji world".to_owned(),
+                });
+            }
         };
         let model = match reward.augmentations {
             0 => model,

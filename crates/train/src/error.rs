@@ -69,6 +69,43 @@ pub enum TrainError {
         /// What does not fit.
         reason: String,
     },
+    /// A class that the model does not have.
+    #[error("`{found}` is no class: expected a number from 0 to {}", count - 1)]
+    Class {
+        /// What was asked for.
+        found: String,
+        /// Number of classes.
+        count: i64,
+    },
+    /// A prompt file without prompts.
+    #[error("prompts in `{}`: {reason}", path.display())]
+    Prompts {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A repository of the hub.
+    #[error("`{repository}` at revision `{revision}` on the Hugging Face hub: {reason}")]
+    Hub {
+        /// `owner/name`.
+        repository: String,
+        /// Commit, tag or branch.
+        revision: String,
+        /// Cause.
+        reason: String,
+    },
+    /// An adapter that does not fit the config.
+    #[error("cannot import `{}`: {reason}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A student that has no such form.
+    #[error("cannot export: {0}")]
+    Export(String),
     /// Files of a run.
     #[error(transparent)]
     Events(#[from] EventsError),

@@ -6,21 +6,8 @@ use dmdr_config::Experiment;
 use dmdr_eval::Evaluator;
 use dmdr_events::RunDir;
 use dmdr_tensor::{Device, device};
-use dmdr_world::World;
 
-use crate::{Networks, StudentSampler, TeacherSampler, TextEncoder, TrainError, compute, world};
-
-/// The metrics of `experiment`, which read the same captions as its text encoder.
-pub(crate) fn evaluator(
-    experiment: &Experiment,
-    world: &World,
-    text: &TextEncoder,
-    device: Device,
-) -> Result<Evaluator, TrainError> {
-    let evaluator = Evaluator::load(world.clone(), &experiment.assets, device)?;
-    text.check_length("assets.world_clip", evaluator.max_tokens())?;
-    Ok(evaluator)
-}
+use crate::{Networks, Source, StudentSampler, TeacherSampler, TrainError, compute};
 
 /// Networks of a run with its student.
 #[derive(Debug)]
@@ -29,10 +16,8 @@ pub struct FinishedRun {
     pub run: RunDir,
     /// Its config.
     pub experiment: Experiment,
-    /// The world it lives in.
-    pub world: World,
-    /// The frozen text tower.
-    pub text: TextEncoder,
+    /// Where its prompts come from.
+    pub source: Source,
     /// Teacher, fake score (fresh) and student.
     pub networks: Networks,
     /// Where they are.
@@ -64,16 +49,14 @@ impl FinishedRun {
         let run = RunDir::open(path)?;
         let experiment = Experiment::load(run.config(), &[])?;
         let device = device(&experiment.device.to_string())?;
-        let world = world(experiment.world.preset)?;
-        let text = TextEncoder::of(&experiment, &world, device)?;
+        let source = Source::load(&experiment, device)?;
         let compute = compute(experiment.precision, device);
-        let networks = Networks::build(&experiment, &text, device, compute)?;
+        let networks = Networks::build(&experiment, &source, device, compute)?;
         networks.student.load(weights)?;
         Ok(Self {
             run,
             experiment,
-            world,
-            text,
+            source,
             networks,
             device,
             weights: weights.to_owned(),
@@ -85,15 +68,16 @@ impl FinishedRun {
     /// # Errors
     /// A file that cannot be read or does not fit.
     pub fn evaluator(&self) -> Result<Evaluator, TrainError> {
-        evaluator(&self.experiment, &self.world, &self.text, self.device)
+        self.source.evaluator(&self.experiment)
     }
 
     /// The teacher, with guidance.
     pub fn teacher(&self) -> TeacherSampler<'_> {
         TeacherSampler {
             view: self.networks.roles.teacher(),
-            text: &self.text,
+            source: &self.source,
             num_steps: self.experiment.teacher.num_steps,
+            shift: self.experiment.teacher.shift,
         }
     }
 
@@ -101,7 +85,7 @@ impl FinishedRun {
     pub fn student(&self) -> StudentSampler<'_> {
         StudentSampler {
             roles: &self.networks.roles,
-            text: &self.text,
+            source: &self.source,
             num_steps: self.experiment.student.num_steps,
             shift: self.experiment.student.shift,
         }

@@ -1,29 +1,39 @@
 //! Training: update step, checkpoints, events, and the two loops, [`pretrain`] and [`Distillation`].
 
 mod alternation;
+mod backbone;
 mod checkpoint;
 mod distill;
 mod error;
+mod export;
 mod finished;
 mod guard;
+mod hub;
+mod import;
 mod networks;
 mod observer;
 pub mod pretrain;
 mod recorder;
 mod samplers;
 mod sheet;
+mod source;
 mod update;
 
 pub use alternation::{Alternation, Stats, Stores};
+pub use backbone::Backbone;
 pub use checkpoint::{Checkpoint, Manifest, Part};
 pub use distill::Distillation;
 pub use error::TrainError;
+pub use export::{Layout, comfyui_names, export, merged, peft_names};
 pub use finished::FinishedRun;
 pub use guard::Verdict;
+pub use hub::pin;
+pub use import::import;
 pub use networks::{Networks, TextEncoder};
 pub use observer::{Observer, Outcome, Silent};
 pub use recorder::Recorder;
 pub use samplers::{StudentSampler, TeacherSampler};
+pub use source::{Classes, Emoji, Published, Source};
 pub use update::{Update, UpdateStats};
 
 /// The kind large matrix products are computed in.

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use dmdr_config::{Experiment, Lora, Tuning};
 use dmdr_data::Prompts;
-use dmdr_diffusion::Schedule;
 use dmdr_methods::{FakeScore, Generator, Roles};
-use dmdr_models::{Conditioning, Dit, DitConfig, Guidance, WorldClip, load_config};
-use dmdr_tensor::{AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor, no_grad_guard};
+use dmdr_models::{Conditioning, DitConfig, Guidance, WorldClip, load_config};
+use dmdr_tensor::{AdapterId, AdapterSpec, Device, Kind, ParamStore, no_grad_guard};
 use dmdr_world::World;
 
-use crate::TrainError;
+use crate::{Backbone, Source, TrainError};
 
 /// The frozen text tower of World-CLIP.
 #[derive(Debug)]
@@ -48,19 +47,6 @@ impl TextEncoder {
             max_tokens,
             null,
         })
-    }
-
-    /// The encoder of an experiment.
-    ///
-    /// # Errors
-    /// As for [`Self::load`].
-    pub fn of(experiment: &Experiment, world: &World, device: Device) -> Result<Self, TrainError> {
-        Self::load(
-            "teacher.text_encoder",
-            &experiment.teacher.text_encoder,
-            world,
-            device,
-        )
     }
 
     /// Encoding of prompts.
@@ -115,8 +101,8 @@ pub struct Networks {
     pub score: ParamStore,
     /// Parameters of the frozen copy of the student, where the method compares with one.
     pub reference: Option<ParamStore>,
-    /// Sizes of the base.
-    pub config: DitConfig,
+    /// Which network the base is.
+    pub backbone: Backbone,
 }
 
 const SCORE: AdapterId = AdapterId(0);
@@ -130,13 +116,11 @@ impl Networks {
     /// An unreadable or unfitting weight file, or an adapter target that matches nothing.
     pub fn build(
         experiment: &Experiment,
-        text: &TextEncoder,
+        source: &Source,
         device: Device,
         compute: Kind,
     ) -> Result<Self, TrainError> {
-        let weights = &experiment.teacher.weights;
-        let config = load_config::<Dit>(weights)?;
-        check_widths("teacher.weights", weights, &config, text)?;
+        let backbone = Backbone::open(experiment, source)?;
         let base = ParamStore::frozen(device).with_compute(compute);
         let score = ParamStore::trainable(device, experiment.seed);
         let student = ParamStore::trainable(device, experiment.seed).with_compute(compute);
@@ -153,14 +137,14 @@ impl Networks {
             adapters.push(spec(lora, &student));
             adapters.extend(reference.iter().map(|store| spec(lora, store)));
         }
-        let net = Dit::new(&base, &adapters, config.clone())?;
-        base.load(weights)?;
+        let net = backbone.build(&base, &adapters)?;
+        backbone.load(&base)?;
         let generator = |store: &ParamStore, id: AdapterId| -> Result<Generator, TrainError> {
             Ok(match &experiment.student.tuning {
                 Tuning::Full => {
-                    let net = Dit::new(store, &[], config.clone())?;
+                    let net = backbone.build(store, &[])?;
                     store.copy_from(&base);
-                    Generator::Full(Box::new(net))
+                    Generator::Full(net)
                 }
                 Tuning::Lora(_) => Generator::Adapter(id),
             })
@@ -171,12 +155,12 @@ impl Networks {
                 .as_ref()
                 .map(|store| generator(store, REFERENCE))
                 .transpose()?,
-            base: Box::new(net),
+            base: net,
             score: FakeScore::Adapter(SCORE),
-            schedule: Schedule::RectifiedFlow,
+            schedule: backbone.schedule(),
             guidance: Guidance {
                 scale: experiment.teacher.guidance,
-                null: text.null().clone(),
+                null: source.null().clone(),
             },
         };
         if let Some(init) = &experiment.student.init {
@@ -191,17 +175,8 @@ impl Networks {
             student,
             score,
             reference,
-            config,
+            backbone,
         })
-    }
-
-    /// `[C, H, W]` of the images.
-    pub fn image_shape(&self) -> [i64; 3] {
-        [
-            self.config.channels,
-            self.config.image_size,
-            self.config.image_size,
-        ]
     }
 }
 
@@ -224,9 +199,4 @@ pub(crate) fn check_widths(
             text.widths()
         ),
     })
-}
-
-/// Images `[B, 3, H, W]` in `[0, 1]` of network outputs in `[-1, 1]`.
-pub(crate) fn to_images(x0: &Tensor) -> Tensor {
-    ((x0 + 1.0) / 2.0).clamp(0.0, 1.0)
 }

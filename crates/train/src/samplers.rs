@@ -4,19 +4,21 @@ use dmdr_data::Prompts;
 use dmdr_diffusion::{sampler, time_grid};
 use dmdr_eval::{EvalError, Sampler};
 use dmdr_methods::Roles;
-use dmdr_models::View;
+use dmdr_models::{Conditioning, View};
 use dmdr_tensor::{Tensor, no_grad_guard};
 
-use crate::networks::{TextEncoder, to_images};
+use crate::Source;
 
 /// The base with guidance, deterministic Euler.
 pub struct TeacherSampler<'a> {
     /// The base in its role as teacher.
     pub view: View<'a>,
-    /// Text encoder.
-    pub text: &'a TextEncoder,
+    /// Where prompts are encoded and predictions decoded.
+    pub source: &'a Source,
     /// Euler steps.
     pub num_steps: usize,
+    /// Timestep shift.
+    pub shift: f64,
 }
 
 /// The student without guidance, predict and renoise.
@@ -24,23 +26,29 @@ pub struct TeacherSampler<'a> {
 pub struct StudentSampler<'a> {
     /// Networks.
     pub roles: &'a Roles,
-    /// Text encoder.
-    pub text: &'a TextEncoder,
+    /// Where prompts are encoded and predictions decoded.
+    pub source: &'a Source,
     /// Steps, as trained.
     pub num_steps: usize,
     /// Timestep shift, as trained.
     pub shift: f64,
 }
 
+fn encode(source: &Source, name: &str, prompts: &Prompts) -> Result<Conditioning, EvalError> {
+    source
+        .encode(prompts)
+        .map_err(|error| EvalError::sampler(name, error))
+}
+
 impl Sampler for TeacherSampler<'_> {
     fn sample(&self, prompts: &Prompts, noise: &Tensor) -> Result<Tensor, EvalError> {
         let _guard = no_grad_guard();
-        let cond = self.text.encode(prompts);
-        let times = time_grid(self.num_steps, 1.0);
+        let cond = encode(self.source, self.name(), prompts)?;
+        let times = time_grid(self.num_steps, self.shift);
         let x = sampler::euler(self.view.schedule, &times, noise, |x, t| {
             self.view.x0(x, t, &cond)
         });
-        Ok(to_images(&x))
+        Ok(self.source.decoder().decode(&x))
     }
 
     fn num_evaluations(&self) -> usize {
@@ -62,12 +70,12 @@ impl Sampler for TeacherSampler<'_> {
 impl Sampler for StudentSampler<'_> {
     fn sample(&self, prompts: &Prompts, noise: &Tensor) -> Result<Tensor, EvalError> {
         let _guard = no_grad_guard();
-        let cond = self.text.encode(prompts);
+        let cond = encode(self.source, self.name(), prompts)?;
         let adapters = self.roles.generator_adapters();
         let view = self.roles.generator(&adapters, false);
         let times = time_grid(self.num_steps, self.shift);
         let x = sampler::renoise(view.schedule, &times, noise, |x, t| view.x0(x, t, &cond));
-        Ok(to_images(&x))
+        Ok(self.source.decoder().decode(&x))
     }
 
     fn num_evaluations(&self) -> usize {

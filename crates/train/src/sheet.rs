@@ -6,69 +6,47 @@ use dmdr_data::{Prompts, images_from_tensor};
 use dmdr_eval::Sampler;
 use dmdr_events::{RunDir, atomic_write};
 use dmdr_tensor::{Device, Kind, Tensor, reseed};
-use dmdr_world::{Image, Split, World};
+use dmdr_world::Image;
 
 use crate::TrainError;
 
 const COLUMNS: usize = 4;
 /// Pixels are enlarged so that a person sees a sheet as it is.
 const ENLARGED: usize = 4;
-/// Prompts and noise of the sheets; nothing else uses this stream.
+/// Noise of the sheets; nothing else uses this stream.
 const STREAM: u64 = 0x5EE7;
 
 /// The fixed prompts and noise.
 #[derive(Debug)]
 pub(crate) struct Sheet {
-    prompts: Vec<dmdr_world::Prompt>,
-    max_tokens: usize,
+    prompts: Prompts,
     noise: Tensor,
-    device: Device,
 }
 
 impl Sheet {
-    /// `count` validation prompts with noise `[count, C, H, W]`.
-    pub(crate) fn new(
-        world: &World,
-        count: usize,
-        max_tokens: usize,
-        image_shape: [i64; 3],
-        device: Device,
-    ) -> Self {
-        let prompts = (0..count as u64)
-            .map(|index| world.prompt(Split::Validation, STREAM, index))
-            .collect();
+    /// `prompts` with noise `[count, C, H, W]`.
+    pub(crate) fn new(prompts: Prompts, image_shape: [i64; 3], device: Device) -> Self {
         reseed(&[STREAM]);
         let [c, h, w] = image_shape;
-        let noise = Tensor::randn([count as i64, c, h, w], (Kind::Float, device));
-        Self {
-            prompts,
-            max_tokens,
-            noise,
-            device,
-        }
+        let noise = Tensor::randn([prompts.len() as i64, c, h, w], (Kind::Float, device));
+        Self { prompts, noise }
     }
 
     /// Draws the sheet of `sampler` and writes it to `path`.
     ///
     /// # Errors
     /// If sampling fails or the file cannot be written.
-    pub(crate) fn write(
-        &self,
-        world: &World,
-        sampler: &dyn Sampler,
-        path: &Path,
-    ) -> Result<(), TrainError> {
-        Ok(self.draw(world, sampler)?.to_png(path)?)
+    pub(crate) fn write(&self, sampler: &dyn Sampler, path: &Path) -> Result<(), TrainError> {
+        Ok(self.draw(sampler)?.to_png(path)?)
     }
 
     /// The sheet of `sampler`.
     ///
     /// # Errors
     /// If sampling fails.
-    pub(crate) fn draw(&self, world: &World, sampler: &dyn Sampler) -> Result<Image, TrainError> {
-        let prompts = Prompts::new(world, self.prompts.clone(), self.max_tokens, self.device)?;
+    pub(crate) fn draw(&self, sampler: &dyn Sampler) -> Result<Image, TrainError> {
         reseed(&[STREAM, 1]);
-        let images = images_from_tensor(&sampler.sample(&prompts, &self.noise)?);
+        let images = images_from_tensor(&sampler.sample(&self.prompts, &self.noise)?);
         let images: Vec<Image> = images.iter().map(|image| image.enlarge(ENLARGED)).collect();
         Ok(Image::grid(&images, COLUMNS))
     }
@@ -78,11 +56,7 @@ impl Sheet {
     /// # Errors
     /// If the file cannot be written.
     pub(crate) fn write_legend(&self, run: &RunDir) -> Result<(), TrainError> {
-        let captions: Vec<&str> = self
-            .prompts
-            .iter()
-            .map(|prompt| prompt.caption.as_str())
-            .collect();
+        let captions = &self.prompts.captions;
         let legend = serde_json::json!({ "columns": COLUMNS, "captions": captions, "margin": 2 });
         Ok(atomic_write(
             samples(run).join("sheet.json"),

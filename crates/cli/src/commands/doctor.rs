@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use dmdr_config::Experiment;
 use dmdr_tensor::{LIBTORCH_VERSION, device, get_num_threads, peak_memory_bytes};
-use dmdr_train::{Networks, TextEncoder, compute, world};
+use dmdr_train::{Networks, Source, compute};
 
 use super::check_files;
 use crate::{args::DoctorArgs, environment, progress::print_data};
@@ -39,9 +39,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         "products   {kind:?} (precision = {:?})",
         experiment.precision
     ));
-    let world = world(experiment.world.preset)?;
-    let text = TextEncoder::of(&experiment, &world, device)?;
-    let networks = Networks::build(&experiment, &text, device, kind)?;
+    let source = Source::load(&experiment, device)?;
+    let networks = Networks::build(&experiment, &source, device, kind)?;
     let count = |store: &dmdr_tensor::ParamStore| store.num_scalars() as u64;
     let (base, student, score) = (
         count(&networks.base),

@@ -4,6 +4,8 @@ mod config;
 mod demo;
 mod doctor;
 mod eval;
+mod export;
+mod import;
 mod lab;
 mod pretrain;
 mod report;
@@ -31,6 +33,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Command::Train(run) => train::run(run, args.quiet),
         Command::Sample(sample) => sample::run(sample, args.quiet),
         Command::Eval(eval) => eval::run(eval, args.quiet),
+        Command::Export(export) => export::run(export),
+        Command::Import(import) => import::run(import, args.quiet),
         Command::Report(report) => report::run(report, args.quiet),
         Command::Lab(lab) => lab::run(lab, args.quiet),
         Command::Config(command) => config::run(command),

@@ -3,11 +3,11 @@
 use std::{fs, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
-use dmdr_data::{Prompts, images_from_tensor};
+use dmdr_data::images_from_tensor;
 use dmdr_eval::Sampler;
 use dmdr_tensor::{Kind, Tensor, reseed};
 use dmdr_train::FinishedRun;
-use dmdr_world::{Image, Kind as PromptKind, Prompt};
+use dmdr_world::Image;
 
 use crate::{
     args::{SampleArgs, Who},
@@ -40,7 +40,9 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     };
     let mut images: Vec<Image> = Vec::new();
     for caption in &captions {
-        let prompts = repeat(&trained, caption, args.count)?;
+        let prompts = trained
+            .source
+            .described(&vec![caption.clone(); args.count])?;
         for sampler in &samplers {
             let noise = noise(&trained, args);
             reseed(&[args.seed]);
@@ -70,26 +72,9 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `count` copies of a caption. Nothing is judged, so the prompt's clauses stay empty.
-fn repeat(trained: &FinishedRun, caption: &str, count: usize) -> Result<Prompts> {
-    let prompt = Prompt {
-        kind: PromptKind::SingleObject,
-        caption: caption.to_owned(),
-        include: Vec::new(),
-        relation: None,
-    };
-    let max_tokens = trained.text.max_tokens();
-    Ok(Prompts::new(
-        &trained.world,
-        vec![prompt; count],
-        max_tokens,
-        trained.device,
-    )?)
-}
-
 /// Noise of image `i` depends on `seed + i` only.
 fn noise(trained: &FinishedRun, args: &SampleArgs) -> Tensor {
-    let [c, h, w] = trained.networks.image_shape();
+    let [c, h, w] = trained.networks.backbone.image_shape();
     let noise: Vec<Tensor> = (0..args.count as u64)
         .map(|index| {
             reseed(&[args.seed + index]);

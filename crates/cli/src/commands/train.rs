@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use dmdr_config::Experiment;
 use dmdr_events::RunDir;
-use dmdr_train::{Distillation, Outcome};
+use dmdr_train::{Distillation, Outcome, pin};
 
 use super::{check_files, finish, run_dir};
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
 };
 
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
-    let experiment = Experiment::load(&args.config, &args.set)?;
+    let mut experiment = Experiment::load(&args.config, &args.set)?;
+    pin(&mut experiment)?;
     for warning in experiment.warnings() {
         say(quiet, &format!("warning: {warning}"));
     }

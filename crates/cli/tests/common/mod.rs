@@ -1,6 +1,8 @@
 //! Tiny networks made by the binary itself, once per test program.
 #![allow(dead_code, reason = "every test program uses its own part")]
 
+pub(crate) mod pipeline;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -62,13 +64,16 @@ fn build() -> TempDir {
         }
     }
     let tower = |name: &str, model: &str| {
-        let sets = [
+        let mut sets = vec![
             format!("model.{model}.dim=16"),
             format!("model.{model}.text_depth=1"),
             format!("model.{model}.image_depth=1"),
             format!("model.{model}.heads=2"),
             format!("model.{model}.embed_dim=16"),
         ];
+        if model == "preference" {
+            sets.push("model.preference.repaint.teacher=assets/teacher.safetensors".to_owned());
+        }
         pretrain(here, name, name, &sets);
     };
     tower("text-encoder", "world_clip");

@@ -4,18 +4,22 @@ use dmdr_tensor::{Kind, Tensor};
 
 use crate::Schedule;
 
-/// Flow-matching loss of a clean prediction: `mean |u_hat - u|^2` with `u = eps - x0`, per sample `[B]`.
+/// The loss a schedule's teachers are trained with, from clean predictions `x0_hat [B, C, H, W]` at `t [B]`, per sample
+/// `[B]`, whatever the network's raw output is.
 ///
-/// For the rectified flow `u_hat - u = (x0 - x0_hat) / t`, so this is the velocity MSE of SiT and SD3 whatever the
-/// network's raw output is. `t` is kept above 0.05 in the weight, as x0-predicting networks need (arXiv 2511.13720).
+/// Rectified flow: the velocity MSE of SiT and SD3, as `u = eps - x0` gives `u_hat - u = (x0 - x0_hat) / t`; `t` is kept
+/// above 0.05 in the weight, as x0-predicting networks need (arXiv 2511.13720). SDXL's schedule: the noise MSE, as
+/// `eps_hat - eps = (x0 - x0_hat) alpha / sigma`, for `t > 0`.
 pub fn denoise(schedule: Schedule, x0_hat: &Tensor, x0: &Tensor, t: &Tensor) -> Tensor {
-    match schedule {
-        Schedule::RectifiedFlow => {
-            let weight = t.clamp_min(0.05).square().reciprocal();
-            let dims: &[i64] = &[1, 2, 3];
-            weight * (x0_hat - x0).square().mean_dim(dims, false, Kind::Float)
+    let weight = match schedule {
+        Schedule::RectifiedFlow => t.clamp_min(0.05).square().reciprocal(),
+        Schedule::ScaledLinear => {
+            let (alpha, sigma) = schedule.coefficients(t);
+            (alpha / sigma).square().reshape([-1])
         }
-    }
+    };
+    let dims: &[i64] = &[1, 2, 3];
+    weight * (x0_hat - x0).square().mean_dim(dims, false, Kind::Float)
 }
 
 #[cfg(test)]
@@ -25,21 +29,24 @@ mod tests {
     use super::*;
     use crate::Parameterization;
 
-    #[test]
-    fn equals_velocity_mse() {
+    fn equals_mse_of(schedule: Schedule, output: Parameterization) {
         reseed(&[2]);
         let options = (Kind::Float, Device::Cpu);
         let draw = || Tensor::randn([3, 2, 4, 4], options);
-        let (x0, eps, u_hat) = (draw(), draw(), draw());
+        let (x0, eps, raw) = (draw(), draw(), draw());
         let t = Tensor::from_slice(&[0.2f32, 0.5, 0.9]);
-        let schedule = Schedule::RectifiedFlow;
         let x_t = schedule.add_noise(&x0, &eps, &t);
-        let x0_hat = Parameterization::Flow.to_x0(schedule, &u_hat, &x_t, &t);
-        let u = Parameterization::Flow.target(schedule, &x0, &eps, &t);
-        let expected = (u_hat - u)
+        let x0_hat = output.to_x0(schedule, &raw, &x_t, &t);
+        let expected = (raw - output.target(schedule, &x0, &eps, &t))
             .square()
             .mean_dim(&[1i64, 2, 3][..], false, Kind::Float);
         let got = denoise(schedule, &x0_hat, &x0, &t);
         assert!((got - expected).abs().max().double_value(&[]) < 1e-4);
+    }
+
+    #[test]
+    fn equals_the_mse_of_what_teachers_predict() {
+        equals_mse_of(Schedule::RectifiedFlow, Parameterization::Flow);
+        equals_mse_of(Schedule::ScaledLinear, Parameterization::Epsilon);
     }
 }

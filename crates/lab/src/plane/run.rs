@@ -137,7 +137,10 @@ pub fn train(
     for update in 0..arm.dmdr.num_updates {
         alternation.update(&post_mortem, update, |_| {
             let nothing = Conditioning::none(batch as i64, Device::Cpu);
-            Ok((Prompts::none(batch, Device::Cpu), nothing))
+            Ok((
+                Prompts::plain(vec![String::new(); batch], Device::Cpu),
+                nothing,
+            ))
         })?;
         let done = update + 1;
         if done.is_multiple_of(arm.snapshot_every) || done == arm.dmdr.num_updates {

@@ -20,7 +20,7 @@ pub struct Group {
     pub states: Vec<Tensor>,
     /// `log p(states[i + 1] | states[i])` under the student that sampled, `[B]` each.
     pub log_probs: Vec<Tensor>,
-    /// The images, `[B, C, H, W]` in `[-1, 1]`.
+    /// The last prediction, `[B, C, H, W]`.
     pub x0: Tensor,
     /// Rewards normalised within the group, then weighted and added: `[P, G]`.
     pub advantages: Tensor,
@@ -69,8 +69,7 @@ pub fn sample_group(
         }
     }
 
-    let images = super::to_images(&x0);
-    let mixed = rewards.score(&images, &prompts, update)?;
+    let mixed = rewards.score(&x0, &prompts, update)?;
     let mut observed = mixed.observed;
     let mut advantages = Tensor::zeros([p, g], (Kind::Float, x0.device()));
     for (weight, reward) in &mixed.parts {

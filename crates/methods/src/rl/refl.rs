@@ -5,11 +5,11 @@
 
 use dmdr_data::Prompts;
 use dmdr_rewards::{RewardError, RewardMix};
-use dmdr_tensor::{Kind, Tensor};
+use dmdr_tensor::Tensor;
 
-use super::{RlLoss, to_images};
+use super::RlLoss;
 
-/// `-mean r(decode(x0), c)` with the reward breakdown. `x0 [B, 3, H, W]` in `[-1, 1]`, with gradient.
+/// `-mean r(decode(x0), c)` with the reward breakdown. `x0 [B, C, H, W]`, with gradient.
 ///
 /// # Errors
 /// If a reward cannot be computed.
@@ -19,9 +19,6 @@ pub fn refl(
     rewards: &RewardMix,
     update: u64,
 ) -> Result<RlLoss, RewardError> {
-    let mixed = rewards.score(&to_images(x0), prompts, update)?;
-    Ok(RlLoss {
-        loss: -mixed.total.mean(Kind::Float),
-        observed: mixed.observed,
-    })
+    let (loss, observed) = rewards.loss(x0, prompts, update)?;
+    Ok(RlLoss { loss, observed })
 }

@@ -43,18 +43,13 @@ struct Shard {
 }
 
 impl EmbeddingCache {
-    /// The cache below `root` of the text encoders in a pipeline's folder, whose encodings are stored as `kind` (f32, or
-    /// bf16 at half the size). Reads all weights of the encoders once, for their hash.
+    /// The cache below `root` of the text encoders in a pipeline's folder, combined by `rule`, whose encodings are stored as
+    /// `kind` (f32, or bf16 at half the size). Reads all weights of the encoders once, for their hash.
     ///
     /// # Errors
     /// Folders that cannot be read or made; a file of the cache that is broken.
-    pub fn open(
-        root: &Path,
-        pipeline: &Path,
-        encoder: &dyn TextEncoder,
-        kind: Kind,
-    ) -> Result<Self, ModelError> {
-        let name = fingerprint(pipeline, &format!("{}, {kind:?}", encoder.rule()))?;
+    pub fn open(root: &Path, pipeline: &Path, rule: &str, kind: Kind) -> Result<Self, ModelError> {
+        let name = fingerprint(pipeline, &format!("{rule}, {kind:?}"))?;
         let folder = root.join(name);
         fs::create_dir_all(&folder).map_err(at(&folder))?;
         let mut cache = Self {
@@ -114,7 +109,7 @@ impl EmbeddingCache {
         let bytes = safetensors_bytes(&tensors, self.kind, &metadata);
         let path = self
             .folder
-            .join(format!("{}.safetensors", hex(Sha256::digest(&bytes))));
+            .join(format!("{:x}.safetensors", Sha256::digest(&bytes)));
         atomic_write(&path, &bytes).map_err(TensorError::from)?;
         self.add(Shard { path, length }, new);
         Ok(())
@@ -138,7 +133,8 @@ impl EmbeddingCache {
         Ok(())
     }
 
-    /// What was inserted for `prompts`, a row each, in f32 on `device`. A file is checked when it is first used.
+    /// What was inserted for `prompts`, a row each, in f32 on `device`; all are as long as the longest of their batches. A
+    /// file is checked when it is first used.
     ///
     /// # Errors
     /// A prompt that is not there; a file that is broken.
@@ -164,9 +160,10 @@ impl EmbeddingCache {
             );
         }
         let (mut tokens, mut pooled) = (Vec::new(), Vec::new());
+        let longest = wanted.keys().map(|shard| self.shards[*shard].length).max();
         for (shard, [tokens_name, pooled_name]) in &places {
             let row = &found[shard][tokens_name];
-            let missing = self.shards[*shard].length - row.size()[0];
+            let missing = longest.unwrap_or(0) - row.size()[0];
             tokens.push(row.constant_pad_nd([0, 0, 0, missing]));
             pooled.push(found[shard][pooled_name].shallow_clone());
         }
@@ -198,7 +195,7 @@ impl EmbeddingCache {
         io::copy(&mut file, &mut digest).map_err(at(path))?;
         if path
             .file_stem()
-            .is_none_or(|stem| *stem != *hex(digest.finalize()))
+            .is_none_or(|stem| *stem != *format!("{:x}", digest.finalize()))
         {
             return Err(broken(path, "its content is not what was written"));
         }
@@ -248,7 +245,7 @@ fn fingerprint(pipeline: &Path, rule: &str) -> Result<String, ModelError> {
             digest.update(content.finalize());
         }
     }
-    Ok(hex(digest.finalize()))
+    Ok(format!("{:x}", digest.finalize()))
 }
 
 /// What is in `folder`, sorted.
@@ -258,14 +255,6 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let mut paths = paths.map_err(at(folder))?;
     paths.sort();
     Ok(paths)
-}
-
-fn hex(digest: impl AsRef<[u8]>) -> String {
-    digest
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> ModelError {

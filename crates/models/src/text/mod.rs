@@ -44,9 +44,6 @@ pub trait TextEncoder {
     /// # Errors
     /// As for [`Self::encode`].
     fn unconditional(&self) -> Result<Conditioning, ModelError>;
-
-    /// The rule that combines the encoders, with its settings: part of what [`EmbeddingCache`] knows encodings by.
-    fn rule(&self) -> String;
 }
 
 /// Where the networks of a pipeline live, and the kind their large products are computed in.

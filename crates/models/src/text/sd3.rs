@@ -94,9 +94,4 @@ impl TextEncoder for Sd3Text {
     fn unconditional(&self) -> Result<Conditioning, ModelError> {
         self.encode(&[""])
     }
-
-    fn rule(&self) -> String {
-        let t5 = if self.t5.is_some() { T5_TOKENS } else { 0 };
-        format!("sd3, {t5} tokens of T5, width {}", self.width)
-    }
 }

@@ -99,8 +99,4 @@ impl TextEncoder for SdxlText {
             pooled: encoded.pooled.zeros_like(),
         })
     }
-
-    fn rule(&self) -> String {
-        "sdxl".to_owned()
-    }
 }

@@ -5,6 +5,7 @@
 //! ftfy where that was installed.
 
 use std::{
+    fmt::Display,
     fs,
     path::{Path, PathBuf},
 };
@@ -52,7 +53,7 @@ impl TextTokenizer {
         }
         let path = folder.join("vocab.json");
         let inner = serde_json::from_value(clip_tokenizer(folder)?)
-            .map_err(|error| unusable(&path, error))?;
+            .map_err(|error| unusable(&path, &error))?;
         Self::finish(path, inner, max_tokens, false)
     }
 
@@ -83,7 +84,7 @@ impl TextTokenizer {
 
     fn new(path: PathBuf, max_tokens: usize, is_chat: bool) -> Result<Self, ModelError> {
         let inner = tokenizers::Tokenizer::from_bytes(read(&path)?)
-            .map_err(|error| unusable(&path, error))?;
+            .map_err(|error| unusable(&path, &error))?;
         Self::finish(path, inner, max_tokens, is_chat)
     }
 
@@ -97,15 +98,15 @@ impl TextTokenizer {
     ) -> Result<Self, ModelError> {
         let config = path.with_file_name("tokenizer_config.json");
         let fields: Value =
-            serde_json::from_slice(&read(&config)?).map_err(|error| unusable(&config, error))?;
+            serde_json::from_slice(&read(&config)?).map_err(|error| unusable(&config, &error))?;
         let token = &fields["pad_token"]; // text, or an object with its flags
         let token = token
             .as_str()
             .or_else(|| token["content"].as_str())
-            .ok_or_else(|| unusable(&config, "it names no `pad_token`"))?;
+            .ok_or_else(|| unusable(&config, &"it names no `pad_token`"))?;
         let Some(pad) = inner.token_to_id(token) else {
             let reason = format!("it lacks the padding token `{token}`");
-            return Err(unusable(&path, reason));
+            return Err(unusable(&path, &reason));
         };
         inner
             .add_special_tokens([AddedToken::from(token, true)])
@@ -117,7 +118,7 @@ impl TextTokenizer {
                         ..TruncationParams::default()
                     }))
             })
-            .map_err(|error| unusable(&path, error))?;
+            .map_err(|error| unusable(&path, &error))?;
         Ok(Self {
             path,
             inner,
@@ -144,7 +145,7 @@ impl TextTokenizer {
             let encoding = self
                 .inner
                 .encode_fast(chat.as_deref().unwrap_or(prompt), true)
-                .map_err(|error| unusable(&self.path, error))?;
+                .map_err(|error| unusable(&self.path, &error))?;
             ids.extend(encoding.get_ids().iter().map(|&id| i64::from(id)));
             lengths.push(encoding.len() as i64);
             ids.resize(row * self.max_tokens, i64::from(self.pad));
@@ -166,11 +167,11 @@ fn qwen3_chat(prompt: &str) -> String {
 fn clip_tokenizer(folder: &Path) -> Result<Value, ModelError> {
     let path = folder.join("vocab.json");
     let vocabulary: Map<String, Value> =
-        serde_json::from_slice(&read(&path)?).map_err(|error| unusable(&path, error))?;
+        serde_json::from_slice(&read(&path)?).map_err(|error| unusable(&path, &error))?;
     let id = |token: &str| {
         let reason = format!("it lacks the token `{token}`");
         let id = vocabulary.get(token).cloned();
-        id.ok_or_else(|| unusable(&path, reason))
+        id.ok_or_else(|| unusable(&path, &reason))
     };
     let (start, end) = (id(CLIP_START)?, id(CLIP_END)?);
     let special = |token: &str, id: &Value| {
@@ -180,7 +181,7 @@ fn clip_tokenizer(folder: &Path) -> Result<Value, ModelError> {
         })
     };
     let merges = folder.join("merges.txt");
-    let text = String::from_utf8(read(&merges)?).map_err(|error| unusable(&merges, error))?;
+    let text = String::from_utf8(read(&merges)?).map_err(|error| unusable(&merges, &error))?;
     let is_pair = |line: &&str| !line.is_empty() && !line.starts_with("#version");
     let pairs: Vec<&str> = text.lines().filter(is_pair).collect();
     Ok(json!({
@@ -217,7 +218,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     })
 }
 
-fn unusable(path: &Path, reason: impl ToString) -> ModelError {
+fn unusable(path: &Path, reason: &dyn Display) -> ModelError {
     ModelError::Tokenizer {
         path: path.to_owned(),
         reason: reason.to_string(),

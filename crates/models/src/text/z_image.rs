@@ -62,8 +62,4 @@ impl TextEncoder for ZImageText {
     fn unconditional(&self) -> Result<Conditioning, ModelError> {
         self.encode(&[""])
     }
-
-    fn rule(&self) -> String {
-        format!("z_image, {} tokens", self.tokenizer.max_tokens())
-    }
 }

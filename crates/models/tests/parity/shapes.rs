@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use dmdr_models::{
-    ClipPair, ClipPairConfig, ClipText, ClipTextConfig, DinoClassifier, DinoConfig, Qwen3,
-    Qwen3Config, Sd3, Sd3Config, Sit, SitConfig, T5Config, T5Encoder, Transformers, ZImage,
-    ZImageConfig, from_open_clip,
+    AutoencoderKl, AutoencoderKlConfig, ClipPair, ClipPairConfig, ClipText, ClipTextConfig,
+    DinoClassifier, DinoConfig, Qwen3, Qwen3Config, Sd3, Sd3Config, SdxlConfig, SdxlUnet, Sit,
+    SitConfig, T5Config, T5Encoder, Transformers, ZImage, ZImageConfig, from_open_clip,
 };
 use dmdr_tensor::{AdapterSpec, ParamStore, Tensor};
 
@@ -103,6 +103,32 @@ fn z_image() {
         ZImage::new(store, adapters, config).expect("sizes and targets fit");
     });
     assert_eq!(layers, 30 * 4);
+}
+
+#[test]
+fn sdxl() {
+    let targets = &SdxlUnet::LORA_TARGETS;
+    let layers = asks_for("sdxl_unet", 1680, targets, |store, adapters| {
+        SdxlUnet::new(store, adapters, SdxlConfig::sdxl()).expect("sizes and targets fit");
+        assert_eq!(store.num_scalars(), 2_567_463_684);
+    });
+    // Ten in each of 70 transformer blocks and two around each of 11 transformers; 17 residual blocks with three, 11 of
+    // them with a shortcut; four changes of size.
+    assert_eq!(layers, 70 * 10 + 11 * 2 + 17 * 3 + 11 + 4);
+}
+
+#[test]
+fn autoencoders() {
+    let asks = |name, count, numbers, config: AutoencoderKlConfig| {
+        asks_for(name, count, &[], |store, _| {
+            AutoencoderKl::new(store, config).expect("sizes fit");
+            assert_eq!(store.num_scalars(), numbers, "{name}");
+        });
+    };
+    asks("sdxl_vae", 248, 83_653_863, AutoencoderKlConfig::sdxl());
+    asks("sdxl_vae", 248, 83_653_863, AutoencoderKlConfig::sd1());
+    asks("sd3_vae", 244, 83_819_683, AutoencoderKlConfig::sd3());
+    asks("sd3_vae", 244, 83_819_683, AutoencoderKlConfig::flux());
 }
 
 #[test]

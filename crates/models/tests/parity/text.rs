@@ -147,7 +147,8 @@ fn z_image() {
     assert_eq!(cond.tokens.size(), [3, 512, 16]);
     for (row, name) in (0..).zip(["tokens.0", "tokens.1", "tokens.2"]) {
         let length = fixture.get(name).size()[0];
-        assert_eq!(cond.pooled.double_value(&[row, 0]), length as f64);
+        let found = cond.pooled.double_value(&[row, 0]);
+        assert!((found - length as f64).abs() < 0.5, "{found}, {length}");
         fixture.agrees(name, &cond.tokens.select(0, row).narrow(0, 0, length));
     }
     let null = text.unconditional().expect("encodes");

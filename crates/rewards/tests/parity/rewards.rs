@@ -10,7 +10,6 @@ use dmdr_rewards::{
     Aesthetic, ClipSimilarity, DinoClass, Hps, ImageReward, PickScore, RewardModel, preprocess::Fit,
 };
 use dmdr_tensor::{Device, Kind, ParamStore, Scope, Tensor, write_tensors};
-use dmdr_world::{Preset, Split, World};
 
 use crate::fixture::{self, Fixture, fill};
 
@@ -74,15 +73,9 @@ fn image_reward() -> ImageReward {
 
 /// The fixture's captions, and its classes instead of tokens.
 fn prompts(fixture: &Fixture) -> Prompts {
-    let world = World::new(Preset::Mini).expect("valid drawings");
-    let captions: Vec<String> = fixture.metadata("captions");
-    let prompt = |caption: String| {
-        let mut prompt = world.prompt(Split::Train, 0, 0);
-        prompt.caption = caption;
-        prompt
-    };
     Prompts {
-        prompts: captions.into_iter().map(prompt).collect(),
+        captions: fixture.metadata("captions"),
+        prompts: Vec::new(),
         ids: fixture.get("labels").to_kind(Kind::Int64).unsqueeze(1),
     }
 }
@@ -119,7 +112,7 @@ fn scores_and_gradients() {
 fn prompts_that_do_not_fit_are_refused() {
     let fixture = Fixture::read("rewards");
     let images = fixture.get("images");
-    let none = Prompts::none(2, Device::Cpu);
+    let none = Prompts::plain(Vec::new(), Device::Cpu);
     let (pair, tokenizer) = towers();
     let hps = Hps::new("hps", pair, tokenizer);
     let error = hps

@@ -3,14 +3,11 @@
 use dmdr_config::Repaint;
 use dmdr_data::Prompts;
 use dmdr_diffusion::Schedule;
-use dmdr_models::{Call, Dit, View, load_config};
+use dmdr_models::{Call, Decoder, Dit, Pixels, View, load_config};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, no_grad_guard};
 use dmdr_world::World;
 
-use crate::{
-    TextEncoder, TrainError,
-    networks::{check_widths, to_images},
-};
+use crate::{TextEncoder, TrainError, networks::check_widths};
 
 /// Noising times, `[low, high)`: at the low end outlines and tints suffer, at the high end objects change or melt together.
 const TIMES: [f64; 2] = [0.7, 1.0];
@@ -65,6 +62,6 @@ impl Repainter {
             let x_t = teacher.schedule.add_noise(&x0, &x0.randn_like(), &t);
             x0 = teacher.x0(&x_t, &t, &cond);
         }
-        to_images(&x0)
+        Pixels.decode(&x0)
     }
 }

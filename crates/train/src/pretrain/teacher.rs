@@ -11,15 +11,14 @@ use dmdr_tensor::{Device, Kind, ParamStore, Tensor};
 use dmdr_world::{Image, World};
 
 use super::Objective;
-use crate::{TeacherSampler, TextEncoder, TrainError, compute, sheet::Sheet};
+use crate::{Emoji, Source, TeacherSampler, TrainError, compute, sheet::Sheet};
 
 /// Sampling of the sheets that are written during training.
 const SHEET_STEPS: usize = 25;
 const SHEET_GUIDANCE: f64 = 3.0;
 
 pub(super) struct TeacherObjective {
-    world: World,
-    text: TextEncoder,
+    source: Source,
     store: ParamStore,
     net: Dit,
     time: TimeDistribution,
@@ -36,15 +35,11 @@ impl TeacherObjective {
         world: World,
         device: Device,
     ) -> Result<Self, TrainError> {
-        let text = TextEncoder::load(
-            "model.teacher.text_encoder",
-            &model.text_encoder,
-            &world,
-            device,
-        )?;
-        let (context_dim, pooled_dim) = text.widths();
+        let key = "model.teacher.text_encoder";
+        let emoji = Emoji::read_by(key, &model.text_encoder, world, config.seed, device)?;
+        let (context_dim, pooled_dim) = emoji.text.widths();
         let dit = DitConfig {
-            image_size: world.canvas() as i64,
+            image_size: emoji.world.canvas() as i64,
             channels: 3,
             patch: model.patch as i64,
             dim: model.dim as i64,
@@ -64,8 +59,7 @@ impl TeacherObjective {
             store.load(path)?;
         }
         Ok(Self {
-            world,
-            text,
+            source: Source::Emoji(Box::new(emoji)),
             store,
             net,
             time: model.time.clone(),
@@ -103,15 +97,19 @@ impl Objective for TeacherObjective {
 
     fn losses(&self, step: u64) -> Result<Losses, TrainError> {
         let device = self.store.device();
+        let Source::Emoji(emoji) = &self.source else {
+            unreachable!("a pretraining draws scenes")
+        };
+        let Emoji { world, text, .. } = &**emoji;
         let stream = PromptStream {
             kinds: self.kinds,
-            ..PromptStream::training(&self.world, self.seed)
+            ..PromptStream::training(world, self.seed)
         };
-        let batch = stream.scenes(step, self.batch_size, self.text.max_tokens(), device)?;
+        let batch = stream.scenes(step, self.batch_size, text.max_tokens(), device)?;
         let dropped =
             Tensor::rand([self.batch_size as i64], (Kind::Float, device)).lt(self.caption_dropout);
-        let cond = self.text.encode(&batch.prompts);
-        let cond = cond.replace(&dropped, self.text.null());
+        let cond = text.encode(&batch.prompts);
+        let cond = cond.replace(&dropped, text.null());
         let x0 = batch.images * 2.0 - 1.0;
         let t = sample_times(&self.time, step, x0.size()[0], device);
         let eps = x0.randn_like();
@@ -133,26 +131,21 @@ impl Objective for TeacherObjective {
         net_store.copy_from(store);
         let guidance = Guidance {
             scale: SHEET_GUIDANCE,
-            null: self.text.null().clone(),
+            null: self.source.null().clone(),
         };
         let sampler = TeacherSampler {
             view: View {
                 guidance: Some(guidance),
                 ..view(&net, false)
             },
-            text: &self.text,
+            source: &self.source,
             num_steps: SHEET_STEPS,
+            shift: 1.0,
         };
-        let size = self.world.canvas() as i64;
-        let shape = [3, size, size];
-        let sheet = Sheet::new(
-            &self.world,
-            num_prompts,
-            self.text.max_tokens(),
-            shape,
-            device,
-        );
-        Ok(Some(sheet.draw(&self.world, &sampler)?))
+        let config = self.net.config();
+        let shape = [config.channels, config.image_size, config.image_size];
+        let sheet = Sheet::new(self.source.sheet(num_prompts)?, shape, device);
+        Ok(Some(sheet.draw(&sampler)?))
     }
 
     fn save(

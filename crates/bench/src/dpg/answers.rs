@@ -1,0 +1,62 @@
+//! What a visual question answering model said, read from a file of JSON lines, one an image:
+//!
+//! ```json
+//! {"item": "partiprompts97", "image": 0, "answers": {"1": "yes", "2": "no"}}
+//! ```
+//!
+//! The official model is mPLUG-large; other models rank alike but give other values. An answer counts only if it is
+//! exactly `yes`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::DpgError;
+use crate::file::{self, FileError};
+
+/// Answers to the questions of one image, by the question's number.
+pub type ImageAnswers = BTreeMap<i64, String>;
+
+/// Answers to all images of each item, in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answers {
+    /// By item.
+    pub items: BTreeMap<String, Vec<ImageAnswers>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    item: String,
+    image: usize,
+    answers: ImageAnswers,
+}
+
+impl Answers {
+    /// Reads a model's file. The images of an item may come in any order, but must be 0, 1, 2 and so on.
+    ///
+    /// # Errors
+    /// A line that is no such record, an image twice or left out.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, DpgError> {
+        let path = path.as_ref();
+        let mut images: BTreeMap<(String, usize), (u64, ImageAnswers)> = BTreeMap::new();
+        for (number, line) in file::json_lines::<Line>(path)? {
+            let key = (line.item, line.image);
+            let message = format!("image {} of item `{}` was there before", key.1, key.0);
+            if images.insert(key, (number, line.answers)).is_some() {
+                return Err(FileError::line(path, number, message).into());
+            }
+        }
+        let mut items: BTreeMap<String, Vec<ImageAnswers>> = BTreeMap::new();
+        for ((item, image), (number, answers)) in images {
+            let all = items.entry(item).or_default();
+            if image != all.len() {
+                let message = format!("image {image}, but no image {} of the item", all.len());
+                return Err(FileError::line(path, number, message).into());
+            }
+            all.push(answers);
+        }
+        Ok(Self { items })
+    }
+}

@@ -1,0 +1,102 @@
+//! Apache Parquet, one text column of it, a thousand rows at a time.
+
+use std::fs::File;
+use std::path::Path;
+
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::schema::types::SchemaDescriptor;
+
+use super::source::{MAX_ROW_BYTES, Visit};
+use super::{Fault, Position, PromptsError, fault};
+use crate::FileError;
+
+const ROWS_AT_A_TIME: usize = 1024;
+
+/// The prompts under `column`, which is not in a list; `a.b` is field `b` of structure `a`.
+pub(super) fn read(path: &Path, column: &str, visit: &mut Visit) -> Result<(), PromptsError> {
+    let wrong = |source: ParquetError| PromptsError::Parquet {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(FileError::io("open", path))?;
+    let file = SerializedFileReader::new(file).map_err(wrong)?;
+    let schema = file.metadata().file_metadata().schema_descr();
+    let place = find(schema, column, path)?;
+    let full_level = schema.column(place).max_def_level();
+    let mut number = 0;
+    for group in 0..file.num_row_groups() {
+        let group = file.get_row_group(group).map_err(wrong)?;
+        let ColumnReader::ByteArrayColumnReader(mut reader) =
+            group.get_column_reader(place).map_err(wrong)?
+        else {
+            unreachable!("the schema says that the column holds bytes");
+        };
+        loop {
+            let rows = next_rows(&mut reader, full_level, column).map_err(wrong)?;
+            if rows.is_empty() {
+                break;
+            }
+            for row in rows {
+                number += 1;
+                visit(Position::Row(number), row)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The column of that name, if it can hold prompts.
+fn find(schema: &SchemaDescriptor, column: &str, path: &Path) -> Result<usize, PromptsError> {
+    let texts = schema.columns().iter().enumerate().filter(|(_, leaf)| {
+        leaf.physical_type() == parquet::basic::Type::BYTE_ARRAY && leaf.max_rep_level() == 0
+    });
+    let names: Vec<(usize, String)> = texts
+        .map(|(place, leaf)| (place, leaf.path().string()))
+        .collect();
+    let found = names.iter().find(|(_, name)| name == column);
+    found
+        .map(|(place, _)| *place)
+        .ok_or_else(|| PromptsError::NoColumn {
+            path: path.to_owned(),
+            column: column.to_owned(),
+            has: names.into_iter().map(|(_, name)| name).collect(),
+        })
+}
+
+/// The next rows of a row group, whose definition level is `full_level` where there is a value; none at its end.
+fn next_rows(
+    reader: &mut ColumnReaderImpl<ByteArrayType>,
+    full_level: i16,
+    column: &str,
+) -> Result<Vec<Result<String, Fault>>, ParquetError> {
+    let (mut values, mut levels) = (Vec::new(), Vec::new());
+    let (num_rows, _, _) = reader.read_records(
+        ROWS_AT_A_TIME,
+        (full_level > 0).then_some(&mut levels),
+        None,
+        &mut values,
+    )?;
+    let mut values = values.into_iter();
+    // A level below the full one means that the value, or a structure around it, is null. No levels: none can be.
+    let rows = (0..num_rows).map(|row| {
+        let is_null = levels.get(row).is_some_and(|&level| level < full_level);
+        let value = if is_null { None } else { values.next() };
+        let missing = || Fault::MissingColumn {
+            column: column.to_owned(),
+        };
+        value.ok_or_else(missing).and_then(|value| text(&value))
+    });
+    Ok(rows.collect())
+}
+
+fn text(value: &ByteArray) -> Result<String, Fault> {
+    let bytes = value.len() as u64;
+    if bytes > MAX_ROW_BYTES {
+        let limit = MAX_ROW_BYTES;
+        return Err(Fault::TooLong { bytes, limit });
+    }
+    fault::text(value.data().to_vec())
+}

@@ -1,0 +1,52 @@
+//! Errors of prompt sets.
+
+use std::path::PathBuf;
+
+use super::BadRow;
+use crate::FileError;
+
+/// Why a prompt set could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PromptsError {
+    /// A file operation failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A bad row, where those are fatal.
+    #[error("{0}")]
+    Row(#[from] BadRow),
+    /// A file whose name does not tell its format.
+    #[error("cannot tell the format of `{}` by its name: expected {expected}", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// The endings that do.
+        expected: &'static str,
+    },
+    /// A table without the column.
+    #[error("`{}` has no column `{column}`; it has {}", path.display(), has.join(", "))]
+    NoColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column asked for.
+        column: String,
+        /// Its columns.
+        has: Vec<String>,
+    },
+    /// A file that is not Parquet, is damaged, or is compressed in another way than with Snappy.
+    #[error("cannot read `{}` as Parquet: {source}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        source: parquet::errors::ParquetError,
+    },
+    /// No row was kept.
+    #[error("no prompts: of {rows} rows {bad} are bad and the rest was filtered out")]
+    NoPrompts {
+        /// All rows.
+        rows: u64,
+        /// Those with a fault.
+        bad: u64,
+    },
+}

@@ -1,0 +1,31 @@
+//! Prompt sets of any size: plain text, JSON lines, CSV, TSV, WebDataset shards and Parquet; read in an order
+//! that resumes without state.
+//!
+//! ```no_run
+//! use dmdr_bench::prompts::{Options, PromptSet, Source};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let set = PromptSet::read(&[Source::new("PartiPrompts.tsv", "Prompt")?], &Options::default())?;
+//! let order = set.order(0, 8, 0, 1);
+//! let prompts = set.batch(&order, 1000)?; // the same whether or not steps 0 to 999 were read
+//! # Ok(())
+//! # }
+//! ```
+
+mod columnar;
+mod error;
+mod fault;
+mod fingerprint;
+mod lines;
+mod order;
+mod set;
+mod shard;
+mod source;
+mod spool;
+mod table;
+
+pub use error::PromptsError;
+pub use fault::{BadRow, Fault, Position};
+pub use order::Order;
+pub use set::{Census, OnBadRow, Options, Overlap, PromptSet};
+pub use source::{Format, Source};

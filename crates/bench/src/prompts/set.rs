@@ -1,0 +1,251 @@
+//! A set of prompts read from files, with a census of what was read.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+
+use super::fingerprint::fingerprint;
+use super::spool::{Spool, SpoolWriter};
+use super::{BadRow, Fault, Order, PromptsError, Source};
+use crate::FileError;
+
+/// How many bad rows a [`Census`] tells in full.
+const MAX_EXAMPLES: usize = 20;
+
+/// What to do with a bad row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnBadRow {
+    /// Stop with its place.
+    #[default]
+    Fail,
+    /// Count it and go on.
+    Skip,
+}
+
+/// What to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// For rows that are no prompts.
+    pub on_bad_row: OnBadRow,
+    /// The fewest characters of a prompt.
+    pub min_chars: usize,
+    /// The most characters of a prompt.
+    pub max_chars: usize,
+    /// Keeps the first of prompts that differ only in case and white space. Takes about 32 bytes a prompt while reading.
+    pub deduplicate: bool,
+    /// Folder for the copy on disk, which is as large as all prompts; the system's temporary one if not given.
+    pub spool: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            on_bad_row: OnBadRow::Fail,
+            min_chars: 1,
+            max_chars: usize::MAX,
+            deduplicate: false,
+            spool: None,
+        }
+    }
+}
+
+/// What became of all rows: `rows = kept + bad + short + long + duplicates`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Census {
+    /// All rows of all sources.
+    pub rows: u64,
+    /// Prompts of the set.
+    pub kept: u64,
+    /// Rows with a fault.
+    pub bad: u64,
+    /// Prompts with too few characters.
+    pub short: u64,
+    /// Prompts with too many characters.
+    pub long: u64,
+    /// Prompts that were there before; counted on request only.
+    pub duplicates: u64,
+    /// Number of bad rows by [`Fault::kind`].
+    pub faults: BTreeMap<&'static str, u64>,
+    /// The first bad rows.
+    pub examples: Vec<BadRow>,
+}
+
+/// Prompts in the order of their sources, without the white space around them.
+///
+/// Reading goes once through all sources and copies what is kept to a file without a name; memory holds eight bytes a
+/// prompt.
+#[derive(Debug)]
+pub struct PromptSet {
+    spool: Spool,
+    census: Census,
+}
+
+/// A prompt that is in two sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlap {
+    /// Its place in this set.
+    pub index: usize,
+    /// Its place in the other one.
+    pub other: usize,
+    /// What it says here.
+    pub prompt: String,
+}
+
+impl PromptSet {
+    /// Reads all sources.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a table without the column, a bad row where those are fatal, or no prompt at all.
+    pub fn read(sources: &[Source], options: &Options) -> Result<Self, PromptsError> {
+        let folder = options.spool.as_deref();
+        let place = folder.map_or_else(std::env::temp_dir, ToOwned::to_owned);
+        let spooled = |action| FileError::io(action, &place);
+        let mut spool = SpoolWriter::new(folder).map_err(spooled("create a file in"))?;
+        let mut census = Census::default();
+        let mut seen = HashSet::new();
+        for source in sources {
+            source.read(&mut |position, text| {
+                census.rows += 1;
+                let text = match text {
+                    Ok(text) if text.trim().is_empty() => Err(Fault::Empty),
+                    other => other,
+                };
+                match text {
+                    Ok(text) => {
+                        let text = text.trim();
+                        if census.admit(text, options, &mut seen) {
+                            spool.push(text).map_err(spooled("write to"))?;
+                        }
+                        Ok(())
+                    }
+                    Err(fault) => {
+                        let path = source.path.clone();
+                        census.refuse(
+                            BadRow {
+                                path,
+                                position,
+                                fault,
+                            },
+                            options.on_bad_row,
+                        )
+                    }
+                }
+            })?;
+        }
+        if census.kept == 0 {
+            let Census { rows, bad, .. } = census;
+            return Err(PromptsError::NoPrompts { rows, bad });
+        }
+        let spool = spool.finish().map_err(spooled("write to"))?;
+        Ok(Self { spool, census })
+    }
+
+    /// What became of all rows.
+    pub fn census(&self) -> &Census {
+        &self.census
+    }
+
+    /// Number of prompts, at least one.
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
+        self.spool.len()
+    }
+
+    /// Prompt number `index`.
+    ///
+    /// # Errors
+    /// The copy on disk cannot be read.
+    ///
+    /// # Panics
+    /// There are fewer.
+    pub fn get(&self, index: usize) -> Result<String, PromptsError> {
+        let place = std::path::Path::new("copy of the prompts");
+        Ok(self
+            .spool
+            .get(index)
+            .map_err(FileError::io("read", place))?)
+    }
+
+    /// All prompts, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Result<String, PromptsError>> + '_ {
+        (0..self.len()).map(|index| self.get(index))
+    }
+
+    /// The order in which `rank` of `ranks` reads the set, `batch` prompts a step.
+    pub fn order(&self, seed: u64, batch: u64, rank: u64, ranks: u64) -> Order {
+        let len = self.len() as u64;
+        Order {
+            seed,
+            len,
+            batch,
+            rank,
+            ranks,
+        }
+    }
+
+    /// The prompts of one step.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn batch(&self, order: &Order, step: u64) -> Result<Vec<String>, PromptsError> {
+        order
+            .indices(step)
+            .map(|index| self.get(index as usize))
+            .collect()
+    }
+
+    /// Prompts of `self` that are in `other` too, but for case and white space. For the check that no prompt of an
+    /// evaluation is trained on, `other` is the evaluation: only its fingerprints are held.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn overlap(&self, other: &Self) -> Result<Vec<Overlap>, PromptsError> {
+        let mut places: HashMap<u128, usize> = HashMap::new();
+        for (place, prompt) in other.iter().enumerate() {
+            places.entry(fingerprint(&prompt?)).or_insert(place);
+        }
+        let mut found = Vec::new();
+        for (index, prompt) in self.iter().enumerate() {
+            let prompt = prompt?;
+            if let Some(&other) = places.get(&fingerprint(&prompt)) {
+                found.push(Overlap {
+                    index,
+                    other,
+                    prompt,
+                });
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Census {
+    /// Counts a good row, and whether it is kept.
+    fn admit(&mut self, text: &str, options: &Options, seen: &mut HashSet<u128>) -> bool {
+        let chars = text.chars().count();
+        let count = if chars < options.min_chars {
+            &mut self.short
+        } else if chars > options.max_chars {
+            &mut self.long
+        } else if options.deduplicate && !seen.insert(fingerprint(text)) {
+            &mut self.duplicates
+        } else {
+            self.kept += 1;
+            return true;
+        };
+        *count += 1;
+        false
+    }
+
+    /// Counts a bad row, or stops with it.
+    fn refuse(&mut self, row: BadRow, on_bad_row: OnBadRow) -> Result<(), PromptsError> {
+        if on_bad_row == OnBadRow::Fail {
+            return Err(row.into());
+        }
+        self.bad += 1;
+        *self.faults.entry(row.fault.kind()).or_default() += 1;
+        if self.examples.len() < MAX_EXAMPLES {
+            self.examples.push(row);
+        }
+        Ok(())
+    }
+}

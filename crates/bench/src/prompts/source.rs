@@ -1,0 +1,96 @@
+//! A file of prompts: its format and the column to read.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::{Fault, Position, PromptsError, columnar, lines, shard, table};
+
+/// The longest row of any format. Prompts are shorter by far; a file in another format, or a table with a lost
+/// quotation mark, is found out by this before it fills the memory.
+pub(super) const MAX_ROW_BYTES: u64 = 1 << 20;
+
+const ENDINGS: &str = ".txt, .jsonl, .ndjson, .csv, .tsv, .tar or .parquet";
+
+/// How prompts lie in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A prompt a line.
+    Text,
+    /// A JSON object a line, with the prompt under the column's name.
+    JsonLines,
+    /// Comma-separated values with a header line; fields may be quoted.
+    Csv,
+    /// Tab-separated values with a header line; a quotation mark is a character like any other.
+    Tsv,
+    /// A WebDataset shard, uncompressed: a prompt for each `.json` member under the column's name, or, if the column is
+    /// called `txt`, for each `.txt` member. All other members are passed over.
+    Tar,
+    /// Apache Parquet, uncompressed or with Snappy; the column is text.
+    Parquet,
+}
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is.
+    pub format: Format,
+    /// The column with the prompts; plain text has none.
+    pub column: String,
+}
+
+/// What readers call for every row. An error of its own ends the reading.
+pub(super) type Visit<'a> =
+    dyn FnMut(Position, Result<String, Fault>) -> Result<(), PromptsError> + 'a;
+
+impl Source {
+    /// A file whose name tells the format.
+    ///
+    /// # Errors
+    /// An ending that is none of the formats.
+    pub fn new(path: impl Into<PathBuf>, column: &str) -> Result<Self, PromptsError> {
+        let path = path.into();
+        let column = column.to_owned();
+        match format_of(&path) {
+            Some(format) => Ok(Self {
+                path,
+                format,
+                column,
+            }),
+            None => Err(PromptsError::UnknownFormat {
+                path,
+                expected: ENDINGS,
+            }),
+        }
+    }
+
+    /// Every row in the order of the file.
+    pub(super) fn read(&self, visit: &mut Visit) -> Result<(), PromptsError> {
+        let (path, column) = (&self.path, self.column.as_str());
+        match self.format {
+            Format::Text => lines::read(path, None, visit),
+            Format::JsonLines => lines::read(path, Some(column), visit),
+            Format::Csv => table::read(path, b',', true, column, visit),
+            Format::Tsv => table::read(path, b'\t', false, column, visit),
+            Format::Tar => shard::read(path, column, visit),
+            Format::Parquet => columnar::read(path, column, visit),
+        }
+    }
+}
+
+fn format_of(path: &Path) -> Option<Format> {
+    let ending = path
+        .extension()
+        .and_then(OsStr::to_str)?
+        .to_ascii_lowercase();
+    Some(match ending.as_str() {
+        "txt" => Format::Text,
+        "jsonl" | "ndjson" => Format::JsonLines,
+        "csv" => Format::Csv,
+        "tsv" => Format::Tsv,
+        "tar" => Format::Tar,
+        "parquet" => Format::Parquet,
+        _ => return None,
+    })
+}

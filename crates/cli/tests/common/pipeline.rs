@@ -1,0 +1,107 @@
+//! Tiny published pipelines: the text encoders and autoencoders of the parity fixtures, and a random network that fits them.
+#![allow(dead_code, reason = "every test program uses its own part")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use dmdr_models::{Denoiser, ModelError, Sd3, Sd3Config, SdxlUnet, ZImage, load_diffusers_config};
+use dmdr_tensor::{AdapterSpec, Device, Kind, ParamStore, no_grad_guard, reseed};
+use serde_json::{Value, json};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/fixtures")
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("writable");
+    for entry in fs::read_dir(from).expect("readable") {
+        let path = entry.expect("readable").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).expect("writable");
+        }
+    }
+}
+
+/// `config.json` of a fixture with other values for `changes`.
+fn config(fixture: &str, folder: &Path, changes: &Value) {
+    let text = fs::read_to_string(fixtures().join(fixture).join("config.json")).expect("there");
+    let mut config: Value = serde_json::from_str(&text).expect("JSON");
+    let fields = config.as_object_mut().expect("an object");
+    fields.extend(changes.as_object().expect("an object").clone());
+    fs::create_dir_all(folder).expect("writable");
+    fs::write(folder.join("config.json"), config.to_string()).expect("writable");
+}
+
+/// Random weights beside a `config.json`; nothing starts at zero, or it would hide what lies behind it.
+fn weights<N: Denoiser>(
+    folder: &Path,
+    build: impl FnOnce(&ParamStore, &[AdapterSpec]) -> Result<N, ModelError>,
+) {
+    let store = ParamStore::trainable(Device::Cpu, 0);
+    let _net = build(&store, &[]).expect("sizes fit");
+    reseed(&[7]);
+    {
+        let _guard = no_grad_guard();
+        for tensor in store.group().tensors {
+            tensor.shallow_clone().copy_(&(tensor.randn_like() * 0.1));
+        }
+    }
+    let path = folder.join("diffusion_pytorch_model.safetensors");
+    store
+        .save(&path, Kind::Float, &BTreeMap::new())
+        .expect("writable");
+}
+
+/// A pipeline of `class` in `folder`.
+fn pipeline(folder: &Path, class: &str, text: &str, vae: &str) {
+    copy(&fixtures().join("text").join(text), folder);
+    copy(&fixtures().join(vae), &folder.join("vae"));
+    let index = json!({ "_class_name": class, "_diffusers_version": "0.42.1" });
+    fs::write(folder.join("model_index.json"), index.to_string()).expect("writable");
+}
+
+/// Stable Diffusion 3 on latents `[6, h, w]`.
+pub(crate) fn sd3(folder: &Path) {
+    pipeline(folder, "StableDiffusion3Pipeline", "sd3", "vae_sd3");
+    let network = folder.join("transformer");
+    let changes = json!({ "in_channels": 6, "out_channels": 6, "joint_attention_dim": 24, "pooled_projection_dim": 16 });
+    config("sd3_plain", &network, &changes);
+    let config: Sd3Config = load_diffusers_config::<Sd3>(&network).expect("fits");
+    weights(&network, |store, adapters| {
+        Sd3::new(store, adapters, config)
+    });
+}
+
+/// SDXL on latents `[4, h, w]`.
+pub(crate) fn sdxl(folder: &Path) {
+    pipeline(folder, "StableDiffusionXLPipeline", "sdxl", "vae_sdxl");
+    let network = folder.join("unet");
+    // Six sizes of four features each behind ten of pooled text.
+    let changes = json!({ "cross_attention_dim": 20, "projection_class_embeddings_input_dim": 34 });
+    config("sdxl", &network, &changes);
+    let config = load_diffusers_config::<SdxlUnet>(&network).expect("fits");
+    weights(&network, |store, adapters| {
+        SdxlUnet::new(store, adapters, config)
+    });
+}
+
+/// Z-Image on latents `[6, h, w]`.
+pub(crate) fn z_image(folder: &Path) {
+    pipeline(folder, "ZImagePipeline", "z_image", "vae_sd3");
+    let network = folder.join("transformer");
+    config(
+        "z_image",
+        &network,
+        &json!({ "in_channels": 6, "cap_feat_dim": 16 }),
+    );
+    let config = load_diffusers_config::<ZImage>(&network).expect("fits");
+    weights(&network, |store, adapters| {
+        ZImage::new(store, adapters, config)
+    });
+}

@@ -1,0 +1,188 @@
+//! Published pipelines from end to end, tiny: train, sample, export, import.
+
+mod common;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use common::{fail, pipeline, succeed, workspace};
+use dmdr_tensor::{Tensor, read_tensors};
+use tempfile::TempDir;
+
+/// A folder with `configs/`, a pipeline in `base/` and prompts.
+fn place(make: fn(&Path)) -> TempDir {
+    let dir = tempfile::tempdir().expect("temp dir");
+    make(&dir.path().join("base"));
+    fs::write(
+        dir.path().join("train.txt"),
+        "a red cat\ntwo boats\n\na ball left of a box\n",
+    )
+    .expect("writable");
+    fs::write(dir.path().join("validation.txt"), "a blue dog\n").expect("writable");
+    fs::create_dir(dir.path().join("configs")).expect("writable");
+    let smoke = workspace().join("configs/smoke.toml");
+    let text = fs::read_to_string(smoke).expect("there");
+    // The method of the emoji world's smoke test, on another world, without its rewards and metrics.
+    let head = text.find("[world]").expect("there");
+    let student = text.find("[student]").expect("there");
+    let rewards = text.find("[method.dmdr.rl]").expect("there");
+    let optim = text.find("[optim.generator]").expect("there");
+    let evaluation = text.find("[evaluation]").expect("there");
+    let world = "[world.prompts]\ntrain = \"train.txt\"\nvalidation = \"validation.txt\"\nsize = 24\nembeddings = \"cache\"\n\n\
+                 [teacher]\nweights = \"base\"\nnum_steps = 2\nguidance = 3.0\n\n";
+    let text = [
+        &text[..head],
+        world,
+        &text[student..rewards],
+        &text[optim..evaluation],
+    ]
+    .concat();
+    let text = text
+        .replace("evaluate_every = 3", "evaluate_every = 0")
+        .replace("seed = 0\n", "seed = 0\nprecision = \"f32\"\n")
+        .replace(
+            "tuning = \"full\"",
+            "tuning = { lora = { rank = 2, alpha = 4.0, targets = [\"*to_q\"] } }",
+        )
+        .replace(
+            "targets = [\"blocks.*\"]",
+            "targets = [\"*to_q\", \"*to_v\"]",
+        );
+    fs::write(dir.path().join("configs/published.toml"), text).expect("writable");
+    dir
+}
+
+const TRAIN: [&str; 2] = ["train", "configs/published.toml"];
+
+/// The finished student of a root; its file also tells the command, which differs.
+fn student(dir: &Path, root: &str) -> BTreeMap<String, Vec<f32>> {
+    let path = dir.join(root).join("smoke/student.safetensors");
+    let values = |(name, tensor): (String, Tensor)| {
+        (
+            name,
+            Vec::<f32>::try_from(tensor.flatten(0, -1)).expect("f32"),
+        )
+    };
+    read_tensors(&path)
+        .expect("finished")
+        .into_iter()
+        .map(values)
+        .collect()
+}
+
+/// Trains, and again from the cache that is filled by then, to the same student; draws pictures of a prompt that is not in
+/// the cache.
+fn trains(make: fn(&Path)) -> TempDir {
+    let dir = place(make);
+    let here = dir.path();
+    let train = |root| succeed(here, &[&TRAIN[..], &["--root", root]].concat());
+    train("first");
+    train("second");
+    assert!(student(here, "first") == student(here, "second"));
+    let sample = [
+        "sample",
+        "first/smoke",
+        "--prompt",
+        "a green bird",
+        "--count",
+        "2",
+        "--output",
+        "grid.png",
+    ];
+    succeed(here, &sample);
+    let grid = dmdr_world::Image::from_file(&here.join("grid.png")).expect("a picture");
+    assert!(grid.width > 4 * 24 && grid.height > 24);
+    dir
+}
+
+#[test]
+fn sd3_trains_and_is_exported() {
+    let dir = trains(pipeline::sd3);
+    let here = dir.path();
+    for (layout, file) in [
+        ("peft", "pytorch_lora_weights.safetensors"),
+        ("comfyui", "comfyui_lora.safetensors"),
+        (
+            "diffusers",
+            "transformer/diffusion_pytorch_model.safetensors",
+        ),
+    ] {
+        let output = format!("out-{layout}");
+        succeed(
+            here,
+            &[
+                "export",
+                "first/smoke",
+                "--layout",
+                layout,
+                "--dtype",
+                "f32",
+                "--output",
+                &output,
+            ],
+        );
+        for file in [file, "scheduler/scheduler_config.json", "README.md"] {
+            assert!(here.join(&output).join(file).is_file(), "{layout}: {file}");
+        }
+    }
+    let names =
+        read_tensors(&here.join("out-peft/pytorch_lora_weights.safetensors")).expect("tensors");
+    assert!(names.contains_key("transformer.transformer_blocks.0.attn.to_q.lora_A.weight"));
+
+    let adapter = "out-comfyui/comfyui_lora.safetensors";
+    succeed(
+        here,
+        &[
+            "import",
+            "configs/published.toml",
+            adapter,
+            "--output",
+            "start.safetensors",
+        ],
+    );
+    let start = read_tensors(&here.join("start.safetensors")).expect("tensors");
+    let trained = read_tensors(&here.join("first/smoke/student.safetensors")).expect("tensors");
+    for (name, tensor) in &trained {
+        assert!(tensor.allclose(&start[name], 1e-6, 1e-7, false), "{name}");
+    }
+}
+
+#[test]
+fn sdxl_trains() {
+    trains(pipeline::sdxl);
+}
+
+#[test]
+fn z_image_trains() {
+    trains(pipeline::z_image);
+}
+
+#[test]
+fn what_does_not_fit_is_named_before_any_work() {
+    let dir = place(pipeline::sd3);
+    let here = dir.path();
+    let with = |set: &str| fail(here, &[&TRAIN[..], &["--set", set]].concat());
+    let error = with("teacher.vae=base/vae");
+    assert!(
+        error.contains("teacher.vae") && error.contains("class-conditional"),
+        "{error}"
+    );
+    let error = with("events.evaluate_every=2");
+    assert!(error.contains("judges emoji scenes"), "{error}");
+    fs::write(here.join("train.txt"), "\n \n").expect("writable");
+    let error = fail(here, &TRAIN);
+    assert!(
+        error.contains("train.txt") && error.contains("no prompt"),
+        "{error}"
+    );
+    fs::write(
+        here.join("base/model_index.json"),
+        "{\"_class_name\": \"FluxPipeline\"}",
+    )
+    .expect("writable");
+    let error = fail(here, &TRAIN);
+    assert!(
+        error.contains("model_index.json") && error.contains("FluxPipeline"),
+        "{error}"
+    );
+    assert!(!here.join("runs").exists(), "nothing is left behind");
+}

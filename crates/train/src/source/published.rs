@@ -1,0 +1,258 @@
+//! Prompt files for a published pipeline: prompts are encoded once into a cache, and its autoencoder makes images.
+
+use std::{
+    cell::RefCell,
+    fs,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use dmdr_config::{Experiment, PromptFiles};
+use dmdr_data::Prompts;
+use dmdr_models::{
+    AutoencoderKl, Conditioning, Decoder, EmbeddingCache, Pipeline, Placement, Sd3, Sd3Text,
+    SdxlText, SdxlUnet, TextEncoder, ZImageText, load_diffusers_config,
+};
+use dmdr_tensor::{ParamStore, Tensor, mix, no_grad_guard};
+
+use crate::TrainError;
+
+/// Prompts encoded together; one shard of the cache.
+const SHARD: usize = 32;
+/// Key of the unconditional encoding: no prompt contains a control character.
+const NULL: &str = "\0";
+
+/// The prompts of a run on a pipeline.
+#[derive(Debug)]
+pub struct Published {
+    train: Vec<String>,
+    validation: Vec<String>,
+    embeddings: RefCell<EmbeddingCache>,
+    pipeline: Pipeline,
+    folder: PathBuf,
+    null: Conditioning,
+    vae: Rc<AutoencoderKl>,
+    /// Height and width in pixels.
+    size: i64,
+    seed: u64,
+    placement: Placement,
+}
+
+impl Published {
+    /// The pipeline in `folder` with the prompts of `files`; what the cache lacks is encoded now.
+    ///
+    /// # Errors
+    /// An unreadable prompt file, or a pipeline that is unreadable or does not fit.
+    pub fn load(
+        experiment: &Experiment,
+        files: &PromptFiles,
+        folder: &Path,
+        placement: Placement,
+    ) -> Result<Self, TrainError> {
+        let pipeline = Pipeline::of(folder)?;
+        let vae_folder = folder.join("vae");
+        let store = ParamStore::frozen(placement.device);
+        let vae = AutoencoderKl::new(&store, load_diffusers_config::<AutoencoderKl>(&vae_folder)?)?;
+        AutoencoderKl::load(&store, &vae_folder)?;
+        let rule = rule(pipeline, folder)?;
+        let cache = EmbeddingCache::open(&files.embeddings, folder, &rule, placement.compute)?;
+        let mut source = Self {
+            train: lines(&files.train)?,
+            validation: lines(&files.validation)?,
+            embeddings: RefCell::new(cache),
+            pipeline,
+            folder: folder.to_owned(),
+            null: Conditioning::none(1, placement.device),
+            vae: Rc::new(vae),
+            size: files.size as i64,
+            seed: experiment.seed,
+            placement,
+        };
+        let prompts = source.train.iter().chain(&source.validation);
+        let prompts: Vec<&str> = prompts.map(String::as_str).chain([NULL]).collect();
+        source.encode_missing(&prompts)?;
+        source.null = source.cached(&[NULL])?;
+        Ok(source)
+    }
+
+    /// Encodes those of `prompts` that the cache lacks. The text encoders are loaded for it and freed.
+    fn encode_missing(&self, prompts: &[&str]) -> Result<(), TrainError> {
+        let mut cache = self.embeddings.borrow_mut();
+        let missing: Vec<&str> = prompts
+            .iter()
+            .copied()
+            .filter(|prompt| !cache.contains(prompt))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let _guard = no_grad_guard();
+        let encoder = self.text_encoder()?;
+        let (null, texts): (Vec<&str>, Vec<&str>) =
+            missing.iter().partition(|prompt| **prompt == NULL);
+        cache.fill(&*encoder, &texts, SHARD)?;
+        if !null.is_empty() {
+            cache.insert_batch(&[NULL], &encoder.unconditional()?)?;
+        }
+        Ok(())
+    }
+
+    fn cached(&self, prompts: &[&str]) -> Result<Conditioning, TrainError> {
+        Ok(self.sized(
+            self.embeddings
+                .borrow()
+                .get(prompts, self.placement.device)?,
+        ))
+    }
+
+    fn text_encoder(&self) -> Result<Box<dyn TextEncoder>, TrainError> {
+        let (folder, placement) = (&self.folder, self.placement);
+        Ok(match self.pipeline {
+            Pipeline::StableDiffusionXl => Box::new(SdxlText::load(folder, placement)?),
+            Pipeline::StableDiffusion3 => {
+                let config = load_diffusers_config::<Sd3>(&folder.join("transformer"))?;
+                let with_t5 = folder.join("text_encoder_3").is_dir();
+                Box::new(Sd3Text::load(
+                    folder,
+                    placement,
+                    config.joint_attention_dim,
+                    with_t5,
+                )?)
+            }
+            Pipeline::ZImage => Box::new(ZImageText::load(folder, placement)?),
+        })
+    }
+
+    /// SDXL is told the size of the image as well: whole, not cropped.
+    fn sized(&self, cond: Conditioning) -> Conditioning {
+        match self.pipeline {
+            Pipeline::StableDiffusionXl => {
+                let side = self.size as f32;
+                let sizes = Tensor::from_slice(&[side, side, 0.0, 0.0, side, side])
+                    .to_device(self.placement.device)
+                    .expand([cond.batch(), 6], false);
+                SdxlUnet::condition(cond.tokens, &cond.pooled, &sizes)
+            }
+            Pipeline::StableDiffusion3 | Pipeline::ZImage => cond,
+        }
+    }
+
+    /// Every prompt once in an order of its own each epoch: a pure function of seed and iteration.
+    pub(super) fn training(&self, iteration: u64, count: usize) -> Prompts {
+        let total = self.train.len() as u64;
+        let first = iteration * count as u64;
+        let prompt = |index: u64| {
+            let order = permuted(index % total, total, &[self.seed, index / total]);
+            self.train[order as usize].clone()
+        };
+        let captions = (first..first + count as u64).map(prompt).collect();
+        Prompts::plain(captions, self.placement.device)
+    }
+
+    pub(super) fn sheet(&self, count: usize) -> Prompts {
+        let captions = self
+            .validation
+            .iter()
+            .cycle()
+            .take(count)
+            .cloned()
+            .collect();
+        Prompts::plain(captions, self.placement.device)
+    }
+
+    /// From the cache; a prompt it lacks, as `dmdr sample` may bring, is encoded now.
+    pub(super) fn encode(&self, prompts: &Prompts) -> Result<Conditioning, TrainError> {
+        let captions: Vec<&str> = prompts.captions.iter().map(String::as_str).collect();
+        self.encode_missing(&captions)?;
+        self.cached(&captions)
+    }
+
+    pub(super) fn null(&self) -> &Conditioning {
+        &self.null
+    }
+
+    pub(super) fn decoder(&self) -> Rc<dyn Decoder> {
+        self.vae.clone()
+    }
+
+    /// `[C, H, W]` of the latents.
+    pub(crate) fn latent_shape(&self) -> [i64; 3] {
+        self.vae.latent_shape(self.size)
+    }
+
+    /// Which pipeline, and where it lies.
+    pub(crate) fn pipeline(&self) -> (Pipeline, &Path) {
+        (self.pipeline, &self.folder)
+    }
+}
+
+/// How the pipeline's encoders are combined: SD3 fills up to the width of its transformer.
+fn rule(pipeline: Pipeline, folder: &Path) -> Result<String, TrainError> {
+    Ok(match pipeline {
+        Pipeline::StableDiffusionXl | Pipeline::ZImage => format!("{pipeline:?}"),
+        Pipeline::StableDiffusion3 => {
+            let config = load_diffusers_config::<Sd3>(&folder.join(pipeline.network()))?;
+            format!("{pipeline:?}, width {}", config.joint_attention_dim)
+        }
+    })
+}
+
+/// The prompts of a file, one a line.
+fn lines(path: &Path) -> Result<Vec<String>, TrainError> {
+    let bad = |reason: String| TrainError::Prompts {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    let prompts: Vec<String> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if prompts.is_empty() {
+        return Err(bad("it has no prompt".to_owned()));
+    }
+    Ok(prompts)
+}
+
+/// Where `index < total` lands in the permutation that `words` name: a Feistel network on the smallest even number of bits that
+/// hold `total`, walked until it lands inside. No table is needed, so any position is reached at once.
+fn permuted(index: u64, total: u64, words: &[u64]) -> u64 {
+    let half = (u64::BITS - (total - 1).leading_zeros()).div_ceil(2).max(1);
+    let mask = (1u64 << half) - 1;
+    let mut value = index;
+    loop {
+        let (mut left, mut right) = (value >> half, value & mask);
+        for round in 0..4 {
+            let key = [words, &[round, right]].concat();
+            (left, right) = (right, left ^ (mix(&key) as u64 & mask));
+        }
+        value = left << half | right;
+        if value < total {
+            return value;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_a_permutation_and_epochs_differ() {
+        for total in [1, 2, 3, 7, 64, 1000] {
+            let epoch = |number: u64| -> Vec<u64> {
+                (0..total)
+                    .map(|index| permuted(index, total, &[5, number]))
+                    .collect()
+            };
+            let mut sorted = epoch(0);
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..total).collect::<Vec<_>>());
+            if total > 7 {
+                assert_ne!(epoch(0), epoch(1));
+            }
+        }
+    }
+}
