@@ -43,10 +43,12 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
     }
     world(e, &mut problems);
     for (index, reward) in e.rewards.iter().enumerate() {
-        if let Some(weights) = reward.model.weights()
-            && weights == e.assets.preference_heldout
+        let files = reward.model.files();
+        if let Some((field, weights)) = files
+            .into_iter()
+            .find(|(_, path)| *path == e.assets.preference_heldout)
         {
-            let key = format!("rewards.{index}.model.{}.weights", reward.model.name());
+            let key = format!("rewards.{index}.model.{}.{field}", reward.model.name());
             problems.push(Problem::new(
                 &[&key, "assets.preference_heldout"],
                 format!(
@@ -103,11 +105,22 @@ fn world(e: &Experiment, problems: &mut Vec<Problem>) {
         ));
     }
     for (index, reward) in e.rewards.iter().enumerate() {
-        if reward.model.is_emoji() != is_emoji {
+        let is_of_world = match (&reward.model, &e.world) {
+            (RewardModel::Dino(_), world) => matches!(world, World::Classes(_)),
+            (RewardModel::Aesthetic(_), world) => !matches!(world, World::Preset(_)),
+            (model, World::Preset(_)) => model.is_emoji(),
+            (model, World::Prompts(_)) => !model.is_emoji(),
+            (_, World::Classes(_)) => false,
+        };
+        if !is_of_world {
             problems.push(Problem::new(
-                &[&format!("rewards.{index}.model.{}", reward.model.name()), "world"],
+                &[
+                    &format!("rewards.{index}.model.{}", reward.model.name()),
+                    "world",
+                ],
                 "this reward is of another world",
-                "use `world_clip`, `preference` and `judge` with `[world] preset`, the published rewards without",
+                "`world_clip`, `preference` and `judge` go with `[world] preset`, `dino` with classes, `aesthetic` with all but \
+                 emoji, the others with `[world.prompts]`",
             ));
         }
     }

@@ -257,9 +257,9 @@ impl Experiment {
         named("student.init", self.student.init.as_ref());
         named("fake_score.init", self.fake_score.init.as_ref());
         for (index, reward) in self.rewards.iter().enumerate() {
-            if let Some(weights) = reward.model.weights() {
-                let key = format!("rewards.{index}.model.{}.weights", reward.model.name());
-                named(&key, Some(&weights.to_owned()));
+            for (field, path) in reward.model.files() {
+                let key = format!("rewards.{index}.model.{}.{field}", reward.model.name());
+                named(&key, Some(&path.to_owned()));
             }
         }
         match &self.world {

@@ -43,7 +43,9 @@ pub use pretrain::{
     KindShares, Prediction, PreferenceModel, Pretrain, PretrainModel, Repaint, TeacherModel,
     WorldClipModel,
 };
-pub use reward::{Reward, RewardModel, RewardWeights};
+pub use reward::{
+    CaptionReward, ClipCheckpoint, ClipReward, HeadReward, Reward, RewardModel, RewardWeights,
+};
 pub use rl::{Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, Transition};
 pub use time::TimeDistribution;
 pub use world::{Classes, EmojiWorld, PromptFiles, World, WorldPreset};

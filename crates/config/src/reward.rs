@@ -25,7 +25,7 @@ pub struct Reward {
     pub model: RewardModel,
 }
 
-/// A reward model by kind.
+/// A reward model by kind. The first three belong to the emoji world, the others score images of published models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RewardModel {
@@ -35,14 +35,73 @@ pub enum RewardModel {
     Preference(RewardWeights),
     /// The world's exact judge: 1 if the image shows what the prompt asks for, else 0. Without gradient.
     Judge,
+    /// Text alignment: cosine of published CLIP towers.
+    Clip(ClipReward),
+    /// `HPSv2` or `HPSv2.1`.
+    Hps(CaptionReward),
+    /// `PickScore`.
+    PickScore(CaptionReward),
+    /// `ImageReward`.
+    ImageReward(CaptionReward),
+    /// LAION's aesthetic predictor.
+    Aesthetic(HeadReward),
+    /// `DINOv2`'s classifier, for worlds of classes.
+    Dino(HeadReward),
 }
 
-/// Where the weights of a reward model are.
+/// Where the weights of a reward model of the emoji world are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RewardWeights {
     /// A safetensors file.
     pub weights: PathBuf,
+}
+
+/// CLIP towers and what they read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClipReward {
+    /// Which towers; that fixes their sizes and what is done to an image first.
+    pub checkpoint: ClipCheckpoint,
+    /// A folder as transformers saves it, or a safetensors file with the names of `open_clip`.
+    pub weights: PathBuf,
+    /// Folder of the tokenizer.
+    pub tokenizer: PathBuf,
+}
+
+/// Published CLIP towers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClipCheckpoint {
+    /// `openai/clip-vit-large-patch14`.
+    OpenaiL14,
+    /// `laion/CLIP-ViT-H-14-laion2B-s32B-b79K`.
+    LaionH14,
+    /// `apple/DFN5B-CLIP-ViT-H-14`.
+    DfnH14,
+    /// `apple/DFN5B-CLIP-ViT-H-14-378`.
+    #[serde(rename = "dfn_h14_378")]
+    DfnH14At378,
+}
+
+/// A network that reads captions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptionReward {
+    /// A safetensors file, for `pick_score` a folder as transformers saves it.
+    pub weights: PathBuf,
+    /// Folder of the tokenizer.
+    pub tokenizer: PathBuf,
+}
+
+/// A head on the features of an image tower.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadReward {
+    /// The tower: a folder of CLIP's, for `dino` a safetensors file.
+    pub tower: PathBuf,
+    /// The head, a safetensors file.
+    pub head: PathBuf,
 }
 
 impl RewardModel {
@@ -52,29 +111,37 @@ impl RewardModel {
             Self::WorldClip(_) => "world_clip",
             Self::Preference(_) => "preference",
             Self::Judge => "judge",
+            Self::Clip(_) => "clip",
+            Self::Hps(_) => "hps",
+            Self::PickScore(_) => "pick_score",
+            Self::ImageReward(_) => "image_reward",
+            Self::Aesthetic(_) => "aesthetic",
+            Self::Dino(_) => "dino",
         }
     }
 
-    /// The safetensors file of the model, if it has one.
-    pub fn weights(&self) -> Option<&Path> {
+    /// Files and folders of the model, with the keys that name them.
+    pub fn files(&self) -> Vec<(&'static str, &Path)> {
         match self {
-            Self::WorldClip(model) | Self::Preference(model) => Some(&model.weights),
-            Self::Judge => None,
+            Self::WorldClip(model) | Self::Preference(model) => vec![("weights", &model.weights)],
+            Self::Judge => Vec::new(),
+            Self::Clip(model) => vec![("weights", &model.weights), ("tokenizer", &model.tokenizer)],
+            Self::Hps(model) | Self::PickScore(model) | Self::ImageReward(model) => {
+                vec![("weights", &model.weights), ("tokenizer", &model.tokenizer)]
+            }
+            Self::Aesthetic(model) | Self::Dino(model) => {
+                vec![("tower", &model.tower), ("head", &model.head)]
+            }
         }
     }
 
     /// Whether it belongs to the emoji world.
     pub fn is_emoji(&self) -> bool {
-        match self {
-            Self::WorldClip(_) | Self::Preference(_) | Self::Judge => true,
-        }
+        matches!(self, Self::WorldClip(_) | Self::Preference(_) | Self::Judge)
     }
 
     /// Whether it can be differentiated with respect to the image.
     pub fn is_differentiable(&self) -> bool {
-        match self {
-            Self::WorldClip(_) | Self::Preference(_) => true,
-            Self::Judge => false,
-        }
+        !matches!(self, Self::Judge)
     }
 }

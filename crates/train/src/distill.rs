@@ -2,19 +2,18 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::Instant};
 
-use dmdr_config::{Experiment, Method as MethodConfig, RewardModel as RewardConfig, Tuning};
+use dmdr_config::{Experiment, Method as MethodConfig, Tuning};
 use dmdr_diffusion::time_grid;
 use dmdr_eval::{EvalSet, Evaluator, scalars};
 use dmdr_events::{EventsError, Kind, RunDir, atomic_write};
 use dmdr_methods::{Dmdr, Method, RlOnly, rl::RlTerm};
-use dmdr_rewards::{Augmented, ClipScore, JudgeReward, RewardMix, RewardModel};
-use dmdr_tensor::{Device, Kind as TensorKind, device};
+use dmdr_tensor::{Kind as TensorKind, device};
 use dmdr_world::Split;
 
 use crate::{
     Alternation, Backbone, Checkpoint, Networks, Observer, Outcome, Recorder, Source, Stats,
     Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due, compute,
-    guard::Guard, sheet::Sheet,
+    guard::Guard, rewards::rewards, sheet::Sheet,
 };
 
 /// A distillation, loaded and checked, ready to run.
@@ -296,40 +295,4 @@ impl<'a> Distillation<'a> {
         }
         Ok(())
     }
-}
-
-fn rewards(
-    experiment: &Experiment,
-    source: &Source,
-    device: Device,
-) -> Result<RewardMix, TrainError> {
-    let mut mix = RewardMix::new(source.decoder());
-    for (index, reward) in experiment.rewards.iter().enumerate() {
-        let name = reward.model.name();
-        let model: Box<dyn RewardModel> = match (&reward.model, source) {
-            (
-                RewardConfig::WorldClip(model) | RewardConfig::Preference(model),
-                Source::Emoji(emoji),
-            ) => {
-                let score = ClipScore::load(name, &model.weights, device)?;
-                let key = format!("rewards.{index}.model.{name}.weights");
-                let tokens = score.towers().config().text.max_tokens;
-                emoji.text.check_length(&key, tokens as usize)?;
-                Box::new(score)
-            }
-            (RewardConfig::Judge, Source::Emoji(emoji)) => Box::new(JudgeReward::new(&emoji.world)),
-            (_, Source::Published(_) | Source::Classes(_)) => {
-                return Err(TrainError::Incompatible {
-                    what: format!("rewards.{index}.model.{name}"),
-                    reason: "this reward is of the emoji world".to_owned(),
-                });
-            }
-        };
-        let model = match reward.augmentations {
-            0 => model,
-            copies => Box::new(Augmented::new(model, copies)),
-        };
-        mix.push(reward.weight, model);
-    }
-    Ok(mix)
 }

@@ -14,6 +14,7 @@ mod networks;
 mod observer;
 pub mod pretrain;
 mod recorder;
+mod rewards;
 mod samplers;
 mod sheet;
 mod source;

@@ -1,0 +1,97 @@
+//! The reward models that a config names.
+
+use dmdr_config::{ClipCheckpoint as ClipConfig, Experiment, RewardModel as RewardConfig};
+use dmdr_models::Placement;
+use dmdr_rewards::{
+    Aesthetic, Augmented, ClipCheckpoint, ClipScore, ClipSimilarity, DinoClass, Hps, ImageReward,
+    JudgeReward, PickScore, RewardMix, RewardModel,
+};
+use dmdr_tensor::Device;
+
+use crate::{Source, TrainError, compute};
+
+/// The mix that `[[rewards]]` of `experiment` names, on what `source` decodes.
+///
+/// # Errors
+/// Files that cannot be read or do not fit.
+pub(crate) fn rewards(
+    experiment: &Experiment,
+    source: &Source,
+    device: Device,
+) -> Result<RewardMix, TrainError> {
+    let placement = Placement {
+        device,
+        compute: compute(experiment.precision, device),
+    };
+    let mut mix = RewardMix::new(source.decoder());
+    for (index, reward) in experiment.rewards.iter().enumerate() {
+        let name = reward.model.name();
+        let model: Box<dyn RewardModel> = match (&reward.model, source) {
+            (
+                RewardConfig::WorldClip(model) | RewardConfig::Preference(model),
+                Source::Emoji(emoji),
+            ) => {
+                let score = ClipScore::load(name, &model.weights, device)?;
+                let key = format!("rewards.{index}.model.{name}.weights");
+                let tokens = score.towers().config().text.max_tokens;
+                emoji.text.check_length(&key, tokens as usize)?;
+                Box::new(score)
+            }
+            (RewardConfig::Judge, Source::Emoji(emoji)) => Box::new(JudgeReward::new(&emoji.world)),
+            (model, _) => published(name, model, placement)?,
+        };
+        let model = match reward.augmentations {
+            0 => model,
+            copies => Box::new(Augmented::new(model, copies)),
+        };
+        mix.push(reward.weight, model);
+    }
+    Ok(mix)
+}
+
+/// A reward model of the field.
+///
+/// # Panics
+/// For one of the emoji world: the config has been checked.
+fn published(
+    name: &str,
+    model: &RewardConfig,
+    placement: Placement,
+) -> Result<Box<dyn RewardModel>, TrainError> {
+    Ok(match model {
+        RewardConfig::Clip(clip) => {
+            let checkpoint = match clip.checkpoint {
+                ClipConfig::OpenaiL14 => ClipCheckpoint::OpenAiL14,
+                ClipConfig::LaionH14 => ClipCheckpoint::LaionH14,
+                ClipConfig::DfnH14 => ClipCheckpoint::DfnH14,
+                ClipConfig::DfnH14At378 => ClipCheckpoint::DfnH14At378,
+            };
+            let (weights, tokenizer) = (&clip.weights, &clip.tokenizer);
+            let score = ClipSimilarity::load(name, checkpoint, weights, tokenizer, placement)?;
+            Box::new(score)
+        }
+        RewardConfig::Hps(files) => Box::new(Hps::load(
+            name,
+            &files.weights,
+            &files.tokenizer,
+            placement,
+        )?),
+        RewardConfig::PickScore(files) => {
+            let score = PickScore::load(name, &files.weights, &files.tokenizer, placement)?;
+            Box::new(score)
+        }
+        RewardConfig::ImageReward(files) => {
+            let score = ImageReward::load(name, &files.weights, &files.tokenizer, placement)?;
+            Box::new(score)
+        }
+        RewardConfig::Aesthetic(files) => {
+            Box::new(Aesthetic::load(name, &files.tower, &files.head, placement)?)
+        }
+        RewardConfig::Dino(files) => {
+            Box::new(DinoClass::load(name, &files.tower, &files.head, placement)?)
+        }
+        RewardConfig::WorldClip(_) | RewardConfig::Preference(_) | RewardConfig::Judge => {
+            unreachable!("a reward of the emoji world on another one")
+        }
+    })
+}
