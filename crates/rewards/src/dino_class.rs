@@ -12,14 +12,15 @@ use dmdr_models::{DinoClassifier, DinoConfig, Placement};
 use dmdr_tensor::{Kind, ParamStore, Tensor};
 
 use crate::{
-    RewardError, RewardModel,
+    RewardError, RewardModel, captions,
     preprocess::{Fit, Preprocess},
 };
 
 /// Side in pixels of the images the demo's classifier sees; its positions are those of 518.
 const SIDE: i64 = 224;
 
-/// The log-probability of an image's class. For worlds of classes: `prompts.ids [B, 1]` is the class.
+/// The log-probability of an image's class. For class-conditional models, whose captions are the
+/// numbers of the classes.
 #[derive(Debug)]
 pub struct DinoClass {
     name: String,
@@ -66,17 +67,24 @@ impl RewardModel for DinoClass {
     }
 
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {
-        let found = prompts.ids.size()[1];
-        if found != 1 {
-            return Err(RewardError::Tokens {
+        let count = self.net.config().num_classes;
+        let number = |caption: &str| match caption.trim().parse() {
+            Ok(class) if (0..count).contains(&class) => Ok(class),
+            _ => Err(RewardError::Class {
                 name: self.name.clone(),
-                expected: 1,
-                found,
-            });
-        }
+                found: caption.to_owned(),
+                count,
+            }),
+        };
+        let classes = captions::of(&self.name, images, prompts)?
+            .into_iter()
+            .map(number)
+            .collect::<Result<Vec<i64>, _>>()?;
         let logits = self.net.forward(&self.preprocess.forward(images));
         let log_probabilities = logits.log_softmax(1, Kind::Float);
-        let classes = prompts.ids.to_device(logits.device());
+        let classes = Tensor::from_slice(&classes)
+            .unsqueeze(1)
+            .to_device(logits.device());
         Ok(log_probabilities.gather(1, &classes, false).squeeze_dim(1))
     }
 }

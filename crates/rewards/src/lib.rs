@@ -65,6 +65,16 @@ pub enum RewardError {
         /// What the prompts have.
         found: i64,
     },
+    /// A caption that should be the number of a class.
+    #[error("reward `{name}`: `{found}` is no class; expected a number below {count}")]
+    Class {
+        /// The reward.
+        name: String,
+        /// The caption.
+        found: String,
+        /// Number of classes.
+        count: i64,
+    },
     /// Not one caption for each image.
     #[error("reward `{name}` needs one caption an image; there are {found} for {expected}")]
     Captions {

@@ -71,19 +71,23 @@ fn image_reward() -> ImageReward {
     ImageReward::new("image_reward", net, tokenizer.expect("a tokenizer"))
 }
 
-/// The fixture's captions, and its classes instead of tokens.
-fn prompts(fixture: &Fixture) -> Prompts {
-    Prompts {
-        captions: fixture.metadata("captions"),
-        prompts: Vec::new(),
-        ids: fixture.get("labels").to_kind(Kind::Int64).unsqueeze(1),
-    }
+/// The fixture's captions.
+fn captions(fixture: &Fixture) -> Prompts {
+    Prompts::plain(fixture.metadata("captions"), Device::Cpu)
+}
+
+/// The fixture's classes.
+fn classes(fixture: &Fixture) -> Prompts {
+    let labels = fixture.get("labels").to_kind(Kind::Int64);
+    let labels = Vec::<i64>::try_from(labels).expect("i64");
+    let names = labels.iter().map(ToString::to_string).collect();
+    Prompts::plain(names, Device::Cpu)
 }
 
 #[test]
 fn scores_and_gradients() {
     let fixture = Fixture::read("rewards");
-    let prompts = prompts(&fixture);
+    let (captions, classes) = (captions(&fixture), classes(&fixture));
     let clip = |fit| {
         let (pair, tokenizer) = towers();
         ClipSimilarity::new("clip", pair, tokenizer, fit)
@@ -100,7 +104,11 @@ fn scores_and_gradients() {
     for reward in rewards {
         assert!(reward.is_differentiable());
         let images = fixture.get("images").detach().set_requires_grad(true);
-        let score = reward.score(&images, &prompts).expect("scored");
+        let prompts = match reward.name() {
+            "dino_class" => &classes,
+            _ => &captions,
+        };
+        let score = reward.score(&images, prompts).expect("scored");
         fixture.agrees(reward.name(), &score);
         let total = score.sum(Kind::Float);
         let gradients = Tensor::run_backward(&[total], &[&images], false, false);
@@ -124,8 +132,11 @@ fn prompts_that_do_not_fit_are_refused() {
         "{error}"
     );
     let error = dino_class()
-        .score(images, &none)
-        .expect_err("no class")
+        .score(images, &captions(&fixture))
+        .expect_err("no classes")
         .to_string();
-    assert!(error.contains("`dino_class` reads 1 tokens"), "{error}");
+    assert!(
+        error.contains("`a photo of a red cat` is no class; expected a number below 7"),
+        "{error}"
+    );
 }
