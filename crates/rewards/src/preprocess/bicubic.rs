@@ -48,7 +48,7 @@ mod tests {
                 assert!((total - 1.0).abs() < 1e-6, "{input} to {output}: {total}");
                 if input as i64 == output {
                     let unit = |(pixel, &value): (usize, &f32)| {
-                        value == f32::from(u8::from(pixel as i64 == index))
+                        (value - f32::from(u8::from(pixel as i64 == index))).abs() < 1e-6
                     };
                     assert!(row.iter().enumerate().all(unit), "{row:?}");
                 }

@@ -14,7 +14,7 @@ pub use self::fit::Fit;
 /// Mean and deviation of the channels for OpenAI's CLIP, which all its descendants kept.
 const CLIP: [[f32; 3]; 2] = [
     [0.481_454_66, 0.457_827_5, 0.408_210_73],
-    [0.268_629_54, 0.261_302_58, 0.275_777_11],
+    [0.268_629_54, 0.261_302_6, 0.275_777_1],
 ];
 /// The same of ImageNet.
 const IMAGENET: [[f32; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
