@@ -104,7 +104,7 @@ fn config_and_doctor_say_what_will_happen() {
         "demo-quick",
         "dmd",
         "smoke",
-        "teacher",
+        "teacher-tinted",
         "text-encoder",
         "world-clip",
         "preference",
