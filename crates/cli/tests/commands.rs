@@ -107,7 +107,6 @@ fn config_and_doctor_say_what_will_happen() {
         "teacher-tinted",
         "text-encoder",
         "world-clip",
-        "preference",
     ] {
         succeed(
             here,
