@@ -31,7 +31,8 @@ EXTRA = {
     # Reinforcement learning alone is regularised by true images.
     "methods": ["config", "events", "data", "world"],
     # The periodic evaluation runs inside the loop, with the averaged weights.
-    "train": ["config", "events", "world", "data", "eval"],
+    # Prompt files of published models are read by the crate that holds all their formats.
+    "train": ["config", "events", "world", "bench", "data", "eval"],
     "eval": ["config", "events", "world", "data", "tensor", "diffusion", "models", "rewards"],
     "lab": [*TORCH_FREE, *CHAIN, "data", "eval"],
     "cli": [*TORCH_FREE, *CHAIN, "data", "eval", "lab"],

@@ -8,13 +8,19 @@ use common::{fail, pipeline, succeed, workspace};
 use dmdr_tensor::{Tensor, read_tensors};
 use tempfile::TempDir;
 
-/// A folder with `configs/`, a pipeline in `base/` and prompts.
-fn place(make: fn(&Path)) -> TempDir {
+const PROMPTS: &str = "[world.prompts]\ntrain = \"train.jsonl\"\nvalidation = \"validation.txt\"\ncolumn = \"text\"\n\
+                       size = 24\nembeddings = \"cache\"\n\n[teacher]\nweights = \"base\"\n";
+const CLASSES: &str = "[world]\nclasses = \"all\"\n\n\
+                       [teacher]\nweights = \"base/network.safetensors\"\nvae = \"base/vae\"\n";
+
+/// A folder with `configs/`, a model in `base/` and prompts; `world` begins the config.
+fn place(make: fn(&Path), world: &str) -> TempDir {
     let dir = tempfile::tempdir().expect("temp dir");
+    fs::create_dir(dir.path().join("base")).expect("writable");
     make(&dir.path().join("base"));
     fs::write(
-        dir.path().join("train.txt"),
-        "a red cat\ntwo boats\n\na ball left of a box\n",
+        dir.path().join("train.jsonl"),
+        "{\"text\": \"a red cat\"}\n{\"text\": \"two boats\"}\n{\"text\": \"a ball left of a box\"}\n",
     )
     .expect("writable");
     fs::write(dir.path().join("validation.txt"), "a blue dog\n").expect("writable");
@@ -27,11 +33,10 @@ fn place(make: fn(&Path)) -> TempDir {
     let rewards = text.find("[method.dmdr.rl]").expect("there");
     let optim = text.find("[optim.generator]").expect("there");
     let evaluation = text.find("[evaluation]").expect("there");
-    let world = "[world.prompts]\ntrain = \"train.txt\"\nvalidation = \"validation.txt\"\nsize = 24\nembeddings = \"cache\"\n\n\
-                 [teacher]\nweights = \"base\"\nnum_steps = 2\nguidance = 3.0\n\n";
     let text = [
         &text[..head],
         world,
+        "num_steps = 2\nguidance = 3.0\n\n",
         &text[student..rewards],
         &text[optim..evaluation],
     ]
@@ -69,15 +74,26 @@ fn student(dir: &Path, root: &str) -> BTreeMap<String, Vec<f32>> {
         .collect()
 }
 
+/// How far the largest number of the adapters' second halves is from zero, where they start.
+fn moved(student: &BTreeMap<String, Vec<f32>>) -> f32 {
+    let halves = student
+        .iter()
+        .filter(|(name, _)| name.ends_with("lora_B.weight"));
+    halves
+        .flat_map(|(_, values)| values)
+        .fold(0.0, |most, value| value.abs().max(most))
+}
+
 /// Trains, and again from the cache that is filled by then, to the same student; draws pictures of a prompt that is not in
 /// the cache.
 fn trains(make: fn(&Path)) -> TempDir {
-    let dir = place(make);
+    let dir = place(make, PROMPTS);
     let here = dir.path();
     let train = |root| succeed(here, &[&TRAIN[..], &["--root", root]].concat());
     train("first");
     train("second");
     assert!(student(here, "first") == student(here, "second"));
+    assert!(moved(&student(here, "first")) > 0.0);
     let sample = [
         "sample",
         "first/smoke",
@@ -157,8 +173,30 @@ fn z_image_trains() {
 }
 
 #[test]
+fn sit_trains_on_classes() {
+    let dir = place(pipeline::sit, CLASSES);
+    let here = dir.path();
+    let sets = [
+        "student.tuning=full",
+        "fake_score.targets=[\"blocks.*.attn.*\"]",
+    ];
+    let sets = sets.iter().flat_map(|set| ["--set", *set]);
+    let arguments: Vec<&str> = TRAIN.into_iter().chain(sets).collect();
+    succeed(here, &arguments);
+    let base = read_tensors(&here.join("base/network.safetensors")).expect("tensors");
+    let trained = read_tensors(&here.join("runs/smoke/student.safetensors")).expect("finished");
+    assert!(base.keys().eq(trained.keys()));
+    let name = "blocks.0.attn.qkv.weight";
+    assert!(base[name] != trained[name], "all weights are trained");
+    let sample = ["sample", "runs/smoke", "--prompt", "4", "--count", "1"];
+    succeed(here, &sample);
+    let error = fail(here, &["sample", "runs/smoke", "--prompt", "5"]);
+    assert!(error.contains("`5` is no class"), "{error}");
+}
+
+#[test]
 fn what_does_not_fit_is_named_before_any_work() {
-    let dir = place(pipeline::sd3);
+    let dir = place(pipeline::sd3, PROMPTS);
     let here = dir.path();
     let with = |set: &str| fail(here, &[&TRAIN[..], &["--set", set]].concat());
     let error = with("teacher.vae=base/vae");
@@ -168,10 +206,10 @@ fn what_does_not_fit_is_named_before_any_work() {
     );
     let error = with("events.evaluate_every=2");
     assert!(error.contains("judges emoji scenes"), "{error}");
-    fs::write(here.join("train.txt"), "\n \n").expect("writable");
+    fs::write(here.join("train.jsonl"), "{\"text\": \"a cat\"}\n{}\n").expect("writable");
     let error = fail(here, &TRAIN);
     assert!(
-        error.contains("train.txt") && error.contains("no prompt"),
+        error.contains("train.jsonl") && error.contains("line 2"),
         "{error}"
     );
     fs::write(

@@ -270,3 +270,7 @@ pub(crate) fn clip_norm() -> f64 {
 pub(crate) fn reward_weight() -> Curve {
     Curve::Constant(1.0)
 }
+
+pub(crate) fn prompt_column() -> String {
+    "prompt".to_owned()
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::range;
+use crate::{defaults, range};
 
 /// `[world]` of a distillation: the source of prompts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,10 +30,14 @@ impl Default for World {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptFiles {
-    /// Prompts of the training, one a line.
+    /// Prompts of the training: text with one a line, JSON lines, CSV, TSV, Parquet, or a tar of `WebDataset`, told by the
+    /// file's ending.
     pub train: PathBuf,
-    /// Prompts of the sample sheets, one a line.
+    /// Prompts of the sample sheets, likewise.
     pub validation: PathBuf,
+    /// The column of tables, or the field of JSON lines, that holds the prompt.
+    #[serde(default = "defaults::prompt_column")]
+    pub column: String,
     /// Height and width of an image in pixels.
     #[serde(deserialize_with = "range::count")]
     pub size: usize,

@@ -77,14 +77,9 @@ pub enum TrainError {
         /// Number of classes.
         count: i64,
     },
-    /// A prompt file without prompts.
-    #[error("prompts in `{}`: {reason}", path.display())]
-    Prompts {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    /// Prompt files.
+    #[error(transparent)]
+    Prompts(#[from] dmdr_bench::prompts::PromptsError),
     /// A repository of the hub.
     #[error("`{repository}` at revision `{revision}` on the Hugging Face hub: {reason}")]
     Hub {

@@ -11,8 +11,6 @@ use dmdr_world::Image;
 use crate::TrainError;
 
 const COLUMNS: usize = 4;
-/// Pixels are enlarged so that a person sees a sheet as it is.
-const ENLARGED: usize = 4;
 /// Noise of the sheets; nothing else uses this stream.
 const STREAM: u64 = 0x5EE7;
 
@@ -47,7 +45,7 @@ impl Sheet {
     pub(crate) fn draw(&self, sampler: &dyn Sampler) -> Result<Image, TrainError> {
         reseed(&[STREAM, 1]);
         let images = images_from_tensor(&sampler.sample(&self.prompts, &self.noise)?);
-        let images: Vec<Image> = images.iter().map(|image| image.enlarge(ENLARGED)).collect();
+        let images: Vec<Image> = images.iter().map(|image| image.viewable()).collect();
         Ok(Image::grid(&images, COLUMNS))
     }
 

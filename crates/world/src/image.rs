@@ -104,6 +104,16 @@ impl Image {
         }
     }
 
+    /// Small images enlarged so that a person sees their pixels; those of more than 64 pixels as they are.
+    #[must_use]
+    pub fn viewable(&self) -> Self {
+        self.enlarge(if self.width.max(self.height) > 64 {
+            1
+        } else {
+            4
+        })
+    }
+
     /// Every pixel repeated `factor` times in both directions, so that small images can be looked at.
     #[must_use]
     pub fn enlarge(&self, factor: usize) -> Self {

@@ -14,8 +14,6 @@ use crate::{
     progress::say,
 };
 
-const ENLARGED: usize = 4;
-
 pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     let mut captions = args.prompt.clone();
     if let Some(path) = &args.prompts {
@@ -50,7 +48,7 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
             images.extend(
                 images_from_tensor(&made)
                     .iter()
-                    .map(|image| image.enlarge(ENLARGED)),
+                    .map(|image| image.viewable()),
             );
         }
     }

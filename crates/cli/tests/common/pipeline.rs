@@ -7,8 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dmdr_models::{Denoiser, ModelError, Sd3, Sd3Config, SdxlUnet, ZImage, load_diffusers_config};
-use dmdr_tensor::{AdapterSpec, Device, Kind, ParamStore, no_grad_guard, reseed};
+use dmdr_models::{
+    Denoiser, ModelError, Sd3, Sd3Config, SdxlUnet, Sit, SitConfig, Stored, ZImage,
+    load_diffusers_config,
+};
+use dmdr_tensor::{
+    AdapterSpec, Device, Kind, ParamStore, no_grad_guard, read_metadata, read_tensors, reseed,
+};
 use serde_json::{Value, json};
 
 fn fixtures() -> PathBuf {
@@ -64,6 +69,22 @@ fn pipeline(folder: &Path, class: &str, text: &str, vae: &str) {
     copy(&fixtures().join(vae), &folder.join("vae"));
     let index = json!({ "_class_name": class, "_diffusers_version": "0.42.1" });
     fs::write(folder.join("model_index.json"), index.to_string()).expect("writable");
+}
+
+/// SiT as a converted checkpoint, `network.safetensors`, with an autoencoder of its own in `vae/`; five classes.
+pub(crate) fn sit(folder: &Path) {
+    copy(&fixtures().join("vae_sdxl"), &folder.join("vae"));
+    let path = fixtures().join("sit_repa.safetensors");
+    let config = &read_metadata(&path).expect("metadata")["config"];
+    let config: SitConfig = serde_json::from_str(config).expect("sizes");
+    let store = ParamStore::frozen(Device::Cpu);
+    let _net = Sit::new(&store, &[], config.clone()).expect("no adapters");
+    let tensors = read_tensors(&path).expect("tensors").into_iter();
+    let weights = tensors
+        .filter_map(|(name, tensor)| Some((name.strip_prefix("weights.")?.to_owned(), tensor)));
+    store.load_tensors(&weights.collect(), &path).expect("fits");
+    let path = folder.join("network.safetensors");
+    Sit::save(&store, &config, &path, Kind::Float, &BTreeMap::new()).expect("writable");
 }
 
 /// Stable Diffusion 3 on latents `[6, h, w]`.

@@ -59,7 +59,7 @@ impl Source {
     pub fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {
         match self {
             Self::Emoji(emoji) => emoji.training(iteration, count),
-            Self::Published(published) => Ok(published.training(iteration, count)),
+            Self::Published(published) => published.training(iteration, count),
             Self::Classes(classes) => Ok(classes.training(iteration, count)),
         }
     }
@@ -71,7 +71,7 @@ impl Source {
     pub fn sheet(&self, count: usize) -> Result<Prompts, TrainError> {
         match self {
             Self::Emoji(emoji) => emoji.sheet(count),
-            Self::Published(published) => Ok(published.sheet(count)),
+            Self::Published(published) => published.sheet(count),
             Self::Classes(classes) => Ok(classes.sheet(count)),
         }
     }

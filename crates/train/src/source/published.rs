@@ -2,18 +2,18 @@
 
 use std::{
     cell::RefCell,
-    fs,
     path::{Path, PathBuf},
     rc::Rc,
 };
 
+use dmdr_bench::prompts::{Options, PromptSet, Source as PromptFile};
 use dmdr_config::{Experiment, PromptFiles};
 use dmdr_data::Prompts;
 use dmdr_models::{
     AutoencoderKl, Conditioning, Decoder, EmbeddingCache, Pipeline, Placement, Sd3, Sd3Text,
     SdxlText, SdxlUnet, TextEncoder, ZImageText, load_diffusers_config,
 };
-use dmdr_tensor::{ParamStore, Tensor, mix, no_grad_guard};
+use dmdr_tensor::{ParamStore, Tensor, no_grad_guard};
 
 use crate::TrainError;
 
@@ -25,8 +25,8 @@ const NULL: &str = "\0";
 /// The prompts of a run on a pipeline.
 #[derive(Debug)]
 pub struct Published {
-    train: Vec<String>,
-    validation: Vec<String>,
+    train: PromptSet,
+    validation: PromptSet,
     embeddings: RefCell<EmbeddingCache>,
     pipeline: Pipeline,
     folder: PathBuf,
@@ -57,8 +57,8 @@ impl Published {
         let rule = rule(pipeline, folder)?;
         let cache = EmbeddingCache::open(&files.embeddings, folder, &rule, placement.compute)?;
         let mut source = Self {
-            train: lines(&files.train)?,
-            validation: lines(&files.validation)?,
+            train: prompts(&files.train, &files.column)?,
+            validation: prompts(&files.validation, &files.column)?,
             embeddings: RefCell::new(cache),
             pipeline,
             folder: folder.to_owned(),
@@ -68,8 +68,9 @@ impl Published {
             seed: experiment.seed,
             placement,
         };
-        let prompts = source.train.iter().chain(&source.validation);
-        let prompts: Vec<&str> = prompts.map(String::as_str).chain([NULL]).collect();
+        let all = source.train.iter().chain(source.validation.iter());
+        let all = all.collect::<Result<Vec<String>, _>>()?;
+        let prompts: Vec<&str> = all.iter().map(String::as_str).chain([NULL]).collect();
         source.encode_missing(&prompts)?;
         source.null = source.cached(&[NULL])?;
         Ok(source)
@@ -137,27 +138,18 @@ impl Published {
         }
     }
 
-    /// Every prompt once in an order of its own each epoch: a pure function of seed and iteration.
-    pub(super) fn training(&self, iteration: u64, count: usize) -> Prompts {
-        let total = self.train.len() as u64;
-        let first = iteration * count as u64;
-        let prompt = |index: u64| {
-            let order = permuted(index % total, total, &[self.seed, index / total]);
-            self.train[order as usize].clone()
-        };
-        let captions = (first..first + count as u64).map(prompt).collect();
-        Prompts::plain(captions, self.placement.device)
+    /// Every prompt once an epoch: a pure function of seed and iteration.
+    pub(super) fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {
+        let order = self.train.order(self.seed, count as u64, 0, 1);
+        let captions = self.train.batch(&order, iteration)?;
+        Ok(Prompts::plain(captions, self.placement.device))
     }
 
-    pub(super) fn sheet(&self, count: usize) -> Prompts {
-        let captions = self
-            .validation
-            .iter()
-            .cycle()
-            .take(count)
-            .cloned()
-            .collect();
-        Prompts::plain(captions, self.placement.device)
+    /// The first prompts for validation, again from the start where there are fewer.
+    pub(super) fn sheet(&self, count: usize) -> Result<Prompts, TrainError> {
+        let caption = |index| self.validation.get(index % self.validation.len());
+        let captions = (0..count).map(caption).collect::<Result<_, _>>()?;
+        Ok(Prompts::plain(captions, self.placement.device))
     }
 
     /// From the cache; a prompt it lacks, as `dmdr sample` may bring, is encoded now.
@@ -197,62 +189,11 @@ fn rule(pipeline: Pipeline, folder: &Path) -> Result<String, TrainError> {
     })
 }
 
-/// The prompts of a file, one a line.
-fn lines(path: &Path) -> Result<Vec<String>, TrainError> {
-    let bad = |reason: String| TrainError::Prompts {
-        path: path.to_owned(),
-        reason,
-    };
-    let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-    let prompts: Vec<String> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
-        .collect();
-    if prompts.is_empty() {
-        return Err(bad("it has no prompt".to_owned()));
-    }
-    Ok(prompts)
-}
-
-/// Where `index < total` lands in the permutation that `words` name: a Feistel network on the smallest even number of bits that
-/// hold `total`, walked until it lands inside. No table is needed, so any position is reached at once.
-fn permuted(index: u64, total: u64, words: &[u64]) -> u64 {
-    let half = (u64::BITS - (total - 1).leading_zeros()).div_ceil(2).max(1);
-    let mask = (1u64 << half) - 1;
-    let mut value = index;
-    loop {
-        let (mut left, mut right) = (value >> half, value & mask);
-        for round in 0..4 {
-            let key = [words, &[round, right]].concat();
-            (left, right) = (right, left ^ (mix(&key) as u64 & mask));
-        }
-        value = left << half | right;
-        if value < total {
-            return value;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_epoch_is_a_permutation_and_epochs_differ() {
-        for total in [1, 2, 3, 7, 64, 1000] {
-            let epoch = |number: u64| -> Vec<u64> {
-                (0..total)
-                    .map(|index| permuted(index, total, &[5, number]))
-                    .collect()
-            };
-            let mut sorted = epoch(0);
-            sorted.sort_unstable();
-            assert_eq!(sorted, (0..total).collect::<Vec<_>>());
-            if total > 7 {
-                assert_ne!(epoch(0), epoch(1));
-            }
-        }
-    }
+/// The prompts of a file.
+fn prompts(path: &Path, column: &str) -> Result<PromptSet, TrainError> {
+    let options = Options::default();
+    Ok(PromptSet::read(
+        &[PromptFile::new(path, column)?],
+        &options,
+    )?)
 }
