@@ -45,7 +45,7 @@ impl Sheet {
     pub(crate) fn draw(&self, sampler: &dyn Sampler) -> Result<Image, TrainError> {
         reseed(&[STREAM, 1]);
         let images = images_from_tensor(&sampler.sample(&self.prompts, &self.noise)?);
-        let images: Vec<Image> = images.iter().map(|image| image.viewable()).collect();
+        let images: Vec<Image> = images.iter().map(Image::viewable).collect();
         Ok(Image::grid(&images, COLUMNS))
     }
 

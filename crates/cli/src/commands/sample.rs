@@ -45,11 +45,7 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
             let noise = noise(&trained, args);
             reseed(&[args.seed]);
             let made = sampler.sample(&prompts, &noise)?;
-            images.extend(
-                images_from_tensor(&made)
-                    .iter()
-                    .map(|image| image.viewable()),
-            );
+            images.extend(images_from_tensor(&made).iter().map(Image::viewable));
         }
     }
     Image::grid(&images, args.count * samplers.len()).to_png(&args.output)?;

@@ -173,7 +173,7 @@ impl Objective for PreferenceObjective {
             stream.scenes(0, num_prompts, self.max_tokens(), device)?;
         let enlarged = |images: &Tensor| -> Vec<Image> {
             let images = images_from_tensor(images);
-            images.iter().map(|image| image.viewable()).collect()
+            images.iter().map(Image::viewable).collect()
         };
         let worse = enlarged(&self.worse(&images, &prompts, 0)?);
         let better = enlarged(&images);
