@@ -22,6 +22,16 @@ pub enum Init {
 }
 
 impl Init {
+    /// The value draws lie around.
+    pub(crate) fn centre(self) -> Self {
+        match self {
+            Self::Zeros | Self::Ones | Self::Constant(_) => self,
+            Self::Normal(_) | Self::Uniform(_) | Self::KaimingUniform | Self::XavierUniform => {
+                Self::Zeros
+            }
+        }
+    }
+
     /// A new f32 tensor of `shape` drawn from libtorch's current random state.
     pub(crate) fn tensor(self, shape: &[i64], device: Device) -> Tensor {
         let options = (Kind::Float, device);

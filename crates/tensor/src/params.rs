@@ -114,7 +114,8 @@ impl ParamStore {
         self.inner.borrow().device
     }
 
-    /// Creates parameter `name`. Its initial value depends on the store's seed and its name only.
+    /// Creates parameter `name`. In a trainable store its initial value depends on the store's seed and its name only; in a
+    /// frozen one it is the centre of the distribution, and nothing is drawn.
     ///
     /// # Panics
     /// If the name exists.
@@ -123,13 +124,16 @@ impl ParamStore {
         if !inner.allocate {
             return inner.insert(name, unallocated(shape));
         }
+        if !inner.trainable {
+            // It will be loaded or copied: a draw would be wasted, and would move the random state of whoever builds it.
+            let tensor = init.centre().tensor(shape, inner.device);
+            return inner.insert(name, tensor);
+        }
         let name_hash = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
         });
         reseed(&[inner.seed, name_hash]);
-        let tensor = init
-            .tensor(shape, inner.device)
-            .set_requires_grad(inner.trainable);
+        let tensor = init.tensor(shape, inner.device).set_requires_grad(true);
         inner.insert(name, tensor)
     }
 
@@ -352,5 +356,25 @@ impl ParamGroup {
     /// If libtorch refuses, e.g. because the loss depends on no trained tensor.
     pub fn grads(&self, loss: &Tensor) -> Result<Vec<Tensor>, TensorError> {
         gradients(loss, &self.tensors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frozen_store_leaves_the_random_state_alone() {
+        let draw = |build: bool| {
+            reseed(&[1]);
+            if build {
+                let _ = ParamStore::frozen(Device::Cpu).create("w", &[2, 3], Init::Normal(1.0));
+            }
+            Tensor::randn([4], (Kind::Float, Device::Cpu))
+        };
+        assert_eq!(draw(true), draw(false));
+        let trainable =
+            ParamStore::trainable(Device::Cpu, 0).create("w", &[2, 3], Init::Normal(1.0));
+        assert!(trainable.abs().min().double_value(&[]) > 0.0);
     }
 }
