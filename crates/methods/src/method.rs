@@ -83,4 +83,12 @@ pub enum MethodError {
         /// The reward.
         reward: String,
     },
+    /// An algorithm on trajectories of another noise schedule than the one it is written for.
+    #[error(
+        "`{algorithm}` is written for the rectified flow, which this network does not follow; use `refl`"
+    )]
+    Schedule {
+        /// `dpo` or `grpo`.
+        algorithm: &'static str,
+    },
 }

@@ -4,7 +4,7 @@ mod tiny;
 
 use dmdr_config::{Curve, Dpo, Groups, Grpo, RlAlgorithm, RlOnly as RlOnlyConfig, Transition};
 use dmdr_data::{PromptStream, Prompts};
-use dmdr_diffusion::{Parameterization, time_grid};
+use dmdr_diffusion::{Parameterization, Schedule, time_grid};
 use dmdr_methods::{
     Generator, Losses, Method, MethodError, RlOnly, Roles, Rollout, StepInfo, TrueImages,
     rl::{Group, RlTerm, refl},
@@ -14,6 +14,8 @@ use dmdr_rewards::{RewardError, RewardMix, RewardModel};
 use dmdr_tensor::{AdamW, AdamWConfig, Device, Kind, Tensor, no_grad_guard, reseed};
 use dmdr_world::{Preset, World};
 use tiny::{Tiny, cond, values};
+
+const FLOW: Schedule = Schedule::RectifiedFlow;
 
 /// Minus the squared distance to a grey of one half, times 100: highest for an image without contrast.
 struct Grey {
@@ -72,7 +74,7 @@ fn method(algorithm: RlAlgorithm) -> (RlOnly, Tiny) {
     let (roles, tiny) = Tiny::new();
     let times = time_grid(3, 1.0);
     let differentiable = algorithm == RlAlgorithm::Refl;
-    let rl = RlTerm::new(algorithm, mix(differentiable), times.clone()).expect("fits");
+    let rl = RlTerm::new(algorithm, mix(differentiable), times.clone(), FLOW).expect("fits");
     let config = RlOnlyConfig {
         algorithm,
         ..RlOnlyConfig::default()
@@ -178,12 +180,25 @@ fn the_refl_gradient_is_that_of_finite_differences() {
 
 #[test]
 fn refl_refuses_a_reward_without_gradient_and_the_others_take_it() {
-    let term = |algorithm| RlTerm::new(algorithm, mix(false), time_grid(2, 1.0));
+    let term = |algorithm| RlTerm::new(algorithm, mix(false), time_grid(2, 1.0), FLOW);
     assert!(matches!(
         term(RlAlgorithm::Refl),
         Err(MethodError::NotDifferentiable { .. })
     ));
     assert!(term(dpo()).is_ok() && term(grpo(0.0)).is_ok());
+}
+
+#[test]
+fn trajectories_of_another_schedule_are_refused() {
+    let term = |algorithm| {
+        let times = time_grid(2, 1.0);
+        RlTerm::new(algorithm, mix(true), times, Schedule::ScaledLinear)
+    };
+    for algorithm in [dpo(), grpo(0.0)] {
+        let error = term(algorithm).expect_err("written for the rectified flow");
+        assert!(matches!(error, MethodError::Schedule { .. }), "{error}");
+    }
+    assert!(term(RlAlgorithm::Refl).is_ok());
 }
 
 #[test]
@@ -253,7 +268,7 @@ fn grpo_finds_the_best_mean() {
             generator: Generator::Full(Box::new(Shift(m.shallow_clone()))),
             ..Tiny::new().0
         };
-        let rl = RlTerm::new(grpo(0.0), mix(false), time_grid(3, 1.0)).expect("fits");
+        let rl = RlTerm::new(grpo(0.0), mix(false), time_grid(3, 1.0), FLOW).expect("fits");
         let options = (Kind::Float, Device::Cpu);
         for update in 0..60 {
             reseed(&[update]);

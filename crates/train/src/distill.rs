@@ -57,7 +57,12 @@ impl<'a> Distillation<'a> {
         let rl = match experiment.method.rl_algorithm() {
             Some(algorithm) => {
                 let rewards = rewards(experiment, &source, device)?;
-                Some(RlTerm::new(algorithm, rewards, times.clone())?)
+                Some(RlTerm::new(
+                    algorithm,
+                    rewards,
+                    times.clone(),
+                    roles.schedule,
+                )?)
             }
             None => None,
         };

@@ -111,7 +111,12 @@ pub fn train(
         (Some(rl), Some(reward)) => {
             let mut rewards = RewardMix::default();
             rewards.push(dmdr_config::Curve::Constant(1.0), Box::new(reward.clone()));
-            Some(RlTerm::new(rl.algorithm, rewards, times.clone())?)
+            Some(RlTerm::new(
+                rl.algorithm,
+                rewards,
+                times.clone(),
+                Schedule::RectifiedFlow,
+            )?)
         }
         _ => None,
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dmdr_config::{RlAlgorithm, Transition as TransitionConfig};
-use dmdr_diffusion::Transition;
+use dmdr_diffusion::{Schedule, Transition};
 use dmdr_rewards::RewardMix;
 use dmdr_tensor::{Kind, Tensor};
 
@@ -28,15 +28,21 @@ pub struct RlLoss {
 }
 
 impl RlTerm {
-    /// The term for a student on the grid `times`.
+    /// The term for a student on the grid `times` of `schedule`.
     ///
     /// # Errors
-    /// `ReFL` with a reward that has no gradient.
+    /// `ReFL` with a reward that has no gradient; DPO or GRPO with a schedule that is not the rectified flow's.
     pub fn new(
         algorithm: RlAlgorithm,
         rewards: RewardMix,
         times: Vec<f64>,
+        schedule: Schedule,
     ) -> Result<Self, MethodError> {
+        if algorithm != RlAlgorithm::Refl && schedule != Schedule::RectifiedFlow {
+            return Err(MethodError::Schedule {
+                algorithm: algorithm.name(),
+            });
+        }
         match rewards.not_differentiable() {
             Some(reward) if algorithm == RlAlgorithm::Refl => Err(MethodError::NotDifferentiable {
                 reward: reward.to_owned(),
