@@ -33,6 +33,10 @@ pub struct Experiment {
     /// Number format of large matrix products.
     #[serde(default)]
     pub precision: Precision,
+    /// Whether the blocks of the denoising networks compute their activations again for the gradient instead of keeping
+    /// them: a third more work, in a fraction of the memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gradient_checkpointing: bool,
     /// Source of prompts and ground truth.
     #[serde(default)]
     pub world: World,

@@ -61,7 +61,7 @@ pub struct RewardWeights {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClipReward {
-    /// Which towers; that fixes their sizes and what is done to an image first.
+    /// Which towers; that fixes what is done to an image first, and the sizes of towers in a file.
     pub checkpoint: ClipCheckpoint,
     /// A folder as transformers saves it, or a safetensors file with the names of `open_clip`.
     pub weights: PathBuf,

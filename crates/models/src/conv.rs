@@ -8,8 +8,7 @@ use crate::{
     layers::{Linear, active},
 };
 
-/// A convolution, plus the adapters that target it. Parameters are f32; like [`Linear`] it computes in, and returns,
-/// the network's compute kind.
+/// A convolution, plus the adapters that target it. Like [`Linear`] it computes in, and returns, the network's compute kind.
 #[derive(Debug)]
 pub(crate) struct Conv2d {
     weight: Tensor,
@@ -24,21 +23,26 @@ impl Conv2d {
     /// `[in, out]` channels; stride 1, padded so that the size stays.
     pub(crate) fn new(scope: &Scope<'_>, [fan_in, fan_out]: [i64; 2], kernel: i64) -> Self {
         let shape = [fan_out, fan_in, kernel, kernel];
-        Self {
-            weight: scope.param("weight", &shape, Init::KaimingUniform),
-            bias: scope.param("bias", &[fan_out], Init::Zeros),
-            loras: scope.conv_loras(shape),
-            stride: 1,
-            padding: kernel / 2,
-            compute: scope.compute(),
-        }
+        let weight = scope.weight("weight", &shape, Init::KaimingUniform);
+        Self::of(scope, weight, scope.compute())
     }
 
     /// Like [`Self::new`], but computed in f32: for the edges of a network.
-    pub(crate) fn precise(scope: &Scope<'_>, channels: [i64; 2], kernel: i64) -> Self {
+    pub(crate) fn precise(scope: &Scope<'_>, [fan_in, fan_out]: [i64; 2], kernel: i64) -> Self {
+        let shape = [fan_out, fan_in, kernel, kernel];
+        let weight = scope.param("weight", &shape, Init::KaimingUniform);
+        Self::of(scope, weight, Kind::Float)
+    }
+
+    fn of(scope: &Scope<'_>, weight: Tensor, compute: Kind) -> Self {
+        let (fan_out, fan_in, kernel, _) = weight.size4().expect("weights are [out, in, k, k]");
         Self {
-            compute: Kind::Float,
-            ..Self::new(scope, channels, kernel)
+            bias: scope.param("bias", &[fan_out], Init::Zeros),
+            loras: scope.conv_loras([fan_out, fan_in, kernel, kernel]),
+            weight,
+            stride: 1,
+            padding: kernel / 2,
+            compute,
         }
     }
 

@@ -1,23 +1,11 @@
 //! From what a network predicts to what a person, a reward or a judge looks at.
 
-use dmdr_tensor::{Tensor, TensorError};
+use dmdr_tensor::Tensor;
 
 /// Makes images of clean predictions.
 pub trait Decoder: std::fmt::Debug {
     /// `x0 [B, C, h, w]` -> images `[B, 3, H, W]` in `[0, 1]`, with gradient.
     fn decode(&self, x0: &Tensor) -> Tensor;
-
-    /// A scalar loss of the images, with its gradient with respect to `x0`.
-    ///
-    /// # Errors
-    /// If the loss has no gradient with respect to the images.
-    fn loss(
-        &self,
-        x0: &Tensor,
-        loss: &mut dyn FnMut(&Tensor) -> Tensor,
-    ) -> Result<Tensor, TensorError> {
-        Ok(loss(&self.decode(x0)))
-    }
 }
 
 /// For networks that predict pixels in `[-1, 1]`.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Call, Conditioning, Denoiser, ModelError, Stored,
     attention::Attention,
+    blocks::Blocks,
     layers::{
         Embedder, LayerNorm, Linear, Mlp, modulate, patchify, sincos_positions, timestep_features,
         unpatchify,
@@ -59,7 +60,7 @@ pub struct Dit {
     positions: Tensor,
     t_embedder: Embedder,
     pooled_embedder: Linear,
-    blocks: Vec<Block>,
+    blocks: Blocks<Block>,
     final_norm: LayerNorm,
     final_modulation: Linear,
     final_linear: Linear,
@@ -100,9 +101,10 @@ impl Dit {
                 dim,
                 Init::Normal(0.02),
             ),
-            blocks: (0..config.depth)
-                .map(|index| Block::new(&scope.sub("blocks").sub(index), &config))
-                .collect(),
+            blocks: Blocks::new(
+                &scope,
+                (0..config.depth).map(|index| Block::new(&scope.sub("blocks").sub(index), &config)),
+            ),
             final_norm: LayerNorm::plain(dim),
             final_modulation: Linear::precise(
                 &scope.sub("final_layer.modulation"),
@@ -144,10 +146,12 @@ impl Denoiser for Dit {
         let c = c.silu(); // [B, D]
 
         let patches = patchify(x_t, self.config.patch);
-        let mut x = self.x_embedder.forward(&patches, call) + &self.positions; // [B, N, D]
-        for block in &self.blocks {
-            x = block.forward(&x, &c, &cond.tokens, call);
-        }
+        let x = self.x_embedder.forward(&patches, call) + &self.positions; // [B, N, D]
+        let x = self
+            .blocks
+            .run(x, &[&c, &cond.tokens], call, |block, inputs, call| {
+                block.forward(&inputs[0], &inputs[1], &inputs[2], call)
+            });
 
         let modulation = self
             .final_modulation

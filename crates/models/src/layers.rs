@@ -4,8 +4,7 @@ use dmdr_tensor::{Device, Init, Kind, Lora, Scope, Tensor};
 
 use crate::Call;
 
-/// `y = x W^T + b`, plus the adapters that target it. Parameters are f32; the product is computed, and returned, in
-/// the network's compute kind.
+/// `y = x W^T + b`, plus the adapters that target it. The product is computed, and returned, in the network's compute kind.
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Tensor,
@@ -17,20 +16,21 @@ pub(crate) struct Linear {
 impl Linear {
     /// `weight [out, in]` by `init`, zero bias `[out]`.
     pub(crate) fn new(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
-        Self {
-            bias: Some(scope.param("bias", &[fan_out], Init::Zeros)),
-            ..Self::without_bias(scope, fan_in, fan_out, init)
-        }
+        let bias = scope.param("bias", &[fan_out], Init::Zeros);
+        Self::without_bias(scope, fan_in, fan_out, init).with(bias)
     }
 
     /// `weight [out, in]` by `init` alone.
     pub(crate) fn without_bias(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
-        Self {
-            weight: scope.param("weight", &[fan_out, fan_in], init),
-            bias: None,
-            loras: scope.loras(fan_in, fan_out),
-            compute: scope.compute(),
-        }
+        let weight = scope.weight("weight", &[fan_out, fan_in], init);
+        Self::of(scope, weight, scope.compute())
+    }
+
+    /// Like [`Self::new`], but computed in f32 whatever the network's compute kind: for small products at the edges of
+    /// a network, where rounding costs more than it saves.
+    pub(crate) fn precise(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
+        let bias = scope.param("bias", &[fan_out], Init::Zeros);
+        Self::precise_without_bias(scope, fan_in, fan_out, init).with(bias)
     }
 
     /// [`Self::without_bias`] computed in f32, as [`Self::precise`].
@@ -40,18 +40,24 @@ impl Linear {
         fan_out: i64,
         init: Init,
     ) -> Self {
+        let weight = scope.param("weight", &[fan_out, fan_in], init);
+        Self::of(scope, weight, Kind::Float)
+    }
+
+    fn of(scope: &Scope<'_>, weight: Tensor, compute: Kind) -> Self {
+        let (fan_out, fan_in) = weight.size2().expect("weights are [out, in]");
         Self {
-            compute: Kind::Float,
-            ..Self::without_bias(scope, fan_in, fan_out, init)
+            loras: scope.loras(fan_in, fan_out),
+            weight,
+            bias: None,
+            compute,
         }
     }
 
-    /// Like [`Self::new`], but computed in f32 whatever the network's compute kind: for small products at the edges of
-    /// a network, where rounding costs more than it saves.
-    pub(crate) fn precise(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
+    fn with(self, bias: Tensor) -> Self {
         Self {
-            compute: Kind::Float,
-            ..Self::new(scope, fan_in, fan_out, init)
+            bias: Some(bias),
+            ..self
         }
     }
 

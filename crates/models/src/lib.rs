@@ -1,6 +1,7 @@
 //! Networks, one per file, and the contract every diffusion backbone meets: [`Denoiser`], [`View`], [`Conditioning`].
 
 mod attention;
+mod blocks;
 mod clip;
 mod clip_block;
 mod conditioning;

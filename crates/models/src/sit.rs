@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Call, Conditioning, Denoiser, ModelError, Stored,
     attention::Attention,
+    blocks::Blocks,
     layers::{
         Embedder, LayerNorm, Linear, Mlp, PatchEmbed, modulate, sincos_positions_mae,
         sinusoid_features, unpatchify_channels_last,
@@ -80,7 +81,7 @@ pub struct Sit {
     t_embedder: Embedder,
     /// `[num_classes + 1, D]`.
     label_table: Tensor,
-    blocks: Vec<Block>,
+    blocks: Blocks<Block>,
     final_norm: LayerNorm,
     final_modulation: Linear,
     final_linear: Linear,
@@ -121,9 +122,12 @@ impl Sit {
                 &[config.num_classes + 1, dim],
                 Init::Normal(0.02),
             ),
-            blocks: (0..config.depth)
-                .map(|index| Block::new(&scope.sub("blocks").sub(index), dim, config.num_heads))
-                .collect(),
+            blocks: Blocks::new(
+                &scope,
+                (0..config.depth).map(|index| {
+                    Block::new(&scope.sub("blocks").sub(index), dim, config.num_heads)
+                }),
+            ),
             final_norm: LayerNorm::plain(dim),
             final_modulation: Linear::precise(
                 &last.sub("adaLN_modulation.1"),
@@ -166,10 +170,10 @@ impl Sit {
         let time = sinusoid_features(t, TIME_FEATURES); // raw times in [0, 1], not thousandths
         let c = (self.t_embedder.forward(&time, call) + label).silu(); // [B, D]
 
-        let mut tokens = self.x_embedder.forward(x) + &self.positions; // [B, N, D]
-        for block in &self.blocks {
-            tokens = block.forward(&tokens, &c, call);
-        }
+        let tokens = self.x_embedder.forward(x) + &self.positions; // [B, N, D]
+        let tokens = self.blocks.run(tokens, &[&c], call, |block, inputs, call| {
+            block.forward(&inputs[0], &inputs[1], call)
+        });
 
         let m = self
             .final_modulation

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use dmdr_data::Prompts;
-use dmdr_models::{ClipVision, ClipVisionConfig, Placement, RatingHead};
+use dmdr_models::{ClipPairConfig, ClipVision, Placement, RatingHead};
 use dmdr_tensor::{ParamStore, Scope, Tensor};
 
 use crate::{
@@ -45,8 +45,8 @@ impl Aesthetic {
         head: &Path,
         placement: Placement,
     ) -> Result<Self, RewardError> {
-        let config = ClipVisionConfig::l_14();
-        let store = ParamStore::frozen(placement.device).with_compute(placement.compute);
+        let config = ClipPairConfig::of_folder(tower)?.vision_config;
+        let store = placement.store();
         let head_store = ParamStore::frozen(placement.device);
         let net = RatingHead::new(&Scope::root(&head_store, &[]), config.projection_dim);
         head_store.load(head)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dmdr_data::Prompts;
 use dmdr_models::{ClipPair, ClipPairConfig, Placement, TextTokenizer};
-use dmdr_tensor::{Kind, ParamStore, Tensor, no_grad_guard};
+use dmdr_tensor::{Kind, Tensor, no_grad_guard};
 
 use crate::{
     RewardError,
@@ -52,15 +52,20 @@ impl CaptionCosine {
     }
 }
 
-/// Towers of sizes `config` with the weights at `weights` ([`ClipPair::load`]), and CLIP's tokenizer in the folder
-/// `tokenizer`.
+/// Towers with the weights at `weights` ([`ClipPair::load`]), of the sizes a folder states and of `published` ones in a file,
+/// and CLIP's tokenizer in the folder `tokenizer`.
 pub(crate) fn load(
-    config: ClipPairConfig,
+    published: ClipPairConfig,
     weights: &Path,
     tokenizer: &Path,
     placement: Placement,
 ) -> Result<(ClipPair, TextTokenizer), RewardError> {
-    let store = ParamStore::frozen(placement.device).with_compute(placement.compute);
+    let config = if weights.is_dir() {
+        ClipPairConfig::of_folder(weights)?
+    } else {
+        published
+    };
+    let store = placement.store();
     let max_tokens = config.text_config.max_position_embeddings as usize;
     let tokenizer = TextTokenizer::clip(tokenizer, max_tokens)?;
     Ok((ClipPair::load(&store, weights, config)?, tokenizer))

@@ -60,8 +60,8 @@ impl ClipSimilarity {
         Self { towers }
     }
 
-    /// `checkpoint` with its weights, a folder as transformers saves it or one file under open_clip's names, and CLIP's
-    /// tokenizer in the folder `tokenizer`.
+    /// `checkpoint` with its weights, a folder as transformers saves it, which states its own sizes, or one file under
+    /// open_clip's names, and CLIP's tokenizer in the folder `tokenizer`.
     ///
     /// # Errors
     /// Files that cannot be read or do not fit.

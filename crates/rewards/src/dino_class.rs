@@ -48,9 +48,10 @@ impl DinoClass {
         head: &Path,
         placement: Placement,
     ) -> Result<Self, RewardError> {
-        let store = ParamStore::frozen(placement.device).with_compute(placement.compute);
+        let config = DinoConfig::of_weights(backbone, head)?;
+        let store = placement.store();
         let head_store = ParamStore::frozen(placement.device);
-        let net = DinoClassifier::new(&store, &head_store, DinoConfig::l_14())?;
+        let net = DinoClassifier::new(&store, &head_store, config)?;
         store.load(backbone)?;
         head_store.load(head)?;
         Ok(Self::new(name, net))

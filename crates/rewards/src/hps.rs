@@ -30,7 +30,7 @@ impl Hps {
         Self { towers }
     }
 
-    /// The weights in one file under open_clip's names, and CLIP's tokenizer in the folder `tokenizer`.
+    /// The weights in one file under open_clip's names or a folder as transformers saves it, and CLIP's tokenizer in the folder `tokenizer`.
     ///
     /// # Errors
     /// Files that cannot be read or do not fit.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use dmdr_data::Prompts;
 use dmdr_models::{BlipConfig, BlipRating, Placement, TextTokenizer};
-use dmdr_tensor::{ParamStore, Tensor};
+use dmdr_tensor::Tensor;
 
 use crate::{
     RewardError, RewardModel, captions,
@@ -51,7 +51,7 @@ impl ImageReward {
         tokenizer: &Path,
         placement: Placement,
     ) -> Result<Self, RewardError> {
-        let store = ParamStore::frozen(placement.device).with_compute(placement.compute);
+        let store = placement.store();
         let tokenizer = TextTokenizer::bert(tokenizer, MAX_TOKENS)?;
         let net = BlipRating::load(&store, weights, BlipConfig::image_reward())?;
         Ok(Self::new(name, net, tokenizer))

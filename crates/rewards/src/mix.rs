@@ -69,44 +69,12 @@ impl RewardMix {
     /// # Errors
     /// If a reward fails.
     pub fn score(&self, x0: &Tensor, prompts: &Prompts, step: u64) -> Result<Mixed, RewardError> {
-        self.score_images(&self.decoder.decode(x0), prompts, step)
-    }
-
-    /// `-mean` of the weighted sum, with its gradient with respect to `x0 [B, C, h, w]`, and what was observed.
-    ///
-    /// # Errors
-    /// If a reward fails, or has no gradient.
-    pub fn loss(
-        &self,
-        x0: &Tensor,
-        prompts: &Prompts,
-        step: u64,
-    ) -> Result<(Tensor, BTreeMap<String, f64>), RewardError> {
-        let mut outcome = None;
-        let loss = self.decoder.loss(x0, &mut |images| {
-            let mixed = self.score_images(images, prompts, step);
-            let loss = match &mixed {
-                Ok(mixed) => -mixed.total.mean(Kind::Float),
-                Err(_) => images.sum(Kind::Float), // the error is returned below
-            };
-            outcome = Some(mixed);
-            loss
-        })?;
-        let mixed = outcome.expect("a decoder calls the loss")?;
-        Ok((loss, mixed.observed))
-    }
-
-    fn score_images(
-        &self,
-        images: &Tensor,
-        prompts: &Prompts,
-        step: u64,
-    ) -> Result<Mixed, RewardError> {
+        let images = self.decoder.decode(x0);
         let mut total = Tensor::zeros([images.size()[0]], (Kind::Float, images.device()));
         let mut observed = BTreeMap::new();
         let mut parts = Vec::with_capacity(self.rewards.len());
         for (weight, reward) in &self.rewards {
-            let score = reward.score(images, prompts)?;
+            let score = reward.score(&images, prompts)?;
             let plain = score.detach();
             let name = reward.name();
             for (statistic, value) in [

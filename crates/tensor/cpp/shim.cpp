@@ -5,6 +5,11 @@
 #include <c10/core/GradMode.h>
 #include <cstring>
 #include <exception>
+#include <memory>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/functions/accumulate_grad.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <unordered_set>
 #include <vector>
 
 namespace {
@@ -23,9 +28,96 @@ template <class F> char *guarded(F body) {
     return strdup(error.what());
   }
 }
+
+namespace autograd = torch::autograd;
+using Tensors = std::vector<at::Tensor>;
+
+// A piece of a network, in Rust: makes a new tensor of `n` others, or nullptr if it failed.
+struct Piece {
+  void *data;
+  at::Tensor *(*run)(void *data, at::Tensor *const *in, size_t n);
+  void (*drop)(void *data);
+};
+
+// The node that stands for a piece in the graph: it keeps the piece's inputs, and runs it again for its gradients.
+struct Recompute : autograd::Node {
+  Piece piece;
+  Tensors inputs;           // without graph
+  std::vector<bool> wanted; // which of them a gradient is asked of
+  Tensors leaves;           // trained tensors the piece reads besides
+
+  explicit Recompute(Piece piece) : piece(piece) {}
+  Recompute(const Recompute &) = delete;
+  Recompute &operator=(const Recompute &) = delete;
+  ~Recompute() override { piece.drop(piece.data); }
+
+  // The result, made of `starts`, which become the inputs as leaves.
+  at::Tensor run(Tensors &starts) const {
+    for (size_t i = 0; i < inputs.size(); ++i) starts.push_back(inputs[i].detach().requires_grad_(wanted[i]));
+    std::vector<at::Tensor *> in;
+    for (auto &start : starts) in.push_back(&start);
+    const std::unique_ptr<at::Tensor> result(piece.run(piece.data, in.data(), in.size()));
+    TORCH_CHECK(result, "the piece panicked");
+    return *result;
+  }
+
+  autograd::variable_list apply(autograd::variable_list &&cotangents) override {
+    TORCH_CHECK(inputs.size() == wanted.size(), "this part of the graph is used up");
+    c10::AutoGradMode with_graph(true);
+    Tensors starts, targets;
+    const auto result = run(starts);
+    for (size_t i = 0; i < starts.size(); ++i)
+      if (wanted[i]) targets.push_back(starts[i]);
+    targets.insert(targets.end(), leaves.begin(), leaves.end());
+    return autograd::grad({result}, targets, cotangents, std::nullopt, false, /*allow_unused=*/true);
+  }
+
+  void release_variables() override { inputs.clear(); }
+};
+
+// The leaves that `result` was made of, without `starts`.
+Tensors leaves_of(const at::Tensor &result, const Tensors &starts) {
+  std::unordered_set<const void *> seen;
+  for (const auto &start : starts) seen.insert(start.unsafeGetTensorImpl());
+  std::vector<autograd::Node *> open{result.grad_fn().get()};
+  Tensors leaves;
+  while (!open.empty()) {
+    auto *node = open.back();
+    open.pop_back();
+    if (!seen.insert(node).second) continue;
+    auto *leaf = dynamic_cast<autograd::AccumulateGrad *>(node);
+    if (leaf && seen.insert(leaf->variable.unsafeGetTensorImpl()).second) leaves.push_back(leaf->variable);
+    for (const auto &edge : node->next_edges())
+      if (edge.function) open.push_back(edge.function.get());
+  }
+  return leaves;
+}
 } // namespace
 
 extern "C" {
+// Runs `piece` on `n` inputs; behind the result stands a node that runs it again going backwards. `piece` is ours from here.
+char *dmdr_recompute(at::Tensor *const *in, size_t n, at::Tensor **out, Piece piece) {
+  return guarded([&] {
+    const std::shared_ptr<Recompute> node(new Recompute(piece), autograd::deleteNode);
+    autograd::edge_list edges;
+    for (size_t i = 0; i < n; ++i) {
+      node->inputs.push_back(in[i]->detach());
+      node->wanted.push_back(in[i]->requires_grad());
+      if (in[i]->requires_grad()) edges.push_back(autograd::impl::gradient_edge(*in[i]));
+    }
+    Tensors starts;
+    const auto traced = node->run(starts);
+    auto result = traced.detach();
+    if (traced.grad_fn()) {
+      node->leaves = leaves_of(traced, starts);
+      for (const auto &leaf : node->leaves) edges.push_back(autograd::impl::gradient_edge(leaf));
+      node->set_next_edges(std::move(edges));
+      autograd::set_history(result, node);
+    }
+    *out = new at::Tensor(std::move(result));
+  });
+}
+
 // One AdamW step (decoupled decay) over all parameters in place. `steps` counts from 1 and is advanced here.
 char *dmdr_fused_adamw(at::Tensor **params, at::Tensor **grads, at::Tensor **exp_avgs, at::Tensor **exp_avg_sqs,
                        at::Tensor **steps, size_t n, double lr, double beta1, double beta2, double weight_decay,

@@ -22,7 +22,7 @@ pub use init::Init;
 pub use memory::{keep_freed_memory, peak_memory_bytes};
 pub use mimalloc::MiMalloc;
 pub use params::{ParamGroup, ParamStore};
-pub use recompute::{Segment, recompute};
+pub use recompute::recompute;
 pub use scope::{AdapterId, AdapterSpec, Lora, Scope};
 pub use seed::{mix, reseed};
 pub use tch::{Device, IndexOp, Kind, Tensor, get_num_threads, no_grad_guard, set_num_threads};

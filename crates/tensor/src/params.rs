@@ -30,50 +30,91 @@ struct Inner {
     /// Names in `params` that are saved and loaded but never trained.
     buffers: BTreeSet<String>,
     device: Device,
-    trainable: bool,
-    /// False: parameters have a shape but no memory.
-    allocate: bool,
+    purpose: Purpose,
     seed: u64,
     compute: Kind,
+    recomputes: bool,
+}
+
+/// What parameters are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Training,
+    Inference,
+    /// Inference, with the weights of products in the compute kind.
+    CompactInference,
+    /// They have a shape but no memory.
+    Shapes,
 }
 
 impl ParamStore {
     /// An empty store whose parameters will be trained; `seed` fixes their initial values.
     pub fn trainable(device: Device, seed: u64) -> Self {
-        Self::new(device, true, seed, true)
+        Self::new(device, Purpose::Training, seed)
     }
 
     /// An empty store whose parameters never require a gradient.
     pub fn frozen(device: Device) -> Self {
-        Self::new(device, false, 0, true)
+        Self::new(device, Purpose::Inference, 0)
     }
 
     /// An empty store that only records names and shapes ([`Self::shapes`]): every parameter is a view of one zero, so
     /// that a network of any size is built in no memory. It can be neither loaded nor trained.
     pub fn shapes_only() -> Self {
-        Self::new(Device::Cpu, false, 0, false)
+        Self::new(Device::Cpu, Purpose::Shapes, 0)
     }
 
-    fn new(device: Device, trainable: bool, seed: u64, allocate: bool) -> Self {
+    fn new(device: Device, purpose: Purpose, seed: u64) -> Self {
         let inner = Inner {
             params: BTreeMap::new(),
             buffers: BTreeSet::new(),
             device,
-            trainable,
-            allocate,
+            purpose,
             seed,
             compute: Kind::Float,
+            recomputes: false,
         };
         Self {
             inner: Rc::new(RefCell::new(inner)),
         }
     }
 
-    /// The kind the large matrix products of this network are computed in; parameters stay f32.
+    /// The kind the large matrix products of this network are computed in; parameters stay f32 unless it is [`Self::compact`].
     #[must_use]
     pub fn with_compute(self, compute: Kind) -> Self {
         self.inner.borrow_mut().compute = compute;
         self
+    }
+
+    /// Keeps weights that only enter products in the kind of these, which in bf16 halves the memory of a large network and
+    /// changes no product. For networks that are never trained.
+    ///
+    /// # Panics
+    /// If the store is trainable.
+    #[must_use]
+    pub fn compact(self) -> Self {
+        let mut inner = self.inner.borrow_mut();
+        assert_eq!(
+            inner.purpose,
+            Purpose::Inference,
+            "weights are trained in f32"
+        );
+        inner.purpose = Purpose::CompactInference;
+        drop(inner);
+        self
+    }
+
+    /// Whether the activations of this network's blocks are computed again on the way back instead of being kept
+    /// ([`crate::recompute`]).
+    #[must_use]
+    pub fn with_recomputation(self, recomputes: bool) -> Self {
+        self.inner.borrow_mut().recomputes = recomputes;
+        self
+    }
+
+    /// See [`Self::with_recomputation`].
+    pub fn recomputes(&self) -> bool {
+        self.inner.borrow().recomputes
     }
 
     /// See [`Self::with_compute`].
@@ -121,19 +162,34 @@ impl ParamStore {
     /// If the name exists.
     pub(crate) fn create(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
         let mut inner = self.inner.borrow_mut();
-        if !inner.allocate {
-            return inner.insert(name, unallocated(shape));
-        }
-        if !inner.trainable {
-            // It will be loaded or copied: a draw would be wasted, and would move the random state of whoever builds it.
-            let tensor = init.centre().tensor(shape, inner.device);
-            return inner.insert(name, tensor);
+        match inner.purpose {
+            Purpose::Shapes => return inner.insert(name, unallocated(shape)),
+            Purpose::Inference | Purpose::CompactInference => {
+                // It will be loaded or copied: a draw would be wasted, and would move the random state of whoever builds it.
+                let tensor = init.centre().tensor(shape, inner.device);
+                return inner.insert(name, tensor);
+            }
+            Purpose::Training => {}
         }
         let name_hash = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
         });
         reseed(&[inner.seed, name_hash]);
         let tensor = init.tensor(shape, inner.device).set_requires_grad(true);
+        inner.insert(name, tensor)
+    }
+
+    /// [`Self::create`] for a weight that only enters products in the compute kind.
+    ///
+    /// # Panics
+    /// If the name exists.
+    pub(crate) fn create_weight(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
+        let mut inner = self.inner.borrow_mut();
+        if inner.purpose != Purpose::CompactInference {
+            drop(inner);
+            return self.create(name, shape, init);
+        }
+        let tensor = Tensor::zeros(shape, (inner.compute, inner.device));
         inner.insert(name, tensor)
     }
 
@@ -147,11 +203,10 @@ impl ParamStore {
         shape: &[i64],
         value: impl FnOnce() -> Tensor,
     ) -> Tensor {
-        let allocate = self.inner.borrow().allocate;
-        let tensor = if allocate {
-            value().to_device(self.device())
-        } else {
+        let tensor = if self.inner.borrow().purpose == Purpose::Shapes {
             unallocated(shape)
+        } else {
+            value().to_device(self.device())
         };
         assert_eq!(tensor.size(), shape, "buffer `{name}`");
         let mut inner = self.inner.borrow_mut();
@@ -196,6 +251,12 @@ impl ParamStore {
     /// Number of scalars.
     pub fn num_scalars(&self) -> usize {
         self.inner.borrow().params.values().map(Tensor::numel).sum()
+    }
+
+    /// Bytes they take.
+    pub fn num_bytes(&self) -> usize {
+        let bytes = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
+        self.inner.borrow().params.values().map(bytes).sum()
     }
 
     /// Fills every parameter from a safetensors file. Names and shapes must agree exactly; f16 and bf16 are widened.
@@ -312,8 +373,9 @@ impl Inner {
         found: &BTreeMap<String, Header>,
         origin: &Path,
     ) -> Result<LoadReport, TensorError> {
-        assert!(
-            self.allocate,
+        assert_ne!(
+            self.purpose,
+            Purpose::Shapes,
             "a store of shapes has no memory to load into"
         );
         let report = LoadReport::compare(&self.params, found);

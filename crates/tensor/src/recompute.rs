@@ -1,151 +1,111 @@
-//! Gradients through a long frozen chain, such as an image decoder, without keeping its activations.
-//!
-//! The chain runs without a graph and only the input of every segment is kept; going backwards, one segment at a time is
-//! run again with a graph (Chen et al., arXiv 1604.06174). `tch` has no custom autograd nodes, so the loss comes in as a
-//! closure, and the gradient that was found is put behind the result by hand.
+//! Gradients without keeping activations (Chen et al., arXiv 1604.06174; PyTorch's `torch.utils.checkpoint`).
 
-use std::slice;
+use tch::Tensor;
 
-use tch::{Kind, Tensor, no_grad_guard};
+use crate::shim;
 
-use crate::{TensorError, gradients::gradients};
-
-/// A piece of a chain: deterministic, row by row over the first dimension, and without trained parameters.
-pub type Segment<'a> = Box<dyn Fn(&Tensor) -> Tensor + 'a>;
-
-/// `loss(y)` of `y = f_n(.. f_1(x))`, a scalar whose gradient with respect to `x [B, ..]` is that of the plain chain.
+/// `piece(inputs)`, whose gradient costs a second run instead of memory: of what the piece computes only `inputs` are kept,
+/// and going backwards it is run again. Gradients reach `inputs` and every trained tensor that `piece` reads.
 ///
-/// Rows of `x` run one at a time, so memory is that of the largest segment for one row, plus all segments' inputs. `loss`
-/// may depend on trained tensors only through `y`: it reaches no others.
+/// The piece owns what it reads, as the graph may outlive the caller. It must make the same of the same inputs: no random
+/// numbers, nothing that is trained in between.
 ///
-/// # Errors
-/// If the loss has no graph, or libtorch cannot differentiate it.
-pub fn recompute(
-    segments: &[Segment<'_>],
-    x: &Tensor,
-    loss: impl FnOnce(&Tensor) -> Tensor,
-) -> Result<Tensor, TensorError> {
-    let rows = x.detach().split(1, 0);
-    let mut inputs: Vec<Vec<Tensor>> = Vec::with_capacity(rows.len());
-    let mut outputs = Vec::with_capacity(rows.len());
-    {
-        let _guard = no_grad_guard();
-        for mut state in rows {
-            let mut kept = Vec::with_capacity(segments.len());
-            for segment in segments {
-                let next = segment(&state);
-                kept.push(std::mem::replace(&mut state, next));
-            }
-            inputs.push(kept);
-            outputs.push(state);
-        }
-    }
-    let y = Tensor::cat(&outputs, 0);
-    drop(outputs);
-    if !x.requires_grad() {
-        return Ok(loss(&y));
-    }
-    let y = y.set_requires_grad(true);
-    let value = loss(&y);
-    let gradients = gradient(&value, &y)?
-        .split(1, 0)
-        .into_iter()
-        .zip(inputs)
-        .map(|(gradient, inputs)| backwards(segments, inputs, gradient))
-        .collect::<Result<Vec<_>, _>>()?;
-    let gradient = Tensor::cat(&gradients, 0);
-    // Zero, with the gradient that was found.
-    let carrier = ((x - x.detach()) * gradient).sum(Kind::Float);
-    Ok(value.detach() + carrier)
-}
-
-/// The gradient with respect to the chain's input, from that of its output; frees each segment's input on the way.
-fn backwards(
-    segments: &[Segment<'_>],
-    mut inputs: Vec<Tensor>,
-    mut cotangent: Tensor,
-) -> Result<Tensor, TensorError> {
-    for segment in segments.iter().rev() {
-        let input = inputs.pop().expect("one input a segment");
-        let input = input.detach().set_requires_grad(true);
-        let product = (segment(&input) * &cotangent).sum(Kind::Float);
-        cotangent = gradient(&product, &input)?;
-    }
-    Ok(cotangent)
-}
-
-fn gradient(scalar: &Tensor, input: &Tensor) -> Result<Tensor, TensorError> {
-    Ok(gradients(scalar, slice::from_ref(input))?.remove(0))
+/// # Panics
+/// If `piece` does, or libtorch fails. In a backward pass that is an error of the pass instead.
+pub fn recompute(inputs: &[&Tensor], piece: impl Fn(&[Tensor]) -> Tensor + 'static) -> Tensor {
+    shim::recompute(inputs, piece).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::{
+        cell::{Cell, RefCell},
+        rc::Rc,
+    };
 
-    use tch::Device;
+    use tch::{Device, Kind, no_grad_guard};
 
     use super::*;
-    use crate::reseed;
+    use crate::{gradients::gradients, reseed};
 
-    fn weight(rows: i64, columns: i64) -> Tensor {
-        Tensor::randn([rows, columns], (Kind::Float, Device::Cpu)) * 0.4
+    fn random(shape: &[i64]) -> Tensor {
+        Tensor::randn(shape, (Kind::Float, Device::Cpu))
+    }
+
+    /// Two layers and a skip; a trained matrix is used twice, an input in both.
+    fn layer(x: &Tensor, c: &Tensor, w: &Tensor) -> Tensor {
+        let h = (x.matmul(w) * c).tanh();
+        x + h.matmul(w) * c.exp()
     }
 
     #[test]
-    fn value_and_gradient_are_those_of_the_plain_chain() {
+    fn values_and_gradients_are_those_of_the_plain_chain() {
         reseed(&[3]);
-        let (a, b) = (weight(6, 9), weight(9, 4));
-        let calls = Cell::new(0);
-        let count = || calls.set(calls.get() + 1);
-        let segments: [Segment<'_>; 3] = [
-            Box::new(|x| {
-                count();
-                x.matmul(&a).tanh()
-            }),
-            Box::new(|x| {
-                count();
-                x.matmul(&b).sigmoid()
-            }),
-            Box::new(|x| {
-                count();
-                x.square()
-            }),
-        ];
-        let x = weight(5, 6).set_requires_grad(true);
-        // Rows interact in the loss, as samples of a group do.
-        let loss = |y: &Tensor| {
-            y.sum_dim_intlist(&[0i64][..], false, Kind::Float)
-                .prod(Kind::Float)
+        let weights = [random(&[6, 6]), random(&[6, 6])].map(|w| w.set_requires_grad(true));
+        let (x, c) = (random(&[5, 6]), random(&[1, 6]).set_requires_grad(true));
+        let runs = Rc::new(Cell::new(0));
+        let chain = |again: bool| {
+            weights.iter().fold(x.shallow_clone(), |x, weight| {
+                if !again {
+                    return layer(&x, &c, weight);
+                }
+                let (weight, runs) = (weight.shallow_clone(), Rc::clone(&runs));
+                recompute(&[&x, &c], move |inputs| {
+                    runs.set(runs.get() + 1);
+                    layer(&inputs[0], &inputs[1], &weight)
+                })
+            })
         };
-        let plain = loss(&x.matmul(&a).tanh().matmul(&b).sigmoid().square()) * 3.0;
-        let found = recompute(&segments, &x, loss).expect("differentiable") * 3.0;
-        assert_eq!(calls.get(), 2 * 3 * 5, "each segment twice for each row");
-        let relative =
-            |a: &Tensor, b: &Tensor| ((a - b).abs().max() / b.abs().max()).double_value(&[]);
-        assert!(relative(&found, &plain) < 1e-6);
-        let expected = gradient(&plain, &x).expect("differentiable");
-        let got = gradient(&found, &x).expect("differentiable");
-        assert!(relative(&got, &expected) < 1e-6);
+        let targets = [&weights[0], &weights[1], &c].map(Tensor::shallow_clone);
+        let loss = |again| chain(again).square().sum(Kind::Float);
+        let (plain, found) = (loss(false), loss(true));
+        assert_eq!((&plain, runs.get()), (&found, 2));
+        let expected = gradients(&plain, &targets).expect("a graph");
+        let found = gradients(&found, &targets).expect("a graph");
+        assert_eq!(runs.get(), 4, "each piece once more, none twice");
+        for (found, expected) in found.iter().zip(&expected) {
+            let error = (found - expected).abs().max() / expected.abs().max();
+            assert!(error.double_value(&[]) < 1e-6);
+        }
     }
 
     #[test]
-    fn without_a_gradient_to_take_the_chain_runs_once() {
-        let calls = Cell::new(0);
-        let segments: [Segment<'_>; 1] = [Box::new(|x| {
-            calls.set(calls.get() + 1);
-            x * 2.0
-        })];
-        let x = Tensor::ones([1, 2], (Kind::Float, Device::Cpu));
-        let found = recompute(&segments, &x, |y| y.sum(Kind::Float)).expect("no gradient");
-        assert_eq!((found.double_value(&[]), calls.get()), (4.0, 1));
-        assert!(!found.requires_grad());
+    fn a_piece_lives_as_long_as_its_graph() {
+        let owned = Rc::new(());
+        let x = random(&[3]).set_requires_grad(true);
+        let make = || {
+            let owned = Rc::clone(&owned);
+            recompute(&[&x], move |inputs| {
+                let _ = &owned;
+                inputs[0].exp()
+            })
+        };
+        let y = make();
+        assert_eq!(Rc::strong_count(&owned), 2);
+        drop(y);
+        assert_eq!(Rc::strong_count(&owned), 1);
+        let _guard = no_grad_guard();
+        assert!(!make().requires_grad());
+        assert_eq!(Rc::strong_count(&owned), 1);
     }
 
     #[test]
-    fn a_loss_that_ignores_the_chain_is_an_error() {
-        let segments: [Segment<'_>; 1] = [Box::new(|x| x * 2.0)];
-        let x = Tensor::ones([1, 2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-        let error = recompute(&segments, &x, |_| Tensor::from(1f32)).expect_err("no graph");
-        assert!(error.to_string().starts_with("backward: "), "{error}");
+    fn without_anything_trained_there_is_no_graph() {
+        let y = recompute(&[&random(&[3])], |inputs| inputs[0].exp());
+        assert!(!y.requires_grad());
+    }
+
+    #[test]
+    fn a_piece_that_fails_on_the_way_back_is_an_error() {
+        let fails = Rc::new(RefCell::new(false));
+        let x = random(&[3]).set_requires_grad(true);
+        let flag = Rc::clone(&fails);
+        let y = recompute(&[&x], move |inputs| {
+            assert!(!*flag.borrow(), "out of memory, say");
+            inputs[0].exp()
+        });
+        *fails.borrow_mut() = true;
+        let error = gradients(&y.sum(Kind::Float), &[x]).expect_err("the piece panics");
+        assert!(error.to_string().contains("panicked"), "{error}");
     }
 }

@@ -136,6 +136,11 @@ impl<'a> Scope<'a> {
         self.store.create(&self.name(name), shape, init)
     }
 
+    /// Creates weight `name` here, which is only read as a factor of products in [`Self::compute`].
+    pub fn weight(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
+        self.store.create_weight(&self.name(name), shape, init)
+    }
+
     /// Creates buffer `name` here, which is saved and loaded like a parameter but never trained; `value` is asked for
     /// only where the store has memory.
     ///
@@ -171,6 +176,11 @@ impl<'a> Scope<'a> {
     /// The kind large matrix products are computed in.
     pub fn compute(&self) -> tch::Kind {
         self.store.compute()
+    }
+
+    /// Whether blocks of the network compute their activations again on the way back.
+    pub fn recomputes(&self) -> bool {
+        self.store.recomputes()
     }
 
     fn name(&self, name: &str) -> String {

@@ -4,11 +4,24 @@
     reason = "FFI to cpp/shim.cpp, where every call copies its error message out, and to the allocator's options"
 )]
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::{
+    ffi::{CStr, c_char, c_int, c_void},
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr, slice,
+};
 
 use tch::Tensor;
 
 use crate::TensorError;
+
+/// A closure as C++ calls it.
+#[repr(C)]
+struct Piece {
+    data: *mut c_void,
+    run: unsafe extern "C" fn(*mut c_void, *const *mut c_void, usize) -> *mut c_void,
+    drop: unsafe extern "C" fn(*mut c_void),
+}
 
 unsafe extern "C" {
     fn dmdr_fused_adamw(
@@ -23,6 +36,12 @@ unsafe extern "C" {
         beta2: f64,
         weight_decay: f64,
         eps: f64,
+    ) -> *mut c_char;
+    fn dmdr_recompute(
+        inputs: *const *mut c_void,
+        n: usize,
+        output: *mut *mut c_void,
+        piece: Piece,
     ) -> *mut c_char;
     fn dmdr_cuda_peak_bytes(index: c_int, bytes: *mut i64) -> *mut c_char;
     fn free(pointer: *mut c_void);
@@ -98,6 +117,53 @@ pub(crate) fn fused_adamw(
         )
     };
     result("AdamW step", message)
+}
+
+/// See [`crate::recompute`].
+pub(crate) fn recompute<F: Fn(&[Tensor]) -> Tensor + 'static>(
+    inputs: &[&Tensor],
+    piece: F,
+) -> Result<Tensor, TensorError> {
+    let pointers: Vec<*mut c_void> = inputs
+        .iter()
+        .map(|tensor| tensor.as_ptr().cast_mut().cast())
+        .collect();
+    let mut output = ptr::null_mut();
+    let piece = Piece {
+        data: Box::into_raw(Box::new(piece)).cast(),
+        run: run_piece::<F>,
+        drop: drop_piece::<F>,
+    };
+    // SAFETY: the array holds `n` live `at::Tensor*`. The shim owns `piece` from here on and drops it once. It calls it only
+    // while this thread waits, in here or in a backward pass, though libtorch's engine may do so on a thread of its own.
+    let message =
+        unsafe { dmdr_recompute(pointers.as_ptr(), pointers.len(), &raw mut output, piece) };
+    result("recomputation", message)?;
+    // SAFETY: on success a new `at::Tensor`, ours.
+    Ok(unsafe { Tensor::from_ptr(output.cast()) })
+}
+
+/// Calls the closure behind `data`; null if it panicked.
+unsafe extern "C" fn run_piece<F: Fn(&[Tensor]) -> Tensor>(
+    data: *mut c_void,
+    inputs: *const *mut c_void,
+    n: usize,
+) -> *mut c_void {
+    // SAFETY: `data` is the closure of `recompute`, which nobody changes; the array has `n` live tensors.
+    let (piece, inputs) = unsafe { (&*data.cast::<F>(), slice::from_raw_parts(inputs, n)) };
+    // SAFETY: live tensors, of which this makes handles of our own.
+    let own = |pointer: &*mut c_void| unsafe { Tensor::clone_from_ptr(pointer.cast()) };
+    let run = || piece(&inputs.iter().map(own).collect::<Vec<_>>());
+    catch_unwind(AssertUnwindSafe(run)).map_or(ptr::null_mut(), |made| {
+        let pointer = made.as_ptr().cast_mut().cast();
+        mem::forget(made); // the shim's now
+        pointer
+    })
+}
+
+unsafe extern "C" fn drop_piece<F>(data: *mut c_void) {
+    // SAFETY: from `Box::into_raw` in `recompute`; the shim calls this once.
+    drop(unsafe { Box::from_raw(data.cast::<F>()) });
 }
 
 pub(crate) fn cuda_peak_bytes(index: usize) -> Result<u64, TensorError> {

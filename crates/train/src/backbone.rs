@@ -127,6 +127,11 @@ impl Backbone {
         Ok(())
     }
 
+    /// Whether it is a network of the field: large, and never trained itself while it is the base of adapters.
+    pub fn is_published(&self) -> bool {
+        !matches!(self.sizes, Sizes::Dit(_))
+    }
+
     /// Its noise schedule.
     pub fn schedule(&self) -> Schedule {
         match &self.sizes {

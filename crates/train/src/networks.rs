@@ -121,9 +121,19 @@ impl Networks {
         compute: Kind,
     ) -> Result<Self, TrainError> {
         let backbone = Backbone::open(experiment, source)?;
-        let base = ParamStore::frozen(device).with_compute(compute);
+        let recomputes = experiment.gradient_checkpointing;
+        let base = ParamStore::frozen(device)
+            .with_compute(compute)
+            .with_recomputation(recomputes);
+        let base = if backbone.is_published() {
+            base.compact()
+        } else {
+            base
+        };
         let score = ParamStore::trainable(device, experiment.seed);
-        let student = ParamStore::trainable(device, experiment.seed).with_compute(compute);
+        let student = ParamStore::trainable(device, experiment.seed)
+            .with_compute(compute)
+            .with_recomputation(recomputes);
         let reference = experiment
             .method
             .rl_algorithm()
@@ -143,7 +153,7 @@ impl Networks {
             Ok(match &experiment.student.tuning {
                 Tuning::Full => {
                     let net = backbone.build(store, &[])?;
-                    store.copy_from(&base);
+                    backbone.load(store)?; // not from the base, whose weights may be rounded
                     Generator::Full(net)
                 }
                 Tuning::Lora(_) => Generator::Adapter(id),

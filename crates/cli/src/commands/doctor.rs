@@ -49,7 +49,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     );
     print_data(&format!(
         "teacher    {base} parameters, {}",
-        mebibytes(base * F32)
+        mebibytes(networks.base.num_bytes() as u64)
     ));
     // Value, gradient and two moments each; the average is one more copy.
     let average = if experiment.ema.is_some() { F32 } else { 0 };

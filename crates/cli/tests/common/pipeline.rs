@@ -8,8 +8,8 @@ use std::{
 };
 
 use dmdr_models::{
-    Denoiser, ModelError, Sd3, Sd3Config, SdxlUnet, Sit, SitConfig, Stored, ZImage,
-    load_diffusers_config,
+    Denoiser, DinoClassifier, DinoConfig, ModelError, Sd3, Sd3Config, SdxlUnet, Sit, SitConfig,
+    Stored, ZImage, load_diffusers_config,
 };
 use dmdr_tensor::{
     AdapterSpec, Device, Kind, ParamStore, no_grad_guard, read_metadata, read_tensors, reseed,
@@ -50,6 +50,10 @@ fn weights<N: Denoiser>(
 ) {
     let store = ParamStore::trainable(Device::Cpu, 0);
     let _net = build(&store, &[]).expect("sizes fit");
+    save_random(&store, &folder.join("diffusion_pytorch_model.safetensors"));
+}
+
+fn save_random(store: &ParamStore, path: &Path) {
     reseed(&[7]);
     {
         let _guard = no_grad_guard();
@@ -57,10 +61,32 @@ fn weights<N: Denoiser>(
             tensor.shallow_clone().copy_(&(tensor.randn_like() * 0.1));
         }
     }
-    let path = folder.join("diffusion_pytorch_model.safetensors");
     store
-        .save(&path, Kind::Float, &BTreeMap::new())
+        .save(path, Kind::Float, &BTreeMap::new())
         .expect("writable");
+}
+
+/// CLIP's towers as transformers saves them, `clip/`, and their tokenizer, `clip-tokenizer/`.
+pub(crate) fn clip(folder: &Path) {
+    copy(&fixtures().join("clip_transformers"), &folder.join("clip"));
+    let tokenizer = fixtures().join("text/sd3/tokenizer");
+    copy(&tokenizer, &folder.join("clip-tokenizer"));
+}
+
+/// `DINOv2` with a classifier of five classes, `dino.safetensors` and `head.safetensors`.
+pub(crate) fn dino(folder: &Path) {
+    let [net, head] = [1, 2].map(|seed| ParamStore::trainable(Device::Cpu, seed));
+    let sizes = DinoConfig {
+        image_size: 28,
+        embed_dim: 64,
+        num_heads: 1,
+        depth: 4,
+        num_classes: 5,
+        ..DinoConfig::l_14()
+    };
+    let _net = DinoClassifier::new(&net, &head, sizes).expect("sizes fit");
+    save_random(&net, &folder.join("dino.safetensors"));
+    save_random(&head, &folder.join("head.safetensors"));
 }
 
 /// A pipeline of `class` in `folder`.
@@ -89,10 +115,19 @@ pub(crate) fn sit(folder: &Path) {
 
 /// Stable Diffusion 3 on latents `[6, h, w]`.
 pub(crate) fn sd3(folder: &Path) {
+    sd3_of(folder, "sd3_plain");
+}
+
+/// Stable Diffusion 3.5, which normalises queries and keys.
+pub(crate) fn sd35(folder: &Path) {
+    sd3_of(folder, "sd3_qk_norm");
+}
+
+fn sd3_of(folder: &Path, fixture: &str) {
     pipeline(folder, "StableDiffusion3Pipeline", "sd3", "vae_sd3");
     let network = folder.join("transformer");
     let changes = json!({ "in_channels": 6, "out_channels": 6, "joint_attention_dim": 24, "pooled_projection_dim": 16 });
-    config("sd3_plain", &network, &changes);
+    config(fixture, &network, &changes);
     let config: Sd3Config = load_diffusers_config::<Sd3>(&network).expect("fits");
     weights(&network, |store, adapters| {
         Sd3::new(store, adapters, config)

@@ -5,7 +5,7 @@
 
 use dmdr_data::Prompts;
 use dmdr_rewards::{RewardError, RewardMix};
-use dmdr_tensor::Tensor;
+use dmdr_tensor::{Kind, Tensor};
 
 use super::RlLoss;
 
@@ -19,6 +19,9 @@ pub fn refl(
     rewards: &RewardMix,
     update: u64,
 ) -> Result<RlLoss, RewardError> {
-    let (loss, observed) = rewards.loss(x0, prompts, update)?;
-    Ok(RlLoss { loss, observed })
+    let mixed = rewards.score(x0, prompts, update)?;
+    Ok(RlLoss {
+        loss: -mixed.total.mean(Kind::Float),
+        observed: mixed.observed,
+    })
 }

@@ -14,6 +14,7 @@ use dmdr_tensor::{AdapterSpec, Init, ParamStore, Scope, Tensor};
 use self::block::JointBlock;
 use crate::{
     Call, Conditioning, Denoiser, Diffusers, ModelError,
+    blocks::Blocks,
     layers::{
         Embedder, LayerNorm, Linear, PatchEmbed, modulate, sincos_positions_mae, timestep_features,
         unpatchify_channels_last,
@@ -35,7 +36,7 @@ pub struct Sd3 {
     timestep_embedder: Embedder,
     text_embedder: Embedder,
     context_embedder: Linear,
-    blocks: Vec<JointBlock>,
+    blocks: Blocks<JointBlock>,
     norm: LayerNorm,
     norm_out: Linear,
     proj_out: Linear,
@@ -84,11 +85,12 @@ impl Sd3 {
                 dim,
                 Init::XavierUniform,
             ),
-            blocks: (0..config.num_layers)
-                .map(|index| {
+            blocks: Blocks::new(
+                &scope,
+                (0..config.num_layers).map(|index| {
                     JointBlock::new(&scope.sub("transformer_blocks").sub(index), &config, index)
-                })
-                .collect(),
+                }),
+            ),
             norm: LayerNorm::plain(dim),
             norm_out: Linear::precise(&scope.sub("norm_out.linear"), dim, 2 * dim, Init::Zeros),
             proj_out: Linear::precise(&scope.sub("proj_out"), dim, patch_dim, Init::Zeros),
@@ -137,13 +139,21 @@ impl Denoiser for Sd3 {
             + self.text_embedder.forward(&cond.pooled, call);
         let c = c.silu(); // [B, D]
 
-        let mut x = self.pos_embed.forward(x_t) + self.centre(grid); // [B, N, D]
-        let mut context = self.context_embedder.forward(&cond.tokens, call); // [B, L, D]
-        for block in &self.blocks {
-            let (image, text) = block.forward(&x, &context, &c, call);
-            x = image;
-            context = text.unwrap_or(context);
-        }
+        let x = self.pos_embed.forward(x_t) + self.centre(grid); // [B, N, D]
+        let context = self.context_embedder.forward(&cond.tokens, call); // [B, L, D]
+        let num_image = x.size()[1];
+        let both = Tensor::cat(&[x, context], 1);
+        let x = self
+            .blocks
+            .run(both, &[&c], call, move |block, inputs, call| {
+                let num_text = inputs[0].size()[1] - num_image;
+                let image = inputs[0].narrow(1, 0, num_image);
+                let text = inputs[0].narrow(1, num_image, num_text);
+                match block.forward(&image, &text, &inputs[1], call) {
+                    (image, Some(text)) => Tensor::cat(&[image, text], 1),
+                    (image, None) => image,
+                }
+            });
 
         // AdaLayerNormContinuous: scale first, unlike everywhere else.
         let m = self.norm_out.forward(&c, call).unsqueeze(1).chunk(2, -1);

@@ -1,5 +1,7 @@
 //! The stages of the UNet: at one resolution, residual blocks and behind each a transformer.
 
+use std::iter;
+
 use dmdr_tensor::{Scope, Tensor};
 
 use super::{
@@ -9,6 +11,7 @@ use super::{
 };
 use crate::{
     Call,
+    blocks::Blocks,
     conv::{Downsample, Groups, Resnet, Upsample},
 };
 
@@ -27,13 +30,14 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn resnet(&self, layer: i64, channels: [i64; 2]) -> Resnet {
+    fn resnet(&self, layer: i64, channels: [i64; 2]) -> Blocks<Resnet> {
         let norm = Groups {
             groups: self.config.norm_num_groups,
             eps: self.config.norm_eps,
         };
         let scope = self.scope.sub("resnets").sub(layer);
-        Resnet::new(&scope, channels, Some(self.config.time_width()), norm)
+        let resnet = Resnet::new(&scope, channels, Some(self.config.time_width()), norm);
+        Blocks::new(self.scope, iter::once(resnet))
     }
 
     fn transformer(&self, layer: i64) -> Transformer {
@@ -55,15 +59,22 @@ impl Builder<'_> {
     }
 }
 
+/// `resnet`, which is one, on `x [B, C, H, W]`.
+fn run(resnet: &Blocks<Resnet>, x: &Tensor, inputs: Inputs<'_>, call: &Call<'_>) -> Tensor {
+    resnet.run_one(0, &[x, inputs.time], call, |resnet, inputs, call| {
+        resnet.forward(&inputs[0], Some(&inputs[1]), call)
+    })
+}
+
 #[derive(Debug)]
 struct Layer {
-    resnet: Resnet,
+    resnet: Blocks<Resnet>,
     transformer: Option<Transformer>,
 }
 
 impl Layer {
     fn forward(&self, x: &Tensor, inputs: Inputs<'_>, call: &Call<'_>) -> Tensor {
-        let x = self.resnet.forward(x, Some(inputs.time), call);
+        let x = run(&self.resnet, x, inputs, call);
         match &self.transformer {
             Some(transformer) => transformer.forward(&x, inputs.text, call),
             None => x,
@@ -123,7 +134,7 @@ impl DownStage {
 #[derive(Debug)]
 pub(super) struct MidStage {
     first: Layer,
-    second: Resnet,
+    second: Blocks<Resnet>,
 }
 
 impl MidStage {
@@ -144,7 +155,7 @@ impl MidStage {
     /// Like `x [B, C, H, W]`.
     pub(super) fn forward(&self, x: &Tensor, inputs: Inputs<'_>, call: &Call<'_>) -> Tensor {
         let x = self.first.forward(x, inputs, call);
-        self.second.forward(&x, Some(inputs.time), call)
+        run(&self.second, &x, inputs, call)
     }
 }
 

@@ -5,6 +5,7 @@ use dmdr_tensor::{Init, Kind, Scope, Tensor};
 use crate::{
     Call,
     attention::attend,
+    blocks::Blocks,
     conv::{GroupNorm, Groups},
     layers::{LayerNorm, Linear},
 };
@@ -26,7 +27,7 @@ pub(super) struct Sizes {
 pub(super) struct Transformer {
     norm: GroupNorm,
     proj_in: Linear,
-    blocks: Vec<Block>,
+    blocks: Blocks<Block>,
     proj_out: Linear,
 }
 
@@ -40,9 +41,11 @@ impl Transformer {
         Self {
             norm: GroupNorm::new(&scope.sub("norm"), sizes.dim, norm),
             proj_in: square("proj_in"),
-            blocks: (0..sizes.layers)
-                .map(|index| Block::new(&scope.sub("transformer_blocks").sub(index), sizes))
-                .collect(),
+            blocks: Blocks::new(
+                scope,
+                (0..sizes.layers)
+                    .map(|index| Block::new(&scope.sub("transformer_blocks").sub(index), sizes)),
+            ),
             proj_out: square("proj_out"),
         }
     }
@@ -50,10 +53,12 @@ impl Transformer {
     /// `x [B, D, H, W]`, text `context [B, L, D']` -> like `x`.
     pub(super) fn forward(&self, x: &Tensor, context: &Tensor, call: &Call<'_>) -> Tensor {
         let tokens = self.norm.forward(x).flatten(2, 3).transpose(1, 2); // [B, H W, D]
-        let mut tokens = self.proj_in.forward(&tokens, call).to_kind(Kind::Float);
-        for block in &self.blocks {
-            tokens = block.forward(&tokens, context, call);
-        }
+        let tokens = self.proj_in.forward(&tokens, call).to_kind(Kind::Float);
+        let tokens = self
+            .blocks
+            .run(tokens, &[context], call, |block, inputs, call| {
+                block.forward(&inputs[0], &inputs[1], call)
+            });
         let out = self.proj_out.forward(&tokens, call);
         x + out.transpose(1, 2).reshape(x.size())
     }

@@ -51,14 +51,16 @@ pub trait TextEncoder {
 pub struct Placement {
     /// Of parameters and results.
     pub device: Device,
-    /// Parameters and results are f32 whatever it is.
+    /// Results are f32 whatever it is.
     pub compute: Kind,
 }
 
 impl Placement {
-    /// A store of its own for each network.
-    fn store(self) -> ParamStore {
-        ParamStore::frozen(self.device).with_compute(self.compute)
+    /// A store for one network, which is never trained.
+    pub fn store(self) -> ParamStore {
+        ParamStore::frozen(self.device)
+            .with_compute(self.compute)
+            .compact()
     }
 }
 

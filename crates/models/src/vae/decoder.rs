@@ -1,6 +1,8 @@
 //! Latent to image.
 
-use dmdr_tensor::{Scope, Segment, Tensor};
+use std::rc::Rc;
+
+use dmdr_tensor::{Scope, Tensor, recompute};
 
 use super::{AutoencoderKlConfig, mid::MidBlock};
 use crate::{
@@ -8,21 +10,31 @@ use crate::{
     conv::{Conv2d, GroupNorm, Resnet, Upsample},
 };
 
-/// The `post_quant_conv` and diffusers' `Decoder` behind it.
+/// The `post_quant_conv` and diffusers' `Decoder` behind it, in pieces whose activations are computed again on the way back.
 #[derive(Debug)]
 pub(super) struct Decoder {
+    entry: Rc<Entry>,
+    stages: Vec<Rc<Stage>>,
+    exit: Rc<Exit>,
+}
+
+#[derive(Debug)]
+struct Entry {
     post_quant_conv: Option<Conv2d>,
     conv_in: Conv2d,
     mid: MidBlock,
-    stages: Vec<Stage>,
-    norm: GroupNorm,
-    conv_out: Conv2d,
 }
 
 #[derive(Debug)]
 struct Stage {
     resnets: Vec<Resnet>,
     upsample: Option<Upsample>,
+}
+
+#[derive(Debug)]
+struct Exit {
+    norm: GroupNorm,
+    conv_out: Conv2d,
 }
 
 impl Decoder {
@@ -46,46 +58,53 @@ impl Decoder {
             }
         };
         let out = [channels[last], config.out_channels];
-        Self {
+        let entry = Entry {
             post_quant_conv: config
                 .use_post_quant_conv
                 .then(|| Conv2d::precise(&root.sub("post_quant_conv"), [latent; 2], 1)),
             conv_in: Conv2d::precise(&scope.sub("conv_in"), [latent, channels[0]], 3),
             mid: MidBlock::new(&scope.sub("mid_block"), channels[0], config),
-            stages: (0..=last).map(stage).collect(),
+        };
+        let exit = Exit {
             norm: GroupNorm::new(&scope.sub("conv_norm_out"), channels[last], norm),
             conv_out: Conv2d::precise(&scope.sub("conv_out"), out, 3),
+        };
+        Self {
+            entry: Rc::new(entry),
+            stages: (0..=last).map(|index| Rc::new(stage(index))).collect(),
+            exit: Rc::new(exit),
         }
     }
 
-    /// Unscaled latents `z [B, C, h, w]` -> `[B, 3, f h, f w]`, in `[-1, 1]` where the latent is an image's.
+    /// Unscaled latents `z [B, C, h, w]` -> `[B, 3, f h, f w]`, in `[-1, 1]` where the latent is an image's. Of the way there
+    /// only what each piece starts from is kept for the gradient.
     pub(super) fn forward(&self, z: &Tensor) -> Tensor {
-        let segments = self.segments();
-        segments
-            .iter()
-            .fold(z.shallow_clone(), |x, segment| segment(&x))
-    }
-
-    /// The decoder in pieces of which each is cheap to run again: entry, one for each stage, exit.
-    pub(super) fn segments(&self) -> Vec<Segment<'_>> {
-        let mut segments: Vec<Segment<'_>> = vec![Box::new(|z| self.entry(z))];
+        let entry = Rc::clone(&self.entry);
+        let mut x = recompute(&[z], move |z| entry.forward(&z[0]));
         for stage in &self.stages {
-            segments.push(Box::new(|x| stage.forward(x)));
+            let stage = Rc::clone(stage);
+            x = recompute(&[&x], move |x| stage.forward(&x[0]));
         }
-        segments.push(Box::new(|x| {
-            let x = self.norm.forward(x).silu();
-            self.conv_out.forward(&x, &Call::default())
-        }));
-        segments
+        let exit = Rc::clone(&self.exit);
+        recompute(&[&x], move |x| exit.forward(&x[0]))
     }
+}
 
-    fn entry(&self, z: &Tensor) -> Tensor {
+impl Entry {
+    fn forward(&self, z: &Tensor) -> Tensor {
         let call = Call::default();
         let x = match &self.post_quant_conv {
             Some(conv) => self.conv_in.forward(&conv.forward(z, &call), &call),
             None => self.conv_in.forward(z, &call),
         };
         self.mid.forward(&x, &call)
+    }
+}
+
+impl Exit {
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let x = self.norm.forward(x).silu();
+        self.conv_out.forward(&x, &Call::default())
     }
 }
 

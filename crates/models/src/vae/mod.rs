@@ -12,7 +12,7 @@ mod tiles;
 
 use std::path::Path;
 
-use dmdr_tensor::{LoadReport, ParamStore, Scope, Tensor, TensorError, recompute};
+use dmdr_tensor::{LoadReport, ParamStore, Scope, Tensor, TensorError};
 
 use self::{decoder::Decoder, encoder::Encoder};
 use crate::{Call, Decoder as ImageDecoder, Diffusers, ModelError, conv::Groups};
@@ -110,7 +110,8 @@ impl AutoencoderKl {
         }
     }
 
-    /// Images in `[0, 1]`, not clamped, so that a gradient survives where they overshoot.
+    /// Images in `[0, 1]`, not clamped, so that a gradient survives where they overshoot. For that gradient activations are
+    /// computed again, stage by stage: half again the work, in the memory of one stage and of what each starts from.
     pub fn decode(&self, latents: &Tensor) -> Tensor {
         image(&self.decoder.forward(&self.unscaled(latents)))
     }
@@ -147,21 +148,6 @@ impl AutoencoderKl {
         ))
     }
 
-    /// A scalar `loss` of the decoded images, with its gradient with respect to `latents`, in the memory of one stage of
-    /// the decoder for one image, and of what every stage starts from: activations are computed again on the way back
-    /// ([`recompute`]). Half again the work of a plain gradient through [`Self::decode`].
-    ///
-    /// # Errors
-    /// If the loss has no gradient with respect to the images.
-    pub fn loss_of_decoded(
-        &self,
-        latents: &Tensor,
-        loss: impl FnOnce(&Tensor) -> Tensor,
-    ) -> Result<Tensor, TensorError> {
-        let segments = self.decoder.segments();
-        recompute(&segments, &self.unscaled(latents), |y| loss(&image(y)))
-    }
-
     fn unscaled(&self, latents: &Tensor) -> Tensor {
         latents / self.config.scaling_factor + self.shift()
     }
@@ -189,15 +175,6 @@ impl ImageDecoder for AutoencoderKl {
     /// One image at a time.
     fn decode(&self, x0: &Tensor) -> Tensor {
         self.decode_sliced(x0).clamp(0.0, 1.0)
-    }
-
-    /// Activations are computed again on the way back.
-    fn loss(
-        &self,
-        x0: &Tensor,
-        loss: &mut dyn FnMut(&Tensor) -> Tensor,
-    ) -> Result<Tensor, TensorError> {
-        self.loss_of_decoded(x0, |images| loss(&images.clamp(0.0, 1.0)))
     }
 }
 

@@ -14,6 +14,7 @@ use super::{RatingHead, vit_block::VitBlock};
 use crate::{
     Call, ModelError,
     attention::attend,
+    blocks::Blocks,
     layers::{LayerNorm, Linear, PatchEmbed},
 };
 
@@ -92,7 +93,7 @@ pub struct BlipRating {
     words: Tensor,
     positions: Tensor,
     norm: LayerNorm,
-    layers: Vec<TextLayer>,
+    layers: Blocks<TextLayer>,
     head: RatingHead,
 }
 
@@ -117,9 +118,10 @@ impl BlipRating {
             words: table("word_embeddings", config.vocabulary),
             positions: table("position_embeddings", config.max_tokens),
             norm: LayerNorm::affine(&embeddings.sub("LayerNorm"), dim).with_eps(EPS),
-            layers: (0..config.text_depth)
-                .map(|index| TextLayer::new(&text.sub("encoder.layer").sub(index), &config))
-                .collect(),
+            layers: Blocks::of_tower(
+                (0..config.text_depth)
+                    .map(|index| TextLayer::new(&text.sub("encoder.layer").sub(index), &config)),
+            ),
             head: RatingHead::new(&root.sub("mlp"), dim),
             config,
         })
@@ -156,12 +158,14 @@ impl BlipRating {
         let mask = is_seen.unsqueeze(1).unsqueeze(1);
         let image = self.image.forward(pixels);
         let words = Tensor::embedding(&self.words, &ids, -1, false, false);
-        let mut x = self
+        let x = self
             .norm
             .forward(&(words + self.positions.narrow(0, 0, length)));
-        for layer in &self.layers {
-            x = layer.forward(&x, &mask, &image);
-        }
+        let x = self
+            .layers
+            .run(x, &[&mask, &image], &Call::default(), |layer, inputs, _| {
+                layer.forward(&inputs[0], &inputs[1], &inputs[2])
+            });
         self.head.forward(&x.select(1, 0))
     }
 }
@@ -172,7 +176,7 @@ struct ImageEncoder {
     patch_embed: PatchEmbed,
     class_token: Tensor,
     positions: Tensor,
-    blocks: Vec<VitBlock>,
+    blocks: Blocks<VitBlock>,
     norm: LayerNorm,
 }
 
@@ -184,9 +188,10 @@ impl ImageEncoder {
             patch_embed: PatchEmbed::new(&scope.sub("patch_embed"), 3, dim, config.patch_size),
             class_token: scope.param("cls_token", &[1, 1, dim], Init::Zeros),
             positions: scope.param("pos_embed", &[1, side * side + 1, dim], Init::Zeros),
-            blocks: (0..config.image_depth)
-                .map(|index| VitBlock::new(&scope.sub("blocks").sub(index), dim, heads))
-                .collect(),
+            blocks: Blocks::of_tower(
+                (0..config.image_depth)
+                    .map(|index| VitBlock::new(&scope.sub("blocks").sub(index), dim, heads)),
+            ),
             norm: LayerNorm::affine(&scope.sub("norm"), dim),
         }
     }
@@ -196,7 +201,11 @@ impl ImageEncoder {
         let class = self.class_token.expand([pixels.size()[0], -1, -1], false);
         let tokens = Tensor::cat(&[class, self.patch_embed.forward(pixels)], 1);
         let first = tokens + &self.positions;
-        let last = self.blocks.iter().fold(first, |x, block| block.forward(&x));
+        let last = self
+            .blocks
+            .run(first, &[], &Call::default(), |block, x, _| {
+                block.forward(&x[0])
+            });
         self.norm.forward(&last)
     }
 }

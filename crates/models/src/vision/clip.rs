@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::unit;
 use crate::{
     Call, ModelError,
+    blocks::Blocks,
     clip_block::{ClipActivation, ClipBlock, ClipBlockConfig},
     layers::{LayerNorm, Linear},
     text::TRANSFORMERS_WEIGHTS,
@@ -97,7 +98,7 @@ pub struct ClipVision {
     patch_embedding: Tensor,
     position_embedding: Tensor,
     pre_norm: LayerNorm,
-    blocks: Vec<ClipBlock>,
+    blocks: Blocks<ClipBlock>,
     post_norm: LayerNorm,
     projection: Linear,
 }
@@ -136,9 +137,10 @@ impl ClipVision {
                 Init::Zeros,
             ),
             pre_norm: norm("pre_layrnorm"),
-            blocks: (0..config.num_hidden_layers)
-                .map(|index| ClipBlock::new(&model.sub("encoder.layers").sub(index), block))
-                .collect(),
+            blocks: Blocks::of_tower(
+                (0..config.num_hidden_layers)
+                    .map(|index| ClipBlock::new(&model.sub("encoder.layers").sub(index), block)),
+            ),
             post_norm: norm("post_layernorm"),
             projection: Linear::precise_without_bias(
                 &root.sub("visual_projection"),
@@ -188,12 +190,13 @@ impl ClipVision {
             .class_embedding
             .expand([pixels.size()[0], 1, -1], false);
         let tokens = Tensor::cat(&[class, patches], 1) + &self.position_embedding;
-        let mut x = self.pre_norm.forward(&tokens);
-        for block in &self.blocks {
-            x = block.forward(&x);
-        }
+        let call = Call::default();
+        let x = self.pre_norm.forward(&tokens);
+        let x = self
+            .blocks
+            .run(x, &[], &call, |block, x, _| block.forward(&x[0]));
         let pooled = self.post_norm.forward(&x.select(1, 0));
-        self.projection.forward(&pooled, &Call::default())
+        self.projection.forward(&pooled, &call)
     }
 
     /// Unit embeddings `[B, E]`, f32, of the same.

@@ -4,12 +4,15 @@
 //! (github.com/facebookresearch/dinov2, `vision_transformer.py` and `hub/classifiers.py`). Deviation: patches, residual
 //! stream and classifier stay f32 whatever the compute kind.
 
-use dmdr_tensor::{Init, ParamStore, Scope, Tensor};
+use std::{collections::BTreeMap, path::Path};
+
+use dmdr_tensor::{Init, ParamStore, Scope, Tensor, read_tensors_where};
 use serde::Deserialize;
 
 use super::vit_block::VitBlock;
 use crate::{
     Call, ModelError,
+    blocks::Blocks,
     layers::{LayerNorm, Linear, PatchEmbed},
 };
 
@@ -49,8 +52,45 @@ impl DinoConfig {
         }
     }
 
+    /// Sizes of the published files `backbone` and `head`, told from the shapes of what is in them. Every DINOv2 has heads
+    /// of 64 channels.
+    ///
+    /// # Errors
+    /// Files that cannot be read or lack what the sizes are told from.
+    pub fn of_weights(backbone: &Path, head: &Path) -> Result<Self, ModelError> {
+        const TOLD_BY: [&str; 2] = ["pos_embed", "patch_embed.proj.weight"];
+        const SCALE: &str = ".ls1.gamma"; // one a block
+        let shapes = |path: &Path, is_read: &dyn Fn(&str) -> bool| {
+            let tensors = read_tensors_where(path, is_read)?.into_iter();
+            let shapes = tensors.map(|(name, tensor)| (name, tensor.size()));
+            Ok::<BTreeMap<String, Vec<i64>>, ModelError>(shapes.collect())
+        };
+        let found = shapes(backbone, &|name| {
+            TOLD_BY.contains(&name) || name.ends_with(SCALE)
+        })?;
+        let classes = shapes(head, &|name| name == "weight")?;
+        let [positions, patches] = TOLD_BY.map(|name| found.get(name).map(Vec::as_slice));
+        let (Some(&[1, places, embed_dim]), Some(&[_, 3, patch_size, _]), Some(&[num_classes, _])) =
+            (positions, patches, classes.get("weight").map(Vec::as_slice))
+        else {
+            let files = format!("`{}` and `{}`", backbone.display(), head.display());
+            return Err(ModelError::Sizes {
+                network: "DINOv2",
+                reason: format!("{files} are not a published backbone and its linear classifier"),
+            });
+        };
+        Ok(Self {
+            image_size: ((places - 1) as f64).sqrt() as i64 * patch_size,
+            patch_size,
+            embed_dim,
+            depth: found.keys().filter(|name| name.ends_with(SCALE)).count() as i64,
+            num_heads: embed_dim / 64,
+            num_classes,
+        })
+    }
+
     fn check(&self) -> Result<(), ModelError> {
-        let reason = if self.embed_dim % self.num_heads != 0 {
+        let reason = if self.num_heads < 1 || self.embed_dim % self.num_heads != 0 {
             format!(
                 "embed_dim {} is no multiple of num_heads {}",
                 self.embed_dim, self.num_heads
@@ -82,7 +122,7 @@ pub struct DinoClassifier {
     patch_embed: PatchEmbed,
     class_token: Tensor,
     positions: Tensor,
-    blocks: Vec<VitBlock>,
+    blocks: Blocks<VitBlock>,
     norm: LayerNorm,
     head: Linear,
 }
@@ -105,11 +145,9 @@ impl DinoClassifier {
             patch_embed: PatchEmbed::new(&scope.sub("patch_embed"), 3, dim, config.patch_size),
             class_token: scope.param("cls_token", &[1, 1, dim], Init::Zeros),
             positions: scope.param("pos_embed", &[1, side * side + 1, dim], Init::Zeros),
-            blocks: (0..config.depth)
-                .map(|index| {
-                    VitBlock::scaled(&scope.sub("blocks").sub(index), dim, config.num_heads)
-                })
-                .collect(),
+            blocks: Blocks::of_tower((0..config.depth).map(|index| {
+                VitBlock::scaled(&scope.sub("blocks").sub(index), dim, config.num_heads)
+            })),
             norm: LayerNorm::affine(&scope.sub("norm"), dim),
             head: Linear::precise(
                 &Scope::root(head, &[]),
@@ -134,15 +172,18 @@ impl DinoClassifier {
         let tokens = Tensor::cat(&[class, self.patch_embed.forward(pixels)], 1);
         let mut x = tokens + self.positions_of([height / patch, width / patch]);
         let mut read = Vec::with_capacity(READ + 1);
-        for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x);
+        let call = Call::default();
+        for index in 0..self.blocks.len() {
+            x = self
+                .blocks
+                .run_one(index, &[&x], &call, |block, x, _| block.forward(&x[0]));
             if index + READ >= self.blocks.len() {
                 read.push(self.norm.forward(&x.select(1, 0)));
             }
         }
         let patches = self.norm.forward(&x).slice(1, 1, None, 1);
         read.push(patches.mean_dim(&[1i64][..], false, x.kind()));
-        self.head.forward(&Tensor::cat(&read, 1), &Call::default())
+        self.head.forward(&Tensor::cat(&read, 1), &call)
     }
 
     /// Positions `[1, 1 + h w, D]` of a grid `[h, w]`: the learned ones, resized by plain bicubic interpolation.

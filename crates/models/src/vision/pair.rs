@@ -2,16 +2,33 @@
 //!
 //! Names as in transformers' `CLIPModel` (5.23.0); weights of open_clip are translated.
 
-use std::path::Path;
+use std::{path::Path, sync::LazyLock};
 
 use dmdr_tensor::{Init, ParamStore, Scope, Tensor, read_tensors};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::{ClipVision, ClipVisionConfig, from_open_clip, unit};
 use crate::{
     ClipActivation, ClipArchitecture, ClipText, ClipTextConfig, ModelError, Transformers as _,
-    text::TRANSFORMERS_WEIGHTS,
+    diffusers::config_fields, text::TRANSFORMERS_WEIGHTS,
 };
+
+/// What transformers' `CLIPTextConfig` takes for a field that is left out.
+static TEXT_DEFAULTS: LazyLock<Value> = LazyLock::new(|| {
+    json!({
+        "vocab_size": 49_408, "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12,
+        "num_attention_heads": 8, "max_position_embeddings": 77, "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5, "eos_token_id": 49_407,
+    })
+});
+/// Likewise of `CLIPVisionConfig`.
+static VISION_DEFAULTS: LazyLock<Value> = LazyLock::new(|| {
+    json!({
+        "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "image_size": 224, "patch_size": 32, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5,
+    })
+});
 
 /// Sizes; fields of transformers' `config.json`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -49,6 +66,31 @@ impl ClipPairConfig {
             },
             vision_config: ClipVisionConfig::h_14(),
         }
+    }
+
+    /// Sizes that a folder states in its `config.json`; what it leaves out has transformers' defaults.
+    ///
+    /// # Errors
+    /// A `config.json` that is not there or cannot be understood.
+    pub fn of_folder(folder: &Path) -> Result<Self, ModelError> {
+        let (path, mut fields) = config_fields(folder)?;
+        let shared = fields.remove("projection_dim").unwrap_or(json!(512));
+        let mut part = |name: &str, mut sizes: Value| {
+            let stated = fields.remove(name).unwrap_or_default();
+            for (key, value) in stated.as_object().into_iter().flatten() {
+                if !value.is_null() {
+                    sizes[key] = value.clone();
+                }
+            }
+            // `CLIPModel` reads the field of the pair, not those of its parts.
+            sizes["projection_dim"] = shared.clone();
+            sizes
+        };
+        let mut text_config = part("text_config", TEXT_DEFAULTS.clone());
+        text_config["architectures"] = json!(["CLIPTextModelWithProjection"]);
+        let vision_config = part("vision_config", VISION_DEFAULTS.clone());
+        let sizes = json!({ "text_config": text_config, "vision_config": vision_config });
+        serde_json::from_value(sizes).map_err(|source| ModelError::Config { path, source })
     }
 
     /// Apple's DFN5B ViT-H/14, which has QuickGELU, for images of side 224 or 378.

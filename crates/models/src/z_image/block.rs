@@ -1,5 +1,7 @@
 //! One block of Z-Image: norms before and after attention and MLP, with gates through tanh.
 
+use std::rc::Rc;
+
 use dmdr_tensor::{Init, Scope, Tensor};
 
 use super::{ZImageConfig, rope::Rotation};
@@ -17,7 +19,14 @@ const QK_NORM_EPS: f64 = 1e-5;
 pub(super) struct Sequence {
     /// `[B, N, D]`.
     pub(super) x: Tensor,
-    /// Where the tokens stand.
+    /// Where they stand.
+    pub(super) places: Rc<Places>,
+}
+
+/// What attention knows about the places of `N` tokens.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// Of queries and keys.
     pub(super) rotation: Rotation,
     /// `[B, N]`, true where a token is attended; none if all are.
     pub(super) mask: Option<Tensor>,
@@ -27,14 +36,16 @@ impl Sequence {
     /// Tokens of `self`, which has no mask, then those of `other`.
     pub(super) fn then(&self, other: &Self) -> Self {
         let num = self.x.size()[1];
-        let mask = other.mask.as_ref().map(|mask| {
+        let mask = other.places.mask.as_ref().map(|mask| {
             let whole = mask.narrow(1, 0, 1).ones_like().expand([-1, num], false);
             Tensor::cat(&[&whole, mask], 1)
         });
         Self {
             x: Tensor::cat(&[&self.x, &other.x], 1),
-            rotation: self.rotation.then(&other.rotation),
-            mask,
+            places: Rc::new(Places {
+                rotation: self.places.rotation.then(&other.places.rotation),
+                mask,
+            }),
         }
     }
 }
@@ -59,10 +70,10 @@ impl Attention {
         }
     }
 
-    fn forward(&self, x: &Tensor, sequence: &Sequence, call: &Call<'_>) -> Tensor {
+    fn forward(&self, x: &Tensor, places: &Places, call: &Call<'_>) -> Tensor {
         let [q, k, v] = self.projections.forward(x, call);
-        let (q, k) = (sequence.rotation.turn(&q), sequence.rotation.turn(&k));
-        let mask = sequence
+        let (q, k) = (places.rotation.turn(&q), places.rotation.turn(&k));
+        let mask = places
             .mask
             .as_ref()
             .map(|mask| mask.unsqueeze(1).unsqueeze(1));
@@ -127,11 +138,16 @@ impl Block {
         }
     }
 
-    /// `c [B, 256]`, the embedded time of a modulated block -> the new `[B, N, D]`.
-    pub(super) fn forward(&self, at: &Sequence, c: Option<&Tensor>, call: &Call<'_>) -> Tensor {
+    /// `x [B, N, D]` at `places`, `c [B, 256]` the embedded time of a modulated block -> like `x`.
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        places: &Places,
+        c: Option<&Tensor>,
+        call: &Call<'_>,
+    ) -> Tensor {
         let [before, after, before_ff, after_ff] = &self.norms;
-        let x = &at.x;
-        let attend = |x: &Tensor| after.forward(&self.attention.forward(x, at, call));
+        let attend = |x: &Tensor| after.forward(&self.attention.forward(x, places, call));
         let mix = |x: &Tensor| after_ff.forward(&self.feed_forward.forward(x, call));
         if let (Some(modulation), Some(c)) = (&self.modulation, c) {
             let m = modulation.forward(c, call).unsqueeze(1).chunk(4, -1); // scale, gate, twice

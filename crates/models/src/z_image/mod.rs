@@ -10,15 +10,18 @@ mod block;
 mod config;
 mod rope;
 
+use std::rc::Rc;
+
 use dmdr_diffusion::Parameterization;
 use dmdr_tensor::{AdapterSpec, Init, Kind, ParamStore, Scope, Tensor};
 
 use self::{
-    block::{Block, Sequence},
+    block::{Block, Places, Sequence},
     rope::Rope,
 };
 use crate::{
     Call, Conditioning, Denoiser, Diffusers, ModelError,
+    blocks::Blocks,
     layers::{
         Embedder, LayerNorm, Linear, RmsNorm, patchify_channels_last, timestep_features,
         unpatchify_channels_last,
@@ -46,9 +49,9 @@ pub struct ZImage {
     cap_pad_token: Tensor,
     t_embedder: Embedder,
     rope: Rope,
-    noise_refiner: Vec<Block>,
-    context_refiner: Vec<Block>,
-    layers: Vec<Block>,
+    noise_refiner: Blocks<Block>,
+    context_refiner: Blocks<Block>,
+    layers: Blocks<Block>,
     final_norm: LayerNorm,
     final_modulation: Linear,
     final_linear: Linear,
@@ -76,9 +79,8 @@ impl ZImage {
         let cap = scope.sub("cap_embedder");
         let xavier = Init::XavierUniform;
         let blocks = |name: &str, count, is_modulated| {
-            (0..count)
-                .map(|index| Block::new(&scope.sub(name).sub(index), &config, is_modulated))
-                .collect()
+            let block = |index: i64| Block::new(&scope.sub(name).sub(index), &config, is_modulated);
+            Blocks::new(&scope, (0..count).map(block))
         };
         let net = Self {
             x_embedder: Linear::precise(
@@ -139,10 +141,12 @@ impl ZImage {
         let pads = self.x_pad_token.expand([b, num_pads, dim], false);
         Sequence {
             x: Tensor::cat(&[x, pads], 1),
-            rotation: self
-                .rope
-                .rotation(&rope::image_positions(padded, grid, num_pads)),
-            mask: None,
+            places: Rc::new(Places {
+                rotation: self
+                    .rope
+                    .rotation(&rope::image_positions(padded, grid, num_pads)),
+                mask: None,
+            }),
         }
     }
 
@@ -164,10 +168,12 @@ impl ZImage {
         let is_whole = attended.all().int64_value(&[]) == 1;
         Sequence {
             x,
-            rotation: self
-                .rope
-                .rotation(&rope::caption_positions(b, length, padded.device())),
-            mask: (!is_whole).then_some(attended), // without a mask attention is faster
+            places: Rc::new(Places {
+                rotation: self
+                    .rope
+                    .rotation(&rope::caption_positions(b, length, padded.device())),
+                mask: (!is_whole).then_some(attended), // without a mask attention is faster
+            }),
         }
     }
 }
@@ -190,19 +196,12 @@ impl Denoiser for ZImage {
             (lengths(cond) + (MULTIPLE - 1)).divide_scalar_mode(MULTIPLE, "floor") * MULTIPLE;
 
         let mut image = self.image(x_t, &padded, grid, call);
-        for block in &self.noise_refiner {
-            image.x = block.forward(&image, Some(&c), call);
-        }
+        image.x = run(&self.noise_refiner, &image, Some(&c), call);
         let mut caption = self.caption(cond, &padded, call);
-        for block in &self.context_refiner {
-            caption.x = block.forward(&caption, None, call);
-        }
-        let mut both = image.then(&caption);
-        for block in &self.layers {
-            both.x = block.forward(&both, Some(&c), call);
-        }
+        caption.x = run(&self.context_refiner, &caption, None, call);
+        let x = run(&self.layers, &image.then(&caption), Some(&c), call);
 
-        let x = both.x.narrow(1, 0, grid[0] * grid[1]);
+        let x = x.narrow(1, 0, grid[0] * grid[1]);
         let scale = self.final_modulation.forward(&c.silu(), call).unsqueeze(1);
         let x = self.final_norm.forward(&x) * (scale + 1.0);
         -unpatchify_channels_last(&self.final_linear.forward(&x, call), grid, patch)
@@ -211,6 +210,18 @@ impl Denoiser for ZImage {
     fn parameterization(&self) -> Parameterization {
         Parameterization::Flow
     }
+}
+
+/// The tokens of `sequence` behind all `blocks`, which are given the embedded time `c` if they are modulated.
+fn run(blocks: &Blocks<Block>, sequence: &Sequence, c: Option<&Tensor>, call: &Call<'_>) -> Tensor {
+    let places = Rc::clone(&sequence.places);
+    let with: Vec<&Tensor> = c.into_iter().collect();
+    blocks.run(
+        sequence.x.shallow_clone(),
+        &with,
+        call,
+        move |block, inputs, call| block.forward(&inputs[0], &places, inputs.get(1), call),
+    )
 }
 
 /// Tokens in each caption, `[B]`, i64.

@@ -9,21 +9,73 @@ use crate::fixture::{Fixture, relative_error};
 const SCALE: f64 = 0.75;
 const GUIDANCE: f64 = 3.0;
 
-/// The adapter of the fixtures, on a backbone's default targets.
-pub(crate) fn adapter(targets: &[&str]) -> (ParamStore, [AdapterSpec; 1]) {
-    let store = ParamStore::trainable(Device::Cpu, 0);
-    let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
-    let specs = [AdapterSpec::new(2, 4.0, &targets, store.clone())];
-    (store, specs)
+/// A published backbone and its fixture.
+pub(crate) struct Backbone<'a, N> {
+    pub(crate) fixture: &'a Fixture,
+    /// Loaded.
+    pub(crate) weights: &'a ParamStore,
+    /// Where the fixture's adapter goes.
+    pub(crate) targets: &'a [&'a str],
+    pub(crate) build: &'a dyn Fn(&ParamStore, &[AdapterSpec]) -> N,
+    pub(crate) schedule: Schedule,
+    pub(crate) cond: Conditioning,
+    pub(crate) null: Conditioning,
+}
+
+impl<N: Denoiser> Backbone<'_, N> {
+    /// Values and gradients, whether activations are kept or computed again; bf16, with weights kept in f32 or not.
+    pub(crate) fn agrees(&self) {
+        for recomputes in [false, true] {
+            let lora = ParamStore::trainable(Device::Cpu, 0);
+            let targets: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
+            let specs = [AdapterSpec::new(2, 4.0, &targets, lora.clone())];
+            let store = ParamStore::frozen(Device::Cpu).with_recomputation(recomputes);
+            let net = (self.build)(&store, &specs);
+            store.copy_from(self.weights);
+            let conditions = (&self.cond, self.null.clone());
+            check(self.fixture, &net, &lora, self.schedule, conditions);
+            assert_eq!(self.keeps_no_weight(&net, &store, &lora), recomputes);
+        }
+        let half = || ParamStore::frozen(Device::Cpu).with_compute(Kind::BFloat16);
+        let output = |store: &ParamStore| {
+            let net = (self.build)(store, &[]);
+            store.copy_from(self.weights);
+            let (x_t, t) = (self.fixture.get("x_t"), self.fixture.get("t"));
+            net.forward(x_t, t, &self.cond, &Call::default())
+        };
+        let plain = output(&half());
+        check_bf16(self.fixture, &plain);
+        let compact = half().compact();
+        assert!(output(&compact).equal(&plain));
+        let kinds = compact.tensors().into_values().map(|tensor| tensor.kind());
+        assert!(kinds.into_iter().any(|kind| kind == Kind::BFloat16));
+    }
+
+    /// Whether a block's weight can be replaced between the way there and the way back, of which a graph would complain.
+    fn keeps_no_weight(&self, net: &N, store: &ParamStore, lora: &ParamStore) -> bool {
+        let names = lora.group().names;
+        let in_block = |name: &&String| name.contains(".attn") || name.contains(".attention.");
+        let pair = names.iter().find(in_block).expect("an attention");
+        let layer = pair
+            .trim_end_matches(".lora_A.weight")
+            .trim_end_matches(".lora_B.weight");
+        let x_t = self.fixture.get("x_t").detach().set_requires_grad(true);
+        let call = Call {
+            train: true,
+            adapters: &[],
+        };
+        let output = net.forward(&x_t, self.fixture.get("t"), &self.cond, &call);
+        let _ = store.tensor(&format!("{layer}.weight")).g_mul_scalar_(1.0);
+        Tensor::f_run_backward(&[output.sum(Kind::Float)], &[&x_t], false, false).is_ok()
+    }
 }
 
 /// A network that computes in bf16 is about as near to f32 as the reference wholly in bf16. A fixed bound would not do:
 /// what rounding costs depends on the network, most of all on whether queries and keys are normalised. Twice, because CPUs round differently.
-pub(crate) fn check_bf16(fixture: &Fixture, net: &dyn Denoiser, cond: &Conditioning) {
-    let output = net.forward(fixture.get("x_t"), fixture.get("t"), cond, &Call::default());
+fn check_bf16(fixture: &Fixture, output: &Tensor) {
     assert_eq!(output.kind(), Kind::Float, "the edges are f32");
     let expected = fixture.get("output");
-    let error = relative_error(&output, expected);
+    let error = relative_error(output, expected);
     let reference = relative_error(fixture.get("output_bf16"), expected);
     assert!(
         error > 0.0 && error < 2.0 * reference,
@@ -33,7 +85,7 @@ pub(crate) fn check_bf16(fixture: &Fixture, net: &dyn Denoiser, cond: &Condition
 
 /// Outputs plain and with the adapter, clean predictions guided as methods ask for them (both halves in one batch), and
 /// gradients with respect to the input and the whole adapter.
-pub(crate) fn check(
+fn check(
     fixture: &Fixture,
     net: &dyn Denoiser,
     lora: &ParamStore,

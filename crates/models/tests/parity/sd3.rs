@@ -2,10 +2,10 @@
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{Conditioning, Sd3, Sd3Config, load_diffusers_config};
-use dmdr_tensor::{Device, Kind, ParamStore};
+use dmdr_tensor::{AdapterSpec, Device, ParamStore};
 
 use crate::{
-    backbone,
+    backbone::Backbone,
     fixture::{self, Fixture, relative_error},
 };
 
@@ -14,8 +14,10 @@ fn agrees(name: &str) -> Sd3Config {
     let folder = fixture::path(name);
     let config = load_diffusers_config::<Sd3>(&folder).expect("config.json");
     let base = ParamStore::frozen(Device::Cpu);
-    let (lora, specs) = backbone::adapter(&Sd3::LORA_TARGETS);
-    let net = Sd3::new(&base, &specs, config.clone()).expect("sizes and targets fit");
+    let build = |store: &ParamStore, specs: &[AdapterSpec]| {
+        Sd3::new(store, specs, config.clone()).expect("sizes and targets fit")
+    };
+    let _net = build(&base, &[]);
     let fresh = base.duplicate();
     base.load_folder(&folder).expect("fits");
 
@@ -27,13 +29,16 @@ fn agrees(name: &str) -> Sd3Config {
         tokens: fixture.get(&format!("{prefix}tokens")).shallow_clone(),
         pooled: fixture.get(&format!("{prefix}pooled")).shallow_clone(),
     };
-    let half = ParamStore::frozen(Device::Cpu).with_compute(Kind::BFloat16);
-    let half_net = Sd3::new(&half, &[], config.clone()).expect("sizes fit");
-    half.copy_from(&base);
-    backbone::check_bf16(&fixture, &half_net, &cond(""));
-
-    let conditions = (&cond(""), cond("null."));
-    backbone::check(&fixture, &net, &lora, Schedule::RectifiedFlow, conditions);
+    let backbone = Backbone {
+        fixture: &fixture,
+        weights: &base,
+        targets: &Sd3::LORA_TARGETS,
+        build: &build,
+        schedule: Schedule::RectifiedFlow,
+        cond: cond(""),
+        null: cond("null."),
+    };
+    backbone.agrees();
     config
 }
 

@@ -4,10 +4,10 @@ use std::fs;
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{SdxlConfig, SdxlUnet, load_diffusers_config};
-use dmdr_tensor::{Device, Kind, ParamStore};
+use dmdr_tensor::{AdapterSpec, Device, ParamStore};
 
 use crate::{
-    backbone,
+    backbone::Backbone,
     fixture::{self, Fixture},
 };
 
@@ -25,21 +25,26 @@ fn noise_and_gradients() {
     let folder = fixture::path("sdxl");
     let config = load_diffusers_config::<SdxlUnet>(&folder).expect("config.json");
     let base = ParamStore::frozen(Device::Cpu);
-    let (lora, specs) = backbone::adapter(&TARGETS);
-    let net = SdxlUnet::new(&base, &specs, config.clone()).expect("sizes and targets fit");
+    let build = |store: &ParamStore, specs: &[AdapterSpec]| {
+        SdxlUnet::new(store, specs, config.clone()).expect("sizes and targets fit")
+    };
+    let _net = build(&base, &[]);
     base.load_folder(&folder).expect("fits");
 
     let cond = |prefix: &str| {
         let get = |name: &str| fixture.get(&format!("{prefix}{name}"));
         SdxlUnet::condition(get("tokens").shallow_clone(), get("pooled"), get("sizes"))
     };
-    let half = ParamStore::frozen(Device::Cpu).with_compute(Kind::BFloat16);
-    let half_net = SdxlUnet::new(&half, &[], config).expect("sizes fit");
-    half.copy_from(&base);
-    backbone::check_bf16(&fixture, &half_net, &cond(""));
-
-    let conditions = (&cond(""), cond("null."));
-    backbone::check(&fixture, &net, &lora, Schedule::ScaledLinear, conditions);
+    let backbone = Backbone {
+        fixture: &fixture,
+        weights: &base,
+        targets: &TARGETS,
+        build: &build,
+        schedule: Schedule::ScaledLinear,
+        cond: cond(""),
+        null: cond("null."),
+    };
+    backbone.agrees();
 }
 
 #[test]

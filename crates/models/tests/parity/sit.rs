@@ -2,10 +2,10 @@
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{Interpolant, Sit, SitConfig};
-use dmdr_tensor::{Device, Kind, ParamStore, Tensor};
+use dmdr_tensor::{AdapterSpec, Device, Kind, ParamStore, Tensor};
 
 use crate::{
-    backbone,
+    backbone::Backbone,
     fixture::{Fixture, relative_error},
 };
 
@@ -13,27 +13,25 @@ fn agrees(name: &str) -> SitConfig {
     let fixture = Fixture::read(name);
     let config: SitConfig = fixture.config();
     let base = ParamStore::frozen(Device::Cpu);
-    let (lora, specs) = backbone::adapter(&Sit::LORA_TARGETS);
-    let net = Sit::new(&base, &specs, config.clone()).expect("targets match");
+    let build = |store: &ParamStore, specs: &[AdapterSpec]| {
+        Sit::new(store, specs, config.clone()).expect("targets match")
+    };
+    let _net = build(&base, &[]);
     let computed = base.tensor("pos_embed").copy();
     fixture.fill(&base, "weights.");
     let error = relative_error(&computed, &base.tensor("pos_embed"));
     assert!(error < 1e-6, "{error:.2e}: computed positions");
 
-    let cond = Sit::condition(&fixture.get("labels").to_kind(Kind::Int64));
-    let half = ParamStore::frozen(Device::Cpu).with_compute(Kind::BFloat16);
-    let half_net = Sit::new(&half, &[], config.clone()).expect("no adapters");
-    half.copy_from(&base);
-    backbone::check_bf16(&fixture, &half_net, &cond);
-
-    let null = Sit::condition(&Tensor::from_slice(&[config.num_classes]));
-    backbone::check(
-        &fixture,
-        &net,
-        &lora,
-        Schedule::RectifiedFlow,
-        (&cond, null),
-    );
+    let backbone = Backbone {
+        fixture: &fixture,
+        weights: &base,
+        targets: &Sit::LORA_TARGETS,
+        build: &build,
+        schedule: Schedule::RectifiedFlow,
+        cond: Sit::condition(&fixture.get("labels").to_kind(Kind::Int64)),
+        null: Sit::condition(&Tensor::from_slice(&[config.num_classes])),
+    };
+    backbone.agrees();
     config
 }
 

@@ -2,10 +2,10 @@
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{ZImage, ZImageConfig, load_diffusers_config};
-use dmdr_tensor::{Device, Kind, ParamStore};
+use dmdr_tensor::{AdapterSpec, Device, Kind, ParamStore};
 
 use crate::{
-    backbone,
+    backbone::Backbone,
     fixture::{self, Fixture},
 };
 
@@ -17,8 +17,10 @@ fn captions_of_different_lengths() {
     let mut config = load_diffusers_config::<ZImage>(&folder).expect("config.json");
     config.time_hidden = 12; // diffusers' 1024 would make the fixture a megabyte
     let base = ParamStore::frozen(Device::Cpu);
-    let (lora, specs) = backbone::adapter(&ZImage::LORA_TARGETS);
-    let net = ZImage::new(&base, &specs, config.clone()).expect("sizes and targets fit");
+    let build = |store: &ParamStore, specs: &[AdapterSpec]| {
+        ZImage::new(store, specs, config.clone()).expect("sizes and targets fit")
+    };
+    let _net = build(&base, &[]);
     base.load_folder(&folder).expect("fits");
 
     let cond = |prefix: &str| {
@@ -28,13 +30,16 @@ fn captions_of_different_lengths() {
             .to_kind(Kind::Int64);
         ZImage::condition(tokens, &lengths)
     };
-    let half = ParamStore::frozen(Device::Cpu).with_compute(Kind::BFloat16);
-    let half_net = ZImage::new(&half, &[], config).expect("sizes fit");
-    half.copy_from(&base);
-    backbone::check_bf16(&fixture, &half_net, &cond(""));
-
-    let conditions = (&cond(""), cond("null."));
-    backbone::check(&fixture, &net, &lora, Schedule::RectifiedFlow, conditions);
+    let backbone = Backbone {
+        fixture: &fixture,
+        weights: &base,
+        targets: &ZImage::LORA_TARGETS,
+        build: &build,
+        schedule: Schedule::RectifiedFlow,
+        cond: cond(""),
+        null: cond("null."),
+    };
+    backbone.agrees();
 }
 
 #[test]

@@ -1,0 +1,140 @@
+//! The recipes of published models as they are shipped, on tiny models and rewards of the same families: an update of the
+//! cold start, an update of the joint stage, sample sheets, a checkpoint.
+
+mod common;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use common::{pipeline, succeed};
+use dmdr_tensor::read_tensors;
+use tempfile::TempDir;
+
+fn recipe(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../configs/{name}.toml"))
+}
+
+/// Runs the recipe `name` on what `make` puts into `base/`, with `sets` for what the tiny model cannot have as it is.
+fn takes_steps(name: &str, make: fn(&Path), sets: &[&str]) -> TempDir {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let here = dir.path();
+    fs::create_dir(here.join("base")).expect("writable");
+    make(&here.join("base"));
+    fs::write(here.join("train.txt"), "a red cat\ntwo boats\n").expect("writable");
+    fs::write(here.join("validation.txt"), "a blue dog\n").expect("writable");
+    let common = [
+        "device=cpu",
+        "teacher.num_steps=2",
+        "method.dmdr.num_updates=2",
+        "method.dmdr.batch_size=4",
+        "method.dmdr.ttur=2",
+        "method.dmdr.rl.weight={ step = { from = 0.0, to = 1.0, at = 1 } }",
+        "events.sample_every=2",
+        "events.num_sample_prompts=1",
+    ];
+    let file = recipe(name);
+    let mut arguments = vec!["train", file.to_str().expect("UTF-8")];
+    for set in common.iter().chain(sets) {
+        arguments.extend(["--set", set]);
+    }
+    succeed(here, &arguments);
+    let run = here.join("runs").join(name);
+    let student = read_tensors(&run.join("student.safetensors")).expect("finished");
+    for (name, tensor) in &student {
+        let largest = tensor.abs().max().double_value(&[]);
+        assert!(largest.is_finite(), "{name}");
+    }
+    assert!(run.join("samples/step-000002.png").is_file());
+    dir
+}
+
+/// The values of `key` in a run's metrics.
+fn metrics(dir: &TempDir, name: &str, key: &str) -> Vec<f64> {
+    let path = dir.path().join("runs").join(name).join("metrics.jsonl");
+    let text = fs::read_to_string(path).expect("written");
+    let rows = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    rows.filter_map(|row| row["values"][key].as_f64()).collect()
+}
+
+/// A recipe of text and images, whose rewards are CLIP's and HPSv2's.
+fn of_text(name: &str, make: fn(&Path)) {
+    let dir = takes_steps(
+        name,
+        make,
+        &[
+            "world.prompts.train=train.txt",
+            "world.prompts.validation=validation.txt",
+            "world.prompts.size=24",
+            "teacher.weights=base",
+            "student.tuning.lora.rank=2",
+            "fake_score.rank=2",
+            "rewards.0.model.clip.weights=base/clip",
+            "rewards.0.model.clip.tokenizer=base/clip-tokenizer",
+            "rewards.1.model.hps.weights=base/clip",
+            "rewards.1.model.hps.tokenizer=base/clip-tokenizer",
+        ],
+    );
+    for reward in ["clip", "hps"] {
+        let seen = metrics(&dir, name, &format!("reward/{reward}/mean"));
+        assert_eq!(seen.len(), 1, "{name}: of the joint update alone");
+        assert!(seen[0].abs() <= 1.0, "{name}: a cosine, {seen:?}");
+    }
+}
+
+#[test]
+fn sdxl() {
+    of_text("sdxl-dmdr", |folder| {
+        pipeline::sdxl(folder);
+        pipeline::clip(folder);
+    });
+}
+
+#[test]
+fn sd3_medium() {
+    of_text("sd3-medium-dmdr", |folder| {
+        pipeline::sd3(folder);
+        pipeline::clip(folder);
+    });
+}
+
+#[test]
+fn sd35_large() {
+    of_text("sd35-large-dmdr", |folder| {
+        pipeline::sd35(folder);
+        pipeline::clip(folder);
+    });
+}
+
+#[test]
+fn z_image() {
+    of_text("z-image-dmdr", |folder| {
+        pipeline::z_image(folder);
+        pipeline::clip(folder);
+    });
+}
+
+#[test]
+fn sit_xl() {
+    let dir = takes_steps(
+        "sit-xl-dmdr",
+        |folder| {
+            pipeline::sit(folder);
+            pipeline::dino(folder);
+        },
+        &[
+            "teacher.weights=base/network.safetensors",
+            "teacher.vae=base/vae",
+            "rewards.0.model.dino.tower=base/dino.safetensors",
+            "rewards.0.model.dino.head=base/head.safetensors",
+        ],
+    );
+    let seen = metrics(&dir, "sit-xl-dmdr", "reward/dino/mean");
+    assert!(
+        seen.len() == 1 && seen[0] < 0.0,
+        "a log-probability, {seen:?}"
+    );
+}

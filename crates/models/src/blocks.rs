@@ -1,0 +1,75 @@
+//! Blocks that run one after another, with or without their activations being kept.
+
+use std::rc::Rc;
+
+use dmdr_tensor::{Scope, Tensor, recompute};
+
+use crate::Call;
+
+/// The blocks of a network or a part of one.
+#[derive(Debug)]
+pub(crate) struct Blocks<B> {
+    blocks: Vec<Rc<B>>,
+    keeps_activations: bool,
+}
+
+impl<B: 'static> Blocks<B> {
+    /// Blocks of a diffusion network, which keeps activations unless its store says otherwise.
+    pub(crate) fn new(scope: &Scope<'_>, blocks: impl Iterator<Item = B>) -> Self {
+        Self {
+            blocks: blocks.map(Rc::new).collect(),
+            keeps_activations: !scope.recomputes(),
+        }
+    }
+
+    /// Blocks of a frozen tower, whose activations are always computed again: a reward is a small part of an update's work
+    /// and would be a large part of its memory.
+    pub(crate) fn of_tower(blocks: impl Iterator<Item = B>) -> Self {
+        Self {
+            blocks: blocks.map(Rc::new).collect(),
+            keeps_activations: false,
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Block `index` on `inputs`; `run` calls it.
+    pub(crate) fn run_one(
+        &self,
+        index: usize,
+        inputs: &[&Tensor],
+        call: &Call<'_>,
+        run: impl Fn(&B, &[Tensor], &Call<'_>) -> Tensor + 'static,
+    ) -> Tensor {
+        let block = &self.blocks[index];
+        if self.keeps_activations {
+            let inputs: Vec<Tensor> = inputs.iter().map(|input| input.shallow_clone()).collect();
+            return run(block, &inputs, call);
+        }
+        let (block, train, adapters) = (Rc::clone(block), call.train, call.adapters.to_vec());
+        recompute(inputs, move |inputs| {
+            let call = Call {
+                train,
+                adapters: &adapters,
+            };
+            run(&block, inputs, &call)
+        })
+    }
+
+    /// `x` through all blocks. `run` is given a block and, behind what the one before made, the tensors `with`.
+    pub(crate) fn run(
+        &self,
+        x: Tensor,
+        with: &[&Tensor],
+        call: &Call<'_>,
+        run: impl Fn(&B, &[Tensor], &Call<'_>) -> Tensor + Clone + 'static,
+    ) -> Tensor {
+        (0..self.len()).fold(x, |x, index| {
+            let inputs = [&[&x], with].concat();
+            self.run_one(index, &inputs, call, run.clone())
+        })
+    }
+}
