@@ -165,9 +165,14 @@ pub(crate) enum DtypeArg {
 
 /// Measurement.
 #[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct EvalArgs {
-    /// A run folder of `dmdr train`.
-    pub(crate) run: PathBuf,
+    /// Measurements of other models.
+    #[command(subcommand)]
+    pub(crate) command: Option<EvalCommand>,
+    /// A run folder of `dmdr train` on the emoji world.
+    #[arg(required = true)]
+    pub(crate) run: Option<PathBuf>,
     /// Which prompts.
     #[arg(long, value_enum, default_value_t = SplitArg::Test)]
     pub(crate) split: SplitArg,
@@ -181,6 +186,30 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_enum, default_value_t = Who::Both)]
     pub(crate) who: Who,
     /// Print the reports as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What is measured besides a run of the emoji world.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EvalCommand {
+    /// Teachers and students of runs on a prompt set, scored by reward models: a table with intervals.
+    Table(TableArgs),
+}
+
+/// A table.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TableArgs {
+    /// What is measured, a TOML file.
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    /// Override a key; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Folder the table's folder is made in; what is measured there is not measured again.
+    #[arg(long, default_value = "runs/tables")]
+    pub(crate) root: PathBuf,
+    /// Print it as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,5 +1,9 @@
 //! Rules that tie several keys together. Ranges of single keys are in `range.rs`.
 
+mod table;
+
+pub(crate) use self::table::table;
+
 use crate::error::Problem;
 use crate::experiment::Experiment;
 use crate::guard::{GuardAction, Watched};

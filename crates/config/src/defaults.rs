@@ -271,6 +271,14 @@ pub(crate) fn reward_weight() -> Curve {
     Curve::Constant(1.0)
 }
 
+pub(crate) fn table_seeds() -> Vec<u64> {
+    vec![0]
+}
+
+pub(crate) fn table_batch_size() -> usize {
+    8
+}
+
 pub(crate) fn prompt_column() -> String {
     "prompt".to_owned()
 }

@@ -1,4 +1,4 @@
-//! Reading and rendering of documents, and [`Document`]: either of the two kinds.
+//! Reading and rendering of documents, and [`Document`]: any of the kinds.
 
 use std::path::{Path, PathBuf};
 
@@ -12,14 +12,17 @@ use crate::experiment::Experiment;
 use crate::hint::hint;
 use crate::overrides;
 use crate::pretrain::Pretrain;
+use crate::table::Table;
 
-/// A configuration file of either kind.
+/// A configuration file of any kind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Document {
     /// For `dmdr train`.
     Experiment(Box<Experiment>),
     /// For `dmdr pretrain`.
     Pretrain(Box<Pretrain>),
+    /// For `dmdr eval table`.
+    Table(Box<Table>),
 }
 
 /// A file a configuration names.
@@ -53,6 +56,9 @@ impl Document {
                 .map(|experiment| Self::Experiment(Box::new(experiment))),
             Kind::Pretrain => Pretrain::parse(path, &text, overrides)
                 .map(|pretrain| Self::Pretrain(Box::new(pretrain))),
+            Kind::Table => {
+                Table::parse(path, &text, overrides).map(|table| Self::Table(Box::new(table)))
+            }
         }
     }
 
@@ -61,14 +67,16 @@ impl Document {
         match self {
             Self::Experiment(experiment) => &experiment.name,
             Self::Pretrain(pretrain) => &pretrain.name,
+            Self::Table(table) => &table.name,
         }
     }
 
-    /// `experiment` or `pretrain`.
+    /// `experiment`, `pretrain` or `table`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Experiment(_) => "experiment",
             Self::Pretrain(_) => "pretrain",
+            Self::Table(_) => "table",
         }
     }
 
@@ -77,6 +85,7 @@ impl Document {
         match self {
             Self::Experiment(experiment) => experiment.to_toml(),
             Self::Pretrain(pretrain) => pretrain.to_toml(),
+            Self::Table(table) => table.to_toml(),
         }
     }
 
@@ -90,6 +99,7 @@ impl Document {
         match self {
             Self::Experiment(experiment) => experiment.warnings(),
             Self::Pretrain(pretrain) => pretrain.warnings(),
+            Self::Table(_) => Vec::new(),
         }
     }
 
@@ -98,6 +108,7 @@ impl Document {
         match self {
             Self::Experiment(experiment) => experiment.referenced_files(),
             Self::Pretrain(pretrain) => pretrain.referenced_files(),
+            Self::Table(table) => table.referenced_files(),
         }
     }
 }
@@ -107,6 +118,7 @@ impl Document {
 pub(crate) enum Kind {
     Experiment,
     Pretrain,
+    Table,
 }
 
 impl Kind {
@@ -117,8 +129,8 @@ impl Kind {
             ConfigError::Kind {
                 path: path.to_owned(),
                 message: format!(
-                    "found the top-level keys {}, expected `method` (an experiment, for `dmdr train`) \
-                     or `model` (for `dmdr pretrain`), and not both",
+                    "found the top-level keys {}, expected one of `method` (an experiment, for `dmdr train`), \
+                     `model` (for `dmdr pretrain`) and `models` (for `dmdr eval table`)",
                     if found.is_empty() { "(none)".to_owned() } else { found.join(", ") }
                 ),
             }
@@ -126,10 +138,11 @@ impl Kind {
     }
 
     fn of_tree(tree: &DeTable<'_>) -> Option<Self> {
-        let has = |names: &[&str]| names.iter().any(|name| tree.contains_key(*name));
-        match (has(&["method"]), has(&["model"])) {
-            (true, false) => Some(Self::Experiment),
-            (false, true) => Some(Self::Pretrain),
+        let has = |name: &str| tree.contains_key(name);
+        match (has("method"), has("model"), has("models")) {
+            (true, false, false) => Some(Self::Experiment),
+            (false, true, false) => Some(Self::Pretrain),
+            (false, false, true) => Some(Self::Table),
             _ => None,
         }
     }
@@ -142,6 +155,7 @@ impl Kind {
             Self::Pretrain => {
                 "this file has `[model]` and no `[method]`: run it with `dmdr pretrain`"
             }
+            Self::Table => "this file has `[[models]]`: run it with `dmdr eval table --config`",
         }
     }
 }

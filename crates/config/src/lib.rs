@@ -1,7 +1,7 @@
 //! Configuration of `dmdr`: two TOML documents, read strictly.
 //!
-//! [`Experiment`] is what `dmdr train` runs, [`Pretrain`] is what `dmdr pretrain` runs, and
-//! [`Document`] finds out which of the two a file is. Unknown keys, wrong types and values out of
+//! [`Experiment`] is what `dmdr train` runs, [`Pretrain`] what `dmdr pretrain` runs, [`Table`] what `dmdr eval table`
+//! measures, and [`Document`] finds out which of them a file is. Unknown keys, wrong types and values out of
 //! range are refused with the file, the line and a caret under the key; rules that tie several keys
 //! together are in [`Experiment::check`] and [`Pretrain::check`]. Nothing here needs libtorch, so a
 //! configuration is validated in milliseconds, before any work starts.
@@ -26,6 +26,7 @@ mod pretrain;
 mod range;
 mod reward;
 mod rl;
+mod table;
 mod time;
 mod world;
 
@@ -47,5 +48,6 @@ pub use reward::{
     CaptionReward, ClipCheckpoint, ClipReward, HeadReward, Reward, RewardModel, RewardWeights,
 };
 pub use rl::{Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, Transition};
+pub use table::{Table, TableMetric, TableModel, TablePrompts, Who};
 pub use time::TimeDistribution;
 pub use world::{Classes, EmojiWorld, PromptFiles, World, WorldPreset};

@@ -96,6 +96,10 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> 
     integer(d, "a count of at least 1", |n| n >= 1).map(|n| n as usize)
 }
 
+pub(crate) fn optional_count<'de, D: Deserializer<'de>>(d: D) -> Result<Option<usize>, D::Error> {
+    count(d).map(Some)
+}
+
 pub(crate) fn group<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
     integer(d, "at least 2 samples to compare", |n| n >= 2).map(|n| n as usize)
 }

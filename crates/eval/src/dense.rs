@@ -79,7 +79,8 @@ impl DenseEvaluator {
         let prompts = set.dense_prompts(&self.world);
         let plain: Vec<Prompt> = prompts.iter().map(plain).collect();
         let batches = Batch::of(&plain, &self.world, self.max_tokens, self.device)?;
-        let mut sampling = Sampling::new(sampler, self.world.dense_canvas(), self.device);
+        let side = self.world.dense_canvas() as i64;
+        let mut sampling = Sampling::new(sampler, [3, side, side], self.device);
         let mut kept = Vec::new();
         let mut scores = Vec::with_capacity(set.num_images());
         let mut per_seed: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();

@@ -19,12 +19,14 @@ pub enum EvalError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Images of another shape than asked for.
-    #[error("sampler `{name}` made images of shape {found:?}; expected {expected:?}")]
+    #[error(
+        "sampler `{name}` made images of shape {found:?}; expected [{expected}, 3, height, width]"
+    )]
     ImageShape {
         /// [`crate::Sampler::name`].
         name: String,
-        /// `[B, 3, H, W]`.
-        expected: Vec<i64>,
+        /// How many.
+        expected: i64,
         /// What came.
         found: Vec<i64>,
     },

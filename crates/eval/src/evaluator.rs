@@ -95,7 +95,8 @@ impl Evaluator {
             self.max_tokens(),
             self.device,
         )?;
-        let mut sampling = Sampling::new(sampler, self.world.canvas(), self.device);
+        let side = self.world.canvas() as i64;
+        let mut sampling = Sampling::new(sampler, [3, side, side], self.device);
         let mut scores = Vec::with_capacity(set.num_images());
         let mut features = Vec::new();
         let mut kept = Vec::new();
@@ -204,7 +205,7 @@ impl Evaluator {
 }
 
 /// `[B]` as f64.
-fn values(scores: &Tensor) -> Vec<f64> {
+pub(crate) fn values(scores: &Tensor) -> Vec<f64> {
     let scores = scores
         .to_device(Device::Cpu)
         .to_kind(Kind::Double)

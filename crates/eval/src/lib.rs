@@ -3,6 +3,9 @@
 //! An [`Evaluator`] draws the prompts of an [`EvalSet`], lets a [`Sampler`] make one image for each prompt and seed, and
 //! scores it: [`Evaluation`]. Two of them on the same set are compared image by image with [`compare`]. What the
 //! metrics can reach at best shows [`TrueScenes`]. A [`DenseEvaluator`] does the same for dense prompts, with questions.
+//!
+//! Elsewhere, where no truth is known, a [`Rater`] has images scored by reward models, and a [`RatingTable`] puts models side
+//! by side.
 
 mod compare;
 mod dense;
@@ -10,23 +13,27 @@ mod error;
 mod evaluation;
 mod evaluator;
 mod frechet;
+mod interval;
 mod judging;
 mod metrics;
 mod perceptual;
+mod rating;
 mod sampler;
 mod sampling;
 mod set;
 mod texture;
 mod true_scenes;
 
-pub use compare::{Comparison, Interval, compare};
+pub use compare::{Comparison, compare};
 pub use dense::{DenseEvaluator, DenseScore};
 pub use error::EvalError;
 pub use evaluation::{Evaluation, Provenance, scalars};
 pub use evaluator::Evaluator;
 pub use frechet::Gaussian;
+pub use interval::Interval;
 pub use metrics::ImageScore;
 pub use perceptual::pairwise_lpips;
+pub use rating::{Rated, Rater, RatingTable};
 pub use sampler::Sampler;
 pub use set::{BATCH_SIZE, EvalSet, PROMPT_SEED};
 pub use true_scenes::TrueScenes;

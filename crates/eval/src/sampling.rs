@@ -9,17 +9,17 @@ use crate::{EvalError, Sampler, set::Batch};
 /// A sampler at work.
 pub(crate) struct Sampling<'a> {
     sampler: &'a dyn Sampler,
-    side: usize,
+    noise: [i64; 3],
     device: Device,
     clock: Clock,
 }
 
 impl<'a> Sampling<'a> {
-    /// For square images of `side` pixels.
-    pub(crate) fn new(sampler: &'a dyn Sampler, side: usize, device: Device) -> Self {
+    /// Of a sampler that takes noise of shape `noise` `[C, H, W]`.
+    pub(crate) fn new(sampler: &'a dyn Sampler, noise: [i64; 3], device: Device) -> Self {
         Self {
             sampler,
-            side,
+            noise,
             device,
             clock: Clock::default(),
         }
@@ -27,7 +27,7 @@ impl<'a> Sampling<'a> {
 
     /// Images of a batch, `[B, 3, H, W]` in `[0, 1]`, f32 on the device.
     pub(crate) fn images(&mut self, batch: &Batch, seed: u64) -> Result<Tensor, EvalError> {
-        let noise = batch.noise(seed, self.side, self.device);
+        let noise = batch.noise(seed, self.noise, self.device);
         batch.reseed(seed);
         let images = self.clock.time(batch.prompts.len(), || {
             let _no_grad = no_grad_guard();
@@ -38,11 +38,12 @@ impl<'a> Sampling<'a> {
         });
         let (images, is_finite) = images?;
         let name = || self.sampler.name().to_owned();
-        if images.size() != noise.size() {
+        let (found, count) = (images.size(), batch.prompts.len() as i64);
+        if !matches!(found[..], [b, 3, _, _] if b == count) {
             return Err(EvalError::ImageShape {
                 name: name(),
-                expected: noise.size(),
-                found: images.size(),
+                expected: count,
+                found,
             });
         }
         if !is_finite {

@@ -103,10 +103,9 @@ impl Batch {
             .collect()
     }
 
-    /// Standard normal noise `[B, 3, side, side]`. Drawn on the CPU and image by image, so that neither the device nor the
+    /// Standard normal noise `[B, C, H, W]` for `shape` `[C, H, W]`. Drawn on the CPU and image by image, so that neither the device nor the
     /// batch size changes it.
-    pub(crate) fn noise(&self, seed: u64, side: usize, device: Device) -> Tensor {
-        let shape = [3, side as i64, side as i64];
+    pub(crate) fn noise(&self, seed: u64, shape: [i64; 3], device: Device) -> Tensor {
         let noise: Vec<Tensor> = (self.first..self.first + self.prompts.len())
             .map(|index| {
                 reseed(&[NOISE_STREAM, seed, index as u64]);
@@ -143,15 +142,16 @@ mod tests {
         let batches =
             Batch::of(&set.prompts(&world), &world, 16, Device::Cpu).expect("captions fit");
         assert_eq!(batches.len(), 2);
-        let noise = batches[1].noise(7, 8, Device::Cpu);
+        let shape = [3, 8, 8];
+        let noise = batches[1].noise(7, shape, Device::Cpu);
         assert_eq!(noise.size(), [6, 3, 8, 8]);
         let alone = Batch {
             first: BATCH_SIZE + 5,
             prompts: Prompts::new(&world, set.prompts(&world)[..1].to_vec(), 16, Device::Cpu)
                 .expect("captions fit"),
         };
-        assert_eq!(alone.noise(7, 8, Device::Cpu).get(0), noise.get(5));
-        assert_ne!(alone.noise(8, 8, Device::Cpu).get(0), noise.get(5));
+        assert_eq!(alone.noise(7, shape, Device::Cpu).get(0), noise.get(5));
+        assert_ne!(alone.noise(8, shape, Device::Cpu).get(0), noise.get(5));
         assert_ne!(noise.get(4), noise.get(5));
     }
 

@@ -94,7 +94,7 @@ fn true_scenes_are_right_and_those_of_other_prompts_wrong() {
     let overall = comparison.intervals["geneval/overall"];
     assert!(overall.is_significant() && overall.low > 0.7, "{overall:?}");
     let difference = &comparison.differences["geneval/overall"];
-    assert!((difference.mean - overall.difference).abs() < 1e-9);
+    assert!((difference.mean - overall.mean).abs() < 1e-9);
     let same = compare(&right, &right).expect("one set");
     assert!(
         same.intervals

@@ -101,6 +101,16 @@ pub enum TrainError {
     /// A student that has no such form.
     #[error("cannot export: {0}")]
     Export(String),
+    /// A file that a table is made of, or its folder.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    File {
+        /// `read` or `create`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
     /// Files of a run.
     #[error(transparent)]
     Events(#[from] EventsError),

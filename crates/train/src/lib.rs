@@ -18,6 +18,7 @@ mod rewards;
 mod samplers;
 mod sheet;
 mod source;
+mod table;
 mod update;
 
 pub use alternation::{Alternation, Stats, Stores};
@@ -35,6 +36,7 @@ pub use observer::{Observer, Outcome, Silent};
 pub use recorder::Recorder;
 pub use samplers::{StudentSampler, TeacherSampler};
 pub use source::{Classes, Emoji, Published, Source};
+pub use table::{InputFile, MetricSource, TableReport, measure_table};
 pub use update::{Update, UpdateStats};
 
 /// The kind large matrix products are computed in.

@@ -38,7 +38,7 @@ pub(crate) fn rewards(
                 Box::new(score)
             }
             (RewardConfig::Judge, Source::Emoji(emoji)) => Box::new(JudgeReward::new(&emoji.world)),
-            (model, _) => published(name, model, placement)?,
+            (model, _) => reward_model(name, model, placement)?,
         };
         let model = match reward.augmentations {
             0 => model,
@@ -53,7 +53,7 @@ pub(crate) fn rewards(
 ///
 /// # Panics
 /// For one of the emoji world: the config has been checked.
-fn published(
+pub(crate) fn reward_model(
     name: &str,
     model: &RewardConfig,
     placement: Placement,

@@ -3,19 +3,25 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use dmdr_config::Table;
 use dmdr_eval::{EvalSet, Evaluation, Provenance, Sampler, compare};
 use dmdr_events::{EvalReport, table};
-use dmdr_train::FinishedRun;
+use dmdr_train::{FinishedRun, measure_table};
 use dmdr_world::Split;
 
+use super::check_files;
 use crate::{
-    args::{EvalArgs, SplitArg, Who},
+    args::{EvalArgs, EvalCommand, SplitArg, TableArgs, Who},
     environment,
     progress::{Counter, print_data, say},
 };
 
 pub(crate) fn run(args: &EvalArgs, quiet: bool) -> Result<ExitCode> {
-    let trained = FinishedRun::open(&args.run)?;
+    if let Some(EvalCommand::Table(args)) = &args.command {
+        return table_of_runs(args, quiet);
+    }
+    let run = args.run.as_ref().expect("required without a subcommand");
+    let trained = FinishedRun::open(run)?;
     let set = EvalSet {
         split: match args.split {
             SplitArg::Train => Split::Train,
@@ -31,6 +37,31 @@ pub(crate) fn run(args: &EvalArgs, quiet: bool) -> Result<ExitCode> {
     } else {
         print_data(&table(&reports));
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table_of_runs(args: &TableArgs, quiet: bool) -> Result<ExitCode> {
+    let config = Table::load(&args.config, &args.set)?;
+    check_files(&config.referenced_files())?;
+    let environment = environment::detect(&config.device.to_string());
+    let folder = args.root.join(&config.name);
+    let mut counters: Vec<(String, Counter)> = Vec::new();
+    let report = measure_table(&config, &folder, environment, &mut |model, done, of| {
+        if counters.last().is_none_or(|(name, _)| name != model) {
+            counters.push((model.to_owned(), Counter::new(quiet, model)));
+        }
+        let (_, counter) = counters.last_mut().expect("just pushed");
+        counter.update(done, of);
+    })?;
+    if args.json {
+        print_data(&serde_json::to_string_pretty(&report)?);
+    } else {
+        print_data(report.to_markdown().trim_end());
+    }
+    say(
+        quiet,
+        &format!("table: {}", folder.join("table.md").display()),
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -84,7 +115,7 @@ pub(crate) fn measure(
                 quiet,
                 &format!(
                     "student - teacher, {metric}: {:+.3} [{:+.3}, {:+.3}]{verdict}",
-                    interval.difference, interval.low, interval.high
+                    interval.mean, interval.low, interval.high
                 ),
             );
         }

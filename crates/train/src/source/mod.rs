@@ -89,6 +89,17 @@ impl Source {
         }
     }
 
+    /// Makes [`Self::encode`] quick for all of `captions`.
+    ///
+    /// # Errors
+    /// If they cannot be encoded.
+    pub fn prepare(&self, captions: &[String]) -> Result<(), TrainError> {
+        match self {
+            Self::Published(published) => published.prepare(captions),
+            Self::Emoji(_) | Self::Classes(_) => Ok(()),
+        }
+    }
+
     /// What the networks read of `prompts`.
     ///
     /// # Errors

@@ -152,6 +152,12 @@ impl Published {
         Ok(Prompts::plain(captions, self.placement.device))
     }
 
+    /// Encodes all of `captions` that the cache lacks, so that the text encoders are loaded once for them.
+    pub(super) fn prepare(&self, captions: &[String]) -> Result<(), TrainError> {
+        let captions: Vec<&str> = captions.iter().map(String::as_str).collect();
+        self.encode_missing(&captions)
+    }
+
     /// From the cache; a prompt it lacks, as `dmdr sample` may bring, is encoded now.
     pub(super) fn encode(&self, prompts: &Prompts) -> Result<Conditioning, TrainError> {
         let captions: Vec<&str> = prompts.captions.iter().map(String::as_str).collect();

@@ -1,0 +1,155 @@
+//! [`Table`]: what `dmdr eval table` measures.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::Device;
+use crate::document::{self, Kind, ReferencedFile};
+use crate::error::ConfigError;
+use crate::precision::Precision;
+use crate::reward::RewardModel;
+use crate::{check, defaults, range};
+
+/// Teachers and students side by side on one prompt set, scored by reward models.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// Name of the table's folder.
+    #[serde(deserialize_with = "range::folder_name")]
+    pub name: String,
+    /// Device of the reward models; each run has its own.
+    #[serde(default)]
+    pub device: Device,
+    /// Number format of the reward models' large matrix products.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Seeds of the noise; every prompt is drawn once a seed.
+    #[serde(default = "defaults::table_seeds")]
+    pub seeds: Vec<u64>,
+    /// Images drawn and scored at a time.
+    #[serde(
+        default = "defaults::table_batch_size",
+        deserialize_with = "range::count"
+    )]
+    pub batch_size: usize,
+    /// What is drawn.
+    pub prompts: TablePrompts,
+    /// Who draws, in the order of the rows. The others are compared with the first.
+    pub models: Vec<TableModel>,
+    /// Who scores, in the order of the columns.
+    pub metrics: Vec<TableMetric>,
+}
+
+/// `[prompts]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TablePrompts {
+    /// Text with one a line, JSON lines, CSV, TSV, Parquet, or a tar of `WebDataset`, told by the file's ending.
+    pub file: PathBuf,
+    /// The column of tables, or the field of JSON lines, that holds the prompt.
+    #[serde(default = "defaults::prompt_column")]
+    pub column: String,
+    /// Only the first ones; absent = all.
+    #[serde(
+        default,
+        deserialize_with = "range::optional_count",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub count: Option<usize>,
+}
+
+/// A row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableModel {
+    /// Its name in the table.
+    pub name: String,
+    /// The folder of a run of `dmdr train`, finished.
+    pub run: PathBuf,
+    /// Which of the run's two models.
+    pub who: Who,
+}
+
+/// A model of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Who {
+    /// What was distilled, with its steps and guidance.
+    Teacher,
+    /// The few-step generator.
+    Student,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableMetric {
+    /// Its name in the table; absent = that of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A reward model of the field. Cosines (`clip`, `hps`) are given times 100, as tables of papers do.
+    pub model: RewardModel,
+}
+
+impl TableMetric {
+    /// Name of the column.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.model.name())
+    }
+
+    /// What scores are multiplied by.
+    pub fn factor(&self) -> f64 {
+        match self.model {
+            RewardModel::Clip(_) | RewardModel::Hps(_) => 100.0,
+            _ => 1.0,
+        }
+    }
+}
+
+impl Table {
+    /// Reads a file and applies overrides (`key=value`, `key` dotted).
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no such document, or breaks a rule.
+    pub fn load(path: impl AsRef<Path>, overrides: &[String]) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        Self::parse(path, &document::read(path)?, overrides)
+    }
+
+    pub(crate) fn parse(
+        path: &Path,
+        text: &str,
+        overrides: &[String],
+    ) -> Result<Self, ConfigError> {
+        let table: Self = document::parse(path, text, overrides, Kind::Table)?;
+        ConfigError::from_problems(check::table(&table)).map_err(|error| error.in_file(path))?;
+        Ok(table)
+    }
+
+    /// The resolved configuration, defaults included; loading it gives an equal value.
+    ///
+    /// # Panics
+    /// If an integer was set in code above `i64::MAX`, which TOML cannot hold.
+    pub fn to_toml(&self) -> String {
+        document::render(self)
+    }
+
+    /// Every file the configuration names, with its key; the caller checks that they exist.
+    pub fn referenced_files(&self) -> Vec<ReferencedFile> {
+        let mut files = vec![ReferencedFile::new("prompts.file", &self.prompts.file)];
+        for (index, model) in self.models.iter().enumerate() {
+            files.push(ReferencedFile::new(
+                format!("models.{index}.run"),
+                &model.run,
+            ));
+        }
+        for (index, metric) in self.metrics.iter().enumerate() {
+            for (field, path) in metric.model.files() {
+                let key = format!("metrics.{index}.model.{}.{field}", metric.model.name());
+                files.push(ReferencedFile::new(key, path));
+            }
+        }
+        files
+    }
+}
