@@ -105,9 +105,12 @@ pub(crate) struct SampleArgs {
     /// Who draws.
     #[arg(long, value_enum, default_value_t = Who::Both)]
     pub(crate) who: Who,
-    /// The picture.
+    /// The picture with all of them.
     #[arg(long, default_value = "samples.png")]
     pub(crate) output: PathBuf,
+    /// A folder for every image by itself, with its parameters in the file.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) images: Option<PathBuf>,
 }
 
 /// A student for other tools.
@@ -195,6 +198,80 @@ pub(crate) struct EvalArgs {
 pub(crate) enum EvalCommand {
     /// Teachers and students of runs on a prompt set, scored by reward models: a table with intervals.
     Table(TableArgs),
+    /// GenEval in its official format: draws the images of its prompts, and scores what a detector found in them.
+    Geneval(GenevalArgs),
+    /// DPG-Bench in its official format: draws the images of its prompts, and scores answers about them.
+    Dpg(DpgArgs),
+}
+
+/// Who draws a benchmark's images.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DrawArgs {
+    /// Folder of the images; what is there already is not drawn again.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) images: PathBuf,
+    /// A run folder of `dmdr train` whose model draws the images; without one they are all there.
+    #[arg(long)]
+    pub(crate) run: Option<PathBuf>,
+    /// Which of the run's models.
+    #[arg(long, value_enum, default_value_t = DrawerArg::Student)]
+    pub(crate) who: DrawerArg,
+    /// Noise of a prompt's first image; the next ones follow. Every prompt starts there, as in the official scripts.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+/// A model of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DrawerArg {
+    /// With guidance.
+    Teacher,
+    /// The few-step generator.
+    Student,
+}
+
+/// `GenEval`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct GenevalArgs {
+    /// The official `evaluation_metadata.jsonl`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata: PathBuf,
+    #[command(flatten)]
+    pub(crate) draw: DrawArgs,
+    /// Images a prompt.
+    #[arg(long, default_value_t = 4)]
+    pub(crate) samples: usize,
+    /// JSON lines with what a detector found in each image.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) detections: Option<PathBuf>,
+}
+
+/// `DPG-Bench`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DpgArgs {
+    /// The official folder of prompts, one text file each.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) prompts: PathBuf,
+    #[command(flatten)]
+    pub(crate) draw: DrawArgs,
+    /// The official `dpg_bench.csv`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) questions: Option<PathBuf>,
+    /// JSON lines with a model's answers about each image. With `--judge` they are written there.
+    #[arg(long, value_name = "FILE", requires = "questions")]
+    pub(crate) answers: Option<PathBuf>,
+    /// An OpenAI-compatible `/v1/chat/completions` that is asked; its key is the environment's `DMDR_API_KEY`.
+    #[arg(long, value_name = "URL", requires_all = ["answers", "model"])]
+    pub(crate) judge: Option<String>,
+    /// The vision-language model there.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Questions asked at a time.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) jobs: u64,
+    /// Counts as the paper says instead of as the published script does.
+    #[arg(long)]
+    pub(crate) as_written: bool,
 }
 
 /// A table.

@@ -8,36 +8,6 @@ use common::{fail, pipeline, succeed};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const RUN: &str = r#"
-name = "tiny"
-precision = "f32"
-[world.prompts]
-train = "prompts.txt"
-validation = "prompts.txt"
-size = 24
-embeddings = "cache"
-[teacher]
-weights = "base"
-num_steps = 2
-[student]
-num_steps = 2
-tuning = { lora = { rank = 2, alpha = 2.0, targets = ["*to_q"] } }
-[fake_score]
-rank = 2
-alpha = 2.0
-targets = ["*to_q"]
-[method.dmdr]
-num_updates = 1
-batch_size = 2
-[optim.generator]
-lr = 1e-2
-[optim.score]
-lr = 1e-2
-[events]
-sample_every = 0
-evaluate_every = 0
-"#;
-
 const TABLE: &str = r#"
 name = "tiny-table"
 precision = "f32"
@@ -61,21 +31,11 @@ model.pick_score = { weights = "base/clip", tokenizer = "base/clip-tokenizer" }
 "#;
 
 fn place() -> TempDir {
-    let dir = tempfile::tempdir().expect("temp dir");
-    let here = dir.path();
-    fs::create_dir(here.join("base")).expect("writable");
-    pipeline::sd3(&here.join("base"));
-    pipeline::clip(&here.join("base"));
+    let dir = pipeline::tiny_run();
     let prompts = ["a red cat", "two boats", "a ball left of a box"];
     let rows = prompts.map(|prompt| format!("{{\"prompt\": \"{prompt}\"}}\n"));
-    for (name, text) in [
-        ("prompts.txt", "a red cat\na green bird\n".to_owned()),
-        ("eval.jsonl", rows.concat()),
-        ("run.toml", RUN.to_owned()),
-        ("table.toml", TABLE.to_owned()),
-    ] {
-        fs::write(here.join(name), text).expect("writable");
-    }
+    fs::write(dir.path().join("eval.jsonl"), rows.concat()).expect("writable");
+    fs::write(dir.path().join("table.toml"), TABLE).expect("writable");
     dir
 }
 

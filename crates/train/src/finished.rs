@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use dmdr_config::Experiment;
-use dmdr_eval::Evaluator;
+use dmdr_data::images_from_tensor;
+use dmdr_eval::{Evaluator, Sampler};
 use dmdr_events::RunDir;
-use dmdr_tensor::{Device, device};
+use dmdr_tensor::{Device, Kind, Tensor, device, reseed};
+use dmdr_world::Image;
 
 use crate::{Networks, Source, StudentSampler, TeacherSampler, TrainError, compute};
 
@@ -79,6 +81,31 @@ impl FinishedRun {
             num_steps: self.experiment.teacher.num_steps,
             shift: self.experiment.teacher.shift,
         }
+    }
+
+    /// Images of `caption` by `sampler`, one of this run's: the `i`-th from noise that depends on `seed + i` alone, and all of
+    /// them renoised by draws that depend on `seed`.
+    ///
+    /// # Errors
+    /// A caption that cannot be encoded.
+    pub fn draw(
+        &self,
+        sampler: &dyn Sampler,
+        caption: &str,
+        seed: u64,
+        count: usize,
+    ) -> Result<Vec<Image>, TrainError> {
+        let prompts = self.source.described(&vec![caption.to_owned(); count])?;
+        let shape = self.networks.backbone.image_shape();
+        let noise: Vec<Tensor> = (0..count as u64)
+            .map(|index| {
+                reseed(&[seed + index]);
+                Tensor::randn(shape, (Kind::Float, self.device))
+            })
+            .collect();
+        reseed(&[seed]);
+        let images = sampler.sample(&prompts, &Tensor::stack(&noise, 0))?;
+        Ok(images_from_tensor(&images))
     }
 
     /// The student.

@@ -153,23 +153,50 @@ impl Image {
         sheet
     }
 
-    /// Writes a PNG file.
+    /// Equally large images edge to edge, `columns` in a row.
     ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn to_png(&self, path: &Path) -> Result<(), WorldError> {
-        image::save_buffer_with_format(
-            path,
-            &self.to_rgb8(),
-            self.width as u32,
-            self.height as u32,
-            image::ExtendedColorType::Rgb8,
-            image::ImageFormat::Png,
-        )
-        .map_err(|source| WorldError::File {
-            path: path.to_owned(),
-            source,
-        })
+    /// # Panics
+    /// If they differ in size, or do not fill the last row.
+    #[must_use]
+    pub fn tiled(images: &[Self], columns: usize) -> Self {
+        let (width, height) = (images[0].width, images[0].height);
+        assert!(images.len().is_multiple_of(columns), "full rows");
+        let mut sheet = Self::filled(columns * width, images.len() / columns * height, [0.0; 3]);
+        for (index, image) in images.iter().enumerate() {
+            assert_eq!((image.width, image.height), (width, height), "one size");
+            let (left, top) = (index % columns * width, index / columns * height);
+            for y in 0..height {
+                for x in 0..width {
+                    sheet.set_pixel(left + x, top + y, image.pixel(x, y));
+                }
+            }
+        }
+        sheet
+    }
+
+    /// The pieces of [`Self::tiled`].
+    ///
+    /// # Panics
+    /// If the image does not divide into `columns` and `rows`.
+    #[must_use]
+    pub fn tiles(&self, columns: usize, rows: usize) -> Vec<Self> {
+        assert!(
+            self.width.is_multiple_of(columns) && self.height.is_multiple_of(rows),
+            "equally large pieces"
+        );
+        let (width, height) = (self.width / columns, self.height / rows);
+        (0..columns * rows)
+            .map(|index| {
+                let (left, top) = (index % columns * width, index / columns * height);
+                let mut tile = Self::filled(width, height, [0.0; 3]);
+                for y in 0..height {
+                    for x in 0..width {
+                        tile.set_pixel(x, y, self.pixel(left + x, top + y));
+                    }
+                }
+                tile
+            })
+            .collect()
     }
 
     /// Reads a PNG or JPEG file.
@@ -194,6 +221,14 @@ impl Image {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tiles_are_what_was_tiled() {
+        let images = [0.1, 0.2, 0.3, 0.4].map(|grey| Image::filled(3, 2, [grey; 3]));
+        let sheet = Image::tiled(&images, 2);
+        assert_eq!((sheet.width, sheet.height), (6, 4));
+        assert_eq!(sheet.tiles(2, 2), images);
+    }
 
     #[test]
     fn bytes_survive_the_round_trip() {

@@ -17,6 +17,7 @@ mod judge;
 mod layout;
 mod mixture;
 mod palette;
+mod png;
 mod preset;
 mod prompt;
 mod random;

@@ -10,7 +10,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
+use dmdr_events::atomic_write;
+use serde::{Deserialize, Serialize};
 
 use super::DpgError;
 use crate::file::{self, FileError};
@@ -25,7 +26,7 @@ pub struct Answers {
     pub items: BTreeMap<String, Vec<ImageAnswers>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
     item: String,
@@ -34,6 +35,26 @@ struct Line {
 }
 
 impl Answers {
+    /// Writes such a file, atomically.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), DpgError> {
+        let lines: Vec<Line> = self
+            .items
+            .iter()
+            .flat_map(|(item, images)| {
+                let line = |(image, answers): (usize, &ImageAnswers)| Line {
+                    item: item.clone(),
+                    image,
+                    answers: answers.clone(),
+                };
+                images.iter().enumerate().map(line).collect::<Vec<_>>()
+            })
+            .collect();
+        Ok(atomic_write(path, file::to_json_lines(&lines)).map_err(FileError::from)?)
+    }
+
     /// Reads a model's file. The images of an item may come in any order, but must be 0, 1, 2 and so on.
     ///
     /// # Errors

@@ -17,8 +17,11 @@ use crate::{
 };
 
 pub(crate) fn run(args: &EvalArgs, quiet: bool) -> Result<ExitCode> {
-    if let Some(EvalCommand::Table(args)) = &args.command {
-        return table_of_runs(args, quiet);
+    match &args.command {
+        Some(EvalCommand::Table(args)) => return table_of_runs(args, quiet),
+        Some(EvalCommand::Geneval(args)) => return super::geneval::run(args, quiet),
+        Some(EvalCommand::Dpg(args)) => return super::dpg::run(args, quiet),
+        None => {}
     }
     let run = args.run.as_ref().expect("required without a subcommand");
     let trained = FinishedRun::open(run)?;

@@ -3,8 +3,11 @@
 mod config;
 mod demo;
 mod doctor;
+mod dpg;
+mod draw;
 mod eval;
 mod export;
+mod geneval;
 mod import;
 mod lab;
 mod pretrain;

@@ -3,11 +3,11 @@
 use std::{fs, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
-use dmdr_data::images_from_tensor;
 use dmdr_eval::Sampler;
-use dmdr_tensor::{Kind, Tensor, reseed};
+use dmdr_events::atomic_write;
 use dmdr_train::FinishedRun;
 use dmdr_world::Image;
+use serde_json::json;
 
 use crate::{
     args::{SampleArgs, Who},
@@ -15,20 +15,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
-    let mut captions = args.prompt.clone();
-    if let Some(path) = &args.prompts {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read prompts `{}`", path.display()))?;
-        captions.extend(
-            text.lines()
-                .map(str::trim)
-                .filter(|l| !l.is_empty())
-                .map(str::to_owned),
-        );
-    }
-    if captions.is_empty() || args.count == 0 {
-        bail!("nothing to draw: give `--prompt TEXT` or `--prompts FILE`, and `--count` above 0");
-    }
+    let captions = captions(args)?;
     let trained = FinishedRun::open(&args.run)?;
     let (teacher, student) = (trained.teacher(), trained.student());
     let samplers: Vec<&dyn Sampler> = match args.who {
@@ -36,19 +23,32 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
         Who::Student => vec![&student],
         Who::Both => vec![&teacher, &student],
     };
-    let mut images: Vec<Image> = Vec::new();
-    for caption in &captions {
-        let prompts = trained
-            .source
-            .described(&vec![caption.clone(); args.count])?;
+    if let Some(folder) = &args.images {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create `{}`", folder.display()))?;
+    }
+    trained.source.prepare(&captions)?;
+    let mut cells: Vec<Image> = Vec::new();
+    for (row, caption) in captions.iter().enumerate() {
         for sampler in &samplers {
-            let noise = noise(&trained, args);
-            reseed(&[args.seed]);
-            let made = sampler.sample(&prompts, &noise)?;
-            images.extend(images_from_tensor(&made).iter().map(Image::viewable));
+            let images = trained.draw(*sampler, caption, args.seed, args.count)?;
+            for (image, seed) in images.iter().zip(args.seed..) {
+                if let Some(folder) = &args.images {
+                    let name = format!("{row:03}-{}-{seed}.png", sampler.name());
+                    let text = parameters(args, *sampler, caption, seed, image);
+                    atomic_write(folder.join(name), image.png(&[("parameters", &text)]))?;
+                }
+                cells.push(image.viewable());
+            }
         }
     }
-    Image::grid(&images, args.count * samplers.len()).to_png(&args.output)?;
+    let names: Vec<&str> = samplers.iter().map(|sampler| sampler.name()).collect();
+    let made_with = json!({
+        "run": args.run, "prompts": captions, "who": names, "first_seed": args.seed, "count": args.count,
+        "commit": env!("DMDR_COMMIT"),
+    });
+    let grid = Image::grid(&cells, args.count * samplers.len());
+    atomic_write(&args.output, grid.png(&[("dmdr", &made_with.to_string())]))?;
     let who: Vec<String> = samplers
         .iter()
         .map(|sampler| {
@@ -66,14 +66,38 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Noise of image `i` depends on `seed + i` only.
-fn noise(trained: &FinishedRun, args: &SampleArgs) -> Tensor {
-    let [c, h, w] = trained.networks.backbone.image_shape();
-    let noise: Vec<Tensor> = (0..args.count as u64)
-        .map(|index| {
-            reseed(&[args.seed + index]);
-            Tensor::randn([c, h, w], (Kind::Float, trained.device))
-        })
-        .collect();
-    Tensor::stack(&noise, 0)
+/// The prompts of `--prompt`, then those of `--prompts`.
+fn captions(args: &SampleArgs) -> Result<Vec<String>> {
+    let mut captions = args.prompt.clone();
+    if let Some(path) = &args.prompts {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read prompts `{}`", path.display()))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        captions.extend(lines.map(str::to_owned));
+    }
+    if captions.is_empty() || args.count == 0 {
+        bail!("nothing to draw: give `--prompt TEXT` or `--prompts FILE`, and `--count` above 0");
+    }
+    Ok(captions)
+}
+
+/// How an image was made, in the words that interfaces for diffusion models read from its file.
+fn parameters(
+    args: &SampleArgs,
+    sampler: &dyn Sampler,
+    caption: &str,
+    seed: u64,
+    image: &Image,
+) -> String {
+    format!(
+        "{caption}\nSteps: {}, Sampler: {}, CFG scale: {}, Seed: {seed} of a batch from {}, Size: {}x{}, Model: {}, Version: dmdr {}",
+        sampler.num_evaluations(),
+        sampler.name(),
+        sampler.guidance(),
+        args.seed,
+        image.width,
+        image.height,
+        args.run.display(),
+        env!("DMDR_COMMIT"),
+    )
 }

@@ -15,6 +15,7 @@ use dmdr_tensor::{
     AdapterSpec, Device, Kind, ParamStore, no_grad_guard, read_metadata, read_tensors, reseed,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/fixtures")
@@ -160,4 +161,47 @@ pub(crate) fn z_image(folder: &Path) {
     weights(&network, |store, adapters| {
         ZImage::new(store, adapters, config)
     });
+}
+
+/// The shortest distillation of [`sd3`], `run.toml`.
+const RUN: &str = r#"
+name = "tiny"
+precision = "f32"
+[world.prompts]
+train = "prompts.txt"
+validation = "prompts.txt"
+size = 24
+embeddings = "cache"
+[teacher]
+weights = "base"
+num_steps = 2
+[student]
+num_steps = 2
+tuning = { lora = { rank = 2, alpha = 2.0, targets = ["*to_q"] } }
+[fake_score]
+rank = 2
+alpha = 2.0
+targets = ["*to_q"]
+[method.dmdr]
+num_updates = 1
+batch_size = 2
+[optim.generator]
+lr = 1e-2
+[optim.score]
+lr = 1e-2
+[events]
+sample_every = 0
+evaluate_every = 0
+"#;
+
+/// A folder in which `dmdr train run.toml` makes `runs/tiny`, with [`clip`] beside the pipeline in `base/`.
+pub(crate) fn tiny_run() -> TempDir {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let base = dir.path().join("base");
+    fs::create_dir(&base).expect("writable");
+    sd3(&base);
+    clip(&base);
+    fs::write(dir.path().join("prompts.txt"), "a red cat\na green bird\n").expect("writable");
+    fs::write(dir.path().join("run.toml"), RUN).expect("writable");
+    dir
 }

@@ -1,0 +1,191 @@
+//! `dmdr eval dpg`: images as the official script takes them, four of a prompt in one file, and its scores from answers.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context, Result, bail};
+use dmdr_bench::{
+    dpg::{Answers, Graph, ImageAnswers, Item, Quirks, read_prompts},
+    judge::{ApiKey, Cache, Endpoint, VlmJudge},
+};
+use dmdr_events::atomic_write;
+use dmdr_world::Image;
+
+use super::draw::{Place, draw, missing};
+use crate::{
+    args::DpgArgs,
+    progress::{Counter, print_data, say},
+};
+
+/// Images of a prompt: two rows of two.
+const COUNT: usize = 4;
+const COLUMNS: usize = 2;
+
+/// The file with all images of a prompt.
+struct Sheet(PathBuf);
+
+impl Place for Sheet {
+    fn is_filled(&self) -> bool {
+        self.0.is_file()
+    }
+
+    fn fill(&self, images: &[Image]) -> Result<()> {
+        Ok(atomic_write(
+            &self.0,
+            Image::tiled(images, COLUMNS).png(&[]),
+        )?)
+    }
+}
+
+pub(crate) fn run(args: &DpgArgs, quiet: bool) -> Result<ExitCode> {
+    if args.draw.run.is_none() && args.questions.is_none() {
+        bail!(
+            "nothing to do: give `--run RUN` to draw images, or `--questions FILE` with `--answers FILE` to score answers"
+        );
+    }
+    let quirks = if args.as_written {
+        Quirks::NONE
+    } else {
+        Quirks::OFFICIAL
+    };
+    let graph = args
+        .questions
+        .as_ref()
+        .map(|path| Graph::read(path, quirks))
+        .transpose()?;
+    std::fs::create_dir_all(&args.draw.images)
+        .with_context(|| format!("cannot create `{}`", args.draw.images.display()))?;
+    let sheet = |item: &str| args.draw.images.join(format!("{item}.png"));
+    let prompts: Vec<(String, Sheet)> = read_prompts(&args.prompts)?
+        .into_iter()
+        .map(|(item, prompt)| (prompt, Sheet(sheet(&item))))
+        .collect();
+    draw(&args.draw, &prompts, COUNT, quiet)?;
+    let Some((graph, path)) = graph.zip(args.answers.as_ref()) else {
+        say(
+            quiet,
+            &format!(
+                "{}: images of {} prompts; score answers about them with `--questions FILE --answers FILE`, and `--judge URL` to have them answered",
+                args.draw.images.display(),
+                prompts.len()
+            ),
+        );
+        return Ok(ExitCode::SUCCESS);
+    };
+    if let (Some(url), Some(model)) = (&args.judge, &args.model) {
+        let mut endpoint = Endpoint::new(url);
+        endpoint.api_key = std::env::var("DMDR_API_KEY").ok().map(ApiKey::new);
+        let judge = VlmJudge::new(endpoint.client()?, model);
+        let judge = judge.with_cache(Cache::new(path.with_extension("cache")));
+        let answers = ask(&graph, &judge, &sheet, args.jobs as usize, quiet)?;
+        answers.write(path)?;
+    }
+    let scores = graph.score(&Answers::read(path)?)?;
+    for (category, score) in &scores.broad {
+        print_data(&format!("{category:<16} {:.2}", 100.0 * score));
+    }
+    print_data(&format!(
+        "{:<16} {:.2}  ({} prompts)",
+        "overall",
+        100.0 * scores.overall,
+        scores.num_items
+    ));
+    if !scores.left_out.is_empty() {
+        say(
+            quiet,
+            &format!("not scored: {}", scores.left_out.join(", ")),
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The judge's answers to every question about every image, `jobs` prompts at a time.
+fn ask(
+    graph: &Graph,
+    judge: &VlmJudge,
+    sheet: &(dyn Fn(&str) -> PathBuf + Sync),
+    jobs: usize,
+    quiet: bool,
+) -> Result<Answers> {
+    let items = &graph.items;
+    if let Some(path) = items
+        .iter()
+        .map(|item| sheet(&item.id))
+        .find(|path| !path.is_file())
+    {
+        return Err(missing(&path));
+    }
+    let next = AtomicUsize::new(0);
+    let found: Mutex<BTreeMap<usize, Result<Vec<ImageAnswers>>>> = Mutex::default();
+    let counter = Mutex::new(Counter::new(quiet, "images with questions"));
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let index = next.fetch_add(1, Ordering::Relaxed)
+                    && let Some(item) = items.get(index)
+                {
+                    let answers = answers(item, judge, &sheet(&item.id));
+                    if answers.is_err() {
+                        next.store(items.len(), Ordering::Relaxed); // the others stop as well
+                    }
+                    let mut found = found.lock().expect("nobody panics");
+                    found.insert(index, answers);
+                    let mut counter = counter.lock().expect("nobody panics");
+                    counter.update(found.len() * COUNT, items.len() * COUNT);
+                }
+            });
+        }
+    });
+    let found = found.into_inner().expect("nobody panics").into_values();
+    let found: Vec<Vec<ImageAnswers>> = found.collect::<Result<_>>()?;
+    let names = items.iter().map(|item| item.id.clone());
+    Ok(Answers {
+        items: names.zip(found).collect(),
+    })
+}
+
+/// Answers about each image of a prompt.
+fn answers(item: &Item, judge: &VlmJudge, sheet: &Path) -> Result<Vec<ImageAnswers>> {
+    let of_image = |png: &Vec<u8>| -> Result<ImageAnswers> {
+        let mut answers = ImageAnswers::new();
+        for question in &item.questions {
+            let answer = if judge.yes_no(png, &question.text)? {
+                "yes"
+            } else {
+                "no"
+            };
+            answers.insert(question.id, answer.to_owned());
+        }
+        Ok(answers)
+    };
+    let context = || format!("asking about `{}`", sheet.display());
+    let pictures = pictures(sheet)?;
+    pictures
+        .iter()
+        .map(of_image)
+        .collect::<Result<_>>()
+        .with_context(context)
+}
+
+/// The four images in a prompt's file.
+fn pictures(path: &Path) -> Result<Vec<Vec<u8>>> {
+    let sheet = Image::from_file(path)?;
+    if !(sheet.width.is_multiple_of(COLUMNS) && sheet.height.is_multiple_of(COUNT / COLUMNS)) {
+        bail!(
+            "`{}` is {} x {} pixels: expected two rows of two images of one size",
+            path.display(),
+            sheet.width,
+            sheet.height
+        );
+    }
+    let tiles = sheet.tiles(COLUMNS, COUNT / COLUMNS);
+    Ok(tiles.iter().map(|tile| tile.png(&[])).collect())
+}
