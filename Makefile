@@ -28,8 +28,8 @@ results: cargo setup ## the figures of the README: teacher, DMD and DMDR over th
 parity: cargo setup peer ## make the parity fixtures anew with PyTorch, and draw our pictures with diffusers
 	@.venv-peer/bin/python tools/peer/fixtures.py
 	@.venv-peer/bin/python tools/peer/backbones.py
-	@.venv-peer/bin/python tools/peer/dmd.py
 	@.venv-peer/bin/python tools/peer/sdxl.py
+	@.venv-peer/bin/python tools/peer/dmd.py
 	@.venv-peer/bin/python tools/peer/text.py
 	@.venv-peer/bin/python tools/peer/rewards.py
 	@cargo build --release --quiet
