@@ -47,10 +47,20 @@ pub fn peft_names(adapter: &ParamStore, prefix: &str, scaling: f64) -> BTreeMap<
     })
 }
 
-/// Names that ComfyUI derives from diffusers' (`lora_unet_..`, for SD3 `lora_transformer_..`), with alpha beside each pair.
-pub fn comfyui_names(adapter: &ParamStore, prefix: &str, alpha: f64) -> BTreeMap<String, Tensor> {
+/// Names that ComfyUI derives from diffusers' (its `model_lora_keys_unet`), with alpha beside each pair: kohya's for SDXL,
+/// OneTrainer's for SD3; of Z-Image it reads no such flat ones.
+pub fn comfyui_names(
+    adapter: &ParamStore,
+    pipeline: Pipeline,
+    alpha: f64,
+) -> BTreeMap<String, Tensor> {
     renamed(adapter, |layer, part, tensor| {
-        let layer = format!("{prefix}_{}", layer.replace('.', "_"));
+        let flat = layer.replace('.', "_");
+        let layer = match pipeline {
+            Pipeline::StableDiffusionXl => format!("lora_unet_{flat}"),
+            Pipeline::StableDiffusion3 => format!("lora_transformer_{flat}"),
+            Pipeline::ZImage => format!("diffusion_model.{layer}"),
+        };
         match part {
             'A' => vec![
                 (format!("{layer}.lora_down.weight"), tensor),
@@ -133,14 +143,8 @@ pub fn export(
             write(output.join("pytorch_lora_weights.safetensors"), &tensors)?;
         }
         (Layout::ComfyUi, Some(lora)) => {
-            let prefix = match pipeline {
-                Pipeline::StableDiffusionXl => "lora_unet",
-                Pipeline::StableDiffusion3 | Pipeline::ZImage => "lora_transformer",
-            };
-            write(
-                output.join("comfyui_lora.safetensors"),
-                &comfyui_names(student, prefix, lora.alpha),
-            )?;
+            let tensors = comfyui_names(student, pipeline, lora.alpha);
+            write(output.join("comfyui_lora.safetensors"), &tensors)?;
         }
         (Layout::Diffusers, lora) => {
             let weights = match lora {

@@ -10,7 +10,13 @@ use dmdr_tensor::{Kind, ParamStore, Tensor, read_tensors};
 use crate::TrainError;
 
 /// What other tools put before a layer's name.
-const PREFIXES: [&str; 4] = ["", "transformer.", "unet.", "base_model.model."];
+const PREFIXES: [&str; 5] = [
+    "",
+    "transformer.",
+    "unet.",
+    "base_model.model.",
+    "diffusion_model.",
+];
 /// What kohya and ComfyUI put before a layer's name with underscores for dots.
 const FLAT_PREFIXES: [&str; 2] = ["lora_unet_", "lora_transformer_"];
 
@@ -83,6 +89,7 @@ fn stems(layer: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use dmdr_models::Pipeline;
     use dmdr_tensor::{AdapterSpec, Device, Init, Scope, no_grad_guard, write_tensors};
 
     use super::*;
@@ -117,7 +124,9 @@ mod tests {
         let ours = adapter("*");
         for exported in [
             peft_names(&ours, "transformer", 3.0),
-            comfyui_names(&ours, "lora_unet", 6.0),
+            comfyui_names(&ours, Pipeline::StableDiffusionXl, 6.0),
+            comfyui_names(&ours, Pipeline::StableDiffusion3, 6.0),
+            comfyui_names(&ours, Pipeline::ZImage, 6.0),
         ] {
             write_tensors(&path, &exported, Kind::Float, &BTreeMap::new()).expect("writable");
             let back = import(&adapter("*"), 3.0, &path).expect("fits");
