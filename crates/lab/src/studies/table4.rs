@@ -41,7 +41,7 @@ fn study() -> Study {
         name: "table4",
         title: "Table 4: the dynamics of the cold start",
         setup: "On the emoji world, distribution matching only, no reward. \"+ DynaDG\" gives the real score a dose of the fake \
-            score's LoRA that decays from .75 to 0 up to the first checkpoint; \"+ DynaRS\" in addition draws renoise times \
+            score's LoRA that decays from .375 to 0 up to the first checkpoint; \"+ DynaRS\" in addition draws renoise times \
             from a Beta that goes from (4, 1.5) to uniform; \"without dynamics\" keeps both at their first values for the \
             whole run. Same updates, batches and noise; measured at half time (1) and at the end (2), 4 network evaluations \
             an image, test prompts.",
@@ -79,7 +79,7 @@ fn experiment(base: &Experiment, arm: &str, half: u64) -> Experiment {
         };
         dmdr.dm.real_scale = match arm {
             VANILLA => Curve::Constant(0.0),
-            _ => anneal(0.75, 0.0),
+            _ => anneal(0.375, 0.0), // of s_f = 1: the ratio of the authors' demo, .75 of 2
         };
         let renoise = match arm {
             VANILLA | DYNADG => TimeDistribution::Uniform,
