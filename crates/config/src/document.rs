@@ -129,8 +129,8 @@ impl Kind {
             ConfigError::Kind {
                 path: path.to_owned(),
                 message: format!(
-                    "found the top-level keys {}, expected one of `method` (an experiment, for `dmdr train`), \
-                     `model` (for `dmdr pretrain`) and `models` (for `dmdr eval table`)",
+                    "found the top-level keys {}, expected `method` (an experiment, for `dmdr train`), \
+                     `model` (for `dmdr pretrain`) or `models` (for `dmdr eval table`), and no two of them",
                     if found.is_empty() { "(none)".to_owned() } else { found.join(", ") }
                 ),
             }

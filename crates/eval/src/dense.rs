@@ -80,7 +80,7 @@ impl DenseEvaluator {
         let plain: Vec<Prompt> = prompts.iter().map(plain).collect();
         let batches = Batch::of(&plain, &self.world, self.max_tokens, self.device)?;
         let side = self.world.dense_canvas() as i64;
-        let mut sampling = Sampling::new(sampler, [3, side, side], self.device);
+        let mut sampling = Sampling::new(sampler, [3, side, side], self.device).of_squares(side);
         let mut kept = Vec::new();
         let mut scores = Vec::with_capacity(set.num_images());
         let mut per_seed: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();

@@ -19,14 +19,12 @@ pub enum EvalError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Images of another shape than asked for.
-    #[error(
-        "sampler `{name}` made images of shape {found:?}; expected [{expected}, 3, height, width]"
-    )]
+    #[error("sampler `{name}` made images of shape {found:?}; expected {expected}")]
     ImageShape {
         /// [`crate::Sampler::name`].
         name: String,
-        /// How many.
-        expected: i64,
+        /// `[B, 3, H, W]`.
+        expected: String,
         /// What came.
         found: Vec<i64>,
     },

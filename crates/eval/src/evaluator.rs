@@ -96,7 +96,7 @@ impl Evaluator {
             self.device,
         )?;
         let side = self.world.canvas() as i64;
-        let mut sampling = Sampling::new(sampler, [3, side, side], self.device);
+        let mut sampling = Sampling::new(sampler, [3, side, side], self.device).of_squares(side);
         let mut scores = Vec::with_capacity(set.num_images());
         let mut features = Vec::new();
         let mut kept = Vec::new();

@@ -10,6 +10,8 @@ use crate::{EvalError, Sampler, set::Batch};
 pub(crate) struct Sampling<'a> {
     sampler: &'a dyn Sampler,
     noise: [i64; 3],
+    /// Side of the images, where it is known.
+    side: Option<i64>,
     device: Device,
     clock: Clock,
 }
@@ -20,9 +22,17 @@ impl<'a> Sampling<'a> {
         Self {
             sampler,
             noise,
+            side: None,
             device,
             clock: Clock::default(),
         }
+    }
+
+    /// The same, of images that have to be squares of `side` pixels.
+    #[must_use]
+    pub(crate) fn of_squares(self, side: i64) -> Self {
+        let side = Some(side);
+        Self { side, ..self }
     }
 
     /// Images of a batch, `[B, 3, H, W]` in `[0, 1]`, f32 on the device.
@@ -39,10 +49,12 @@ impl<'a> Sampling<'a> {
         let (images, is_finite) = images?;
         let name = || self.sampler.name().to_owned();
         let (found, count) = (images.size(), batch.prompts.len() as i64);
-        if !matches!(found[..], [b, 3, _, _] if b == count) {
+        let is_side = |pixels: i64| self.side.is_none_or(|side| pixels == side);
+        if !matches!(found[..], [b, 3, h, w] if b == count && is_side(h) && is_side(w)) {
+            let side = self.side.map_or("any".to_owned(), |side| side.to_string());
             return Err(EvalError::ImageShape {
                 name: name(),
-                expected: count,
+                expected: format!("[{count}, 3, {side}, {side}]"),
                 found,
             });
         }
