@@ -1,6 +1,7 @@
 //! Apache Parquet, one text column of it, a thousand rows at a time.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -17,25 +18,21 @@ const ROWS_AT_A_TIME: usize = 1024;
 
 /// The prompts under `column`, which is not in a list; `a.b` is field `b` of structure `a`.
 pub(super) fn read(path: &Path, column: &str, visit: &mut Visit) -> Result<(), PromptsError> {
-    let wrong = |source: ParquetError| PromptsError::Parquet {
-        path: path.to_owned(),
-        source,
-    };
     let file = File::open(path).map_err(FileError::io("open", path))?;
-    let file = SerializedFileReader::new(file).map_err(wrong)?;
+    let file = whole(path, || SerializedFileReader::new(file))?;
     let schema = file.metadata().file_metadata().schema_descr();
     let place = find(schema, column, path)?;
     let full_level = schema.column(place).max_def_level();
     let mut number = 0;
     for group in 0..file.num_row_groups() {
-        let group = file.get_row_group(group).map_err(wrong)?;
+        let group = whole(path, || file.get_row_group(group))?;
         let ColumnReader::ByteArrayColumnReader(mut reader) =
-            group.get_column_reader(place).map_err(wrong)?
+            whole(path, || group.get_column_reader(place))?
         else {
             unreachable!("the schema says that the column holds bytes");
         };
         loop {
-            let rows = next_rows(&mut reader, full_level, column).map_err(wrong)?;
+            let rows = whole(path, || next_rows(&mut reader, full_level, column))?;
             if rows.is_empty() {
                 break;
             }
@@ -46,6 +43,20 @@ pub(super) fn read(path: &Path, column: &str, visit: &mut Visit) -> Result<(), P
         }
     }
     Ok(())
+}
+
+/// What `read` gives, where the file is whole: of damaged ones some make the library panic.
+fn whole<T>(
+    path: &Path,
+    read: impl FnOnce() -> Result<T, ParquetError>,
+) -> Result<T, PromptsError> {
+    let outcome = catch_unwind(AssertUnwindSafe(read));
+    outcome
+        .unwrap_or_else(|_| Err(ParquetError::General("the file is damaged".to_owned())))
+        .map_err(|source| PromptsError::Parquet {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// The column of that name, if it can hold prompts.
