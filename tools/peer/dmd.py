@@ -19,7 +19,7 @@ from models import adapter_params, inject_lora
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sdxl import TARGETS as SDXL_TARGETS
-from sdxl import timesteps
+from sdxl import timesteps, unet_conditions, unet_forward
 from sit import Sit
 from torch import Tensor, nn
 
@@ -176,15 +176,8 @@ def sdxl() -> None:
     torch.manual_seed(13)
     net = diffusers.UNet2DConditionModel.from_pretrained(MODELS / "sdxl")
 
-    def forward(net: nn.Module, x_t: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
-        tokens, pooled, sizes = (x.expand(len(x_t), *x.shape[1:]) for x in (tokens, pooled, sizes))
-        added = dict(text_embeds=pooled, time_ids=sizes)
-        return net(x_t, timesteps(t), tokens, added_cond_kwargs=added, return_dict=False)[0]
-
-    sizes = torch.tensor([[768, 1024, 0, 5, 1024, 1024], [512, 640, 64, 0, 768, 1344]])
-    cond = dict(tokens=torch.randn(2, 5, 12), pooled=torch.randn(2, 10), sizes=sizes)
-    null = dict(tokens=torch.zeros(1, 5, 12), pooled=torch.zeros(1, 10), sizes=sizes[:1])
-    write("sdxl", net, forward, SDXL_TARGETS, rollout(4, 6, 10), cond, null, ScaledLinear())
+    cond, null = unet_conditions()
+    write("sdxl", net, unet_forward, SDXL_TARGETS, rollout(4, 6, 10), cond, null, ScaledLinear())
 
 
 if __name__ == "__main__":

@@ -57,6 +57,20 @@ def ddpm_x0(x_t: Tensor, t: Tensor, eps: Tensor) -> Tensor:
     return (x_t - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()
 
 
+def unet_forward(net: nn.Module, x_t: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
+    tokens, pooled, sizes = (x.expand(len(x_t), *x.shape[1:]) for x in (tokens, pooled, sizes))
+    added = dict(text_embeds=pooled, time_ids=sizes)
+    return net(x_t, timesteps(t), tokens, added_cond_kwargs=added, return_dict=False)[0]
+
+
+def unet_conditions() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Of two prompts, and the null caption."""
+    sizes = torch.tensor([[768, 1024, 0, 5, 1024, 1024], [512, 640, 64, 0, 768, 1344]])
+    cond = dict(tokens=torch.randn(2, 5, 12), pooled=torch.randn(2, 10), sizes=sizes)
+    null = dict(tokens=torch.zeros(1, 5, 12), pooled=torch.zeros(1, 10), sizes=sizes[:1])
+    return cond, null
+
+
 def unet(name: str, seed: int) -> None:
     """Latents of 6 x 10, so that the lowest resolution, 2 x 3, is not half of the one above."""
     torch.manual_seed(seed)
@@ -76,15 +90,8 @@ def unet(name: str, seed: int) -> None:
     randomise(net, STD)
     save_folder(name, net)
 
-    def forward(net: nn.Module, x_t: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
-        tokens, pooled, sizes = (x.expand(len(x_t), *x.shape[1:]) for x in (tokens, pooled, sizes))
-        added = dict(text_embeds=pooled, time_ids=sizes)
-        return net(x_t, timesteps(t), tokens, added_cond_kwargs=added, return_dict=False)[0]
-
-    sizes = torch.tensor([[768, 1024, 0, 5, 1024, 1024], [512, 640, 64, 0, 768, 1344]])
-    cond = dict(tokens=torch.randn(2, 5, 12), pooled=torch.randn(2, 10), sizes=sizes)
-    null = dict(tokens=torch.zeros(1, 5, 12), pooled=torch.zeros(1, 10), sizes=sizes[:1])
-    found = values(net, forward, torch.randn(2, 4, 6, 10), cond, null, TARGETS, ddpm_x0)
+    cond, null = unet_conditions()
+    found = values(net, unet_forward, torch.randn(2, 4, 6, 10), cond, null, TARGETS, ddpm_x0)
     inputs = cond | {f"null.{key}": value for key, value in null.items()}
     write_values(name, found | {key: value.float() for key, value in inputs.items()})
 

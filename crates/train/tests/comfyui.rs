@@ -1,5 +1,5 @@
 //! Every layer of an exported adapter is one that ComfyUI patches. `comfyui/` lists the names that its own code makes of the
-//! full-size models (`model_lora_keys_unet` with `unet_to_diffusers` and `mmdit_to_diffusers`, January 2026); names it does not know it
+//! full-size models (`model_lora_keys_unet` with `unet_to_diffusers` and `mmdit_to_diffusers`, from a copy packaged in January 2026); names it does not know it
 //! passes over with a warning.
 
 use std::{collections::BTreeSet, fs, path::Path};

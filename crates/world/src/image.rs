@@ -129,28 +129,7 @@ impl Image {
     /// Images side by side, `columns` in a row, on white with a margin of 2 pixels. Cells are as large as the largest image.
     #[must_use]
     pub fn grid(images: &[Self], columns: usize) -> Self {
-        const MARGIN: usize = 2;
-        let columns = columns.max(1);
-        let cell_width = images.iter().map(|image| image.width).max().unwrap_or(0) + MARGIN;
-        let cell_height = images.iter().map(|image| image.height).max().unwrap_or(0) + MARGIN;
-        let rows = images.len().div_ceil(columns);
-        let mut sheet = Self::filled(
-            columns * cell_width + MARGIN,
-            rows * cell_height + MARGIN,
-            [1.0; 3],
-        );
-        for (index, image) in images.iter().enumerate() {
-            let (left, top) = (
-                index % columns * cell_width + MARGIN,
-                index / columns * cell_height + MARGIN,
-            );
-            for y in 0..image.height {
-                for x in 0..image.width {
-                    sheet.set_pixel(left + x, top + y, image.pixel(x, y));
-                }
-            }
-        }
-        sheet
+        Self::laid_out(images, columns, 2)
     }
 
     /// Equally large images edge to edge, `columns` in a row.
@@ -159,14 +138,32 @@ impl Image {
     /// If they differ in size, or do not fill the last row.
     #[must_use]
     pub fn tiled(images: &[Self], columns: usize) -> Self {
-        let (width, height) = (images[0].width, images[0].height);
         assert!(images.len().is_multiple_of(columns), "full rows");
-        let mut sheet = Self::filled(columns * width, images.len() / columns * height, [0.0; 3]);
+        let size = |image: &Self| (image.width, image.height);
+        assert!(
+            images.iter().all(|image| size(image) == size(&images[0])),
+            "one size"
+        );
+        Self::laid_out(images, columns, 0)
+    }
+
+    fn laid_out(images: &[Self], columns: usize, margin: usize) -> Self {
+        let columns = columns.max(1);
+        let cell_width = images.iter().map(|image| image.width).max().unwrap_or(0) + margin;
+        let cell_height = images.iter().map(|image| image.height).max().unwrap_or(0) + margin;
+        let rows = images.len().div_ceil(columns);
+        let mut sheet = Self::filled(
+            columns * cell_width + margin,
+            rows * cell_height + margin,
+            [1.0; 3],
+        );
         for (index, image) in images.iter().enumerate() {
-            assert_eq!((image.width, image.height), (width, height), "one size");
-            let (left, top) = (index % columns * width, index / columns * height);
-            for y in 0..height {
-                for x in 0..width {
+            let (left, top) = (
+                index % columns * cell_width + margin,
+                index / columns * cell_height + margin,
+            );
+            for y in 0..image.height {
+                for x in 0..image.width {
                     sheet.set_pixel(left + x, top + y, image.pixel(x, y));
                 }
             }
