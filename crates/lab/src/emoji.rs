@@ -37,7 +37,8 @@ pub struct Emoji<'a> {
 }
 
 impl Emoji<'_> {
-    /// Trains `experiment` as `arm` with `seed`, goes on where it was stopped, and measures the student.
+    /// Trains `experiment` as `arm` with `seed`, goes on where it was stopped, and measures the student; `say` hears of
+    /// it if there is anything to do.
     ///
     /// # Errors
     /// A training or an evaluation that fails, or [`LabError::Interrupted`].
@@ -46,6 +47,7 @@ impl Emoji<'_> {
         arm: &str,
         seed: u64,
         mut experiment: Experiment,
+        say: &mut dyn FnMut(&str),
     ) -> Result<EmojiOutcome, LabError> {
         experiment.name = folder_name(arm, seed);
         experiment.seed = seed;
@@ -59,6 +61,7 @@ impl Emoji<'_> {
             ..
         } = self;
         units.get(arm, seed, &settings, || {
+            say(&format!("{arm}, seed {seed}"));
             let run = train(&root, &experiment, *observer)?;
             let finished = FinishedRun::open(run.path())?;
             Ok(EmojiOutcome {

@@ -30,6 +30,9 @@ pub enum LabError {
     /// Stopped on request; what was finished is kept.
     #[error("stopped; run the same command again to go on")]
     Interrupted,
+    /// Another process makes this unit.
+    #[error("another process is at this unit of the laboratory")]
+    Busy,
     /// Files of a run.
     #[error(transparent)]
     Events(#[from] dmdr_events::EventsError),

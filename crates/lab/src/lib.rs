@@ -7,6 +7,7 @@ mod picture;
 pub mod plane;
 mod studies;
 pub mod study;
+pub mod tuning;
 mod units;
 
 pub use error::LabError;

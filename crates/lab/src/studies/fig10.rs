@@ -5,7 +5,8 @@ use dmdr_train::Observer;
 
 use super::{
     Effort, FIRST_SEED, Picture, Report,
-    joint_stage::{INIT, JointStage, PAIRS, SETUP},
+    arm::{Arm, Rl},
+    joint_stage::{INIT, JointStage, SETUP},
 };
 use crate::{
     LabError,
@@ -15,26 +16,24 @@ use crate::{
 };
 
 /// ReFL, whose gradient hacks a reward fastest.
-const ONLY: &str = PAIRS[0].0;
-const BOTH: &str = PAIRS[0].1;
+pub(super) const ARMS: [Arm; 2] = [Arm::Only(Rl::Refl), Arm::Both(Rl::Refl)];
 /// The reward whose curve is shown.
 const REWARD: &str = "preference";
-/// Points on the way that are measured, beside start and end.
-const CHECKPOINTS: u64 = 5;
 
 fn study() -> Study {
+    let [only, both] = ARMS.map(Arm::name);
     let claim = |text: &str, metric, higher_is_better| Claim {
         text: text.to_owned(),
         metric,
-        better: BOTH,
-        worse: ONLY,
+        better: both,
+        worse: only,
         higher_is_better,
     };
     Study {
         name: "fig10",
         title: "Fig. 10: reward hacking, with the reward's own regulariser and with distribution matching",
         setup: SETUP,
-        arms: vec![INIT, ONLY, BOTH],
+        arms: vec![INIT, only, both],
         columns: vec![
             Column::new("preference", "preference (trained)"),
             Column::new("preference_heldout", "preference (held out)"),
@@ -77,25 +76,27 @@ pub(super) fn run(
     say: &mut dyn FnMut(&str),
 ) -> Result<Report, LabError> {
     let mut stage = JointStage::new(units, effort, observer)?;
+    stage.finish(&ARMS, &effort.seeds(), say)?;
     let mut results = Results::default();
     let mut pictures = Vec::new();
     for seed in effort.seeds() {
-        let init = stage.outcome(INIT, seed, say)?;
-        let only = stage.outcome(ONLY, seed, say)?;
-        let both = stage.outcome(BOTH, seed, say)?;
+        let init = stage.init(seed, say)?.metrics;
+        let mut outcomes = Vec::new();
         let mut ways = Vec::new();
-        for (arm, outcome) in [(ONLY, &only), (BOTH, &both)] {
-            let mut way = vec![init.metrics.clone()];
-            way.extend(stage.way(arm, seed, outcome, CHECKPOINTS)?);
+        for arm in ARMS {
+            let outcome = stage.outcome(arm, seed, say)?;
+            let mut way = vec![init.clone()];
+            way.extend(stage.way(arm, seed, &outcome)?);
             way.push(outcome.metrics.clone());
             ways.push(way);
+            outcomes.push((arm.name(), outcome));
         }
         let level = ways
             .iter()
             .map(|way| way.last().expect("its end")[REWARD])
             .fold(f64::INFINITY, f64::min);
-        results.push(INIT, init.metrics.clone());
-        for ((arm, outcome), way) in [(ONLY, &only), (BOTH, &both)].into_iter().zip(&ways) {
+        results.push(INIT, init);
+        for ((arm, outcome), way) in outcomes.iter().zip(&ways) {
             let mut metrics = outcome.metrics.clone();
             metrics.insert("spread".into(), spread(outcome));
             for key in ["preference_heldout", "geneval/overall"] {
@@ -104,12 +105,13 @@ pub(super) fn run(
             results.push(arm, metrics);
         }
         if seed == FIRST_SEED {
-            pictures = charts(&[(ONLY, &only), (BOTH, &both)], &ways);
+            pictures = charts(&outcomes, &ways);
         }
     }
     Ok(Report {
         study: study(),
         results,
+        tuning: stage.tunings(&ARMS, say)?,
         pictures,
     })
 }
@@ -133,7 +135,7 @@ fn at_level(way: &[Metrics], level: f64, key: &str) -> f64 {
     way.last().expect("its end")[key]
 }
 
-fn charts(arms: &[(&str, &EmojiOutcome)], ways: &[Vec<Metrics>]) -> Vec<(String, Picture)> {
+fn charts(arms: &[(&str, EmojiOutcome)], ways: &[Vec<Metrics>]) -> Vec<(String, Picture)> {
     let number = |outcome: &EmojiOutcome, statistic: &str| {
         outcome.curves[&format!("reward/{REWARD}/{statistic}")].clone()
     };

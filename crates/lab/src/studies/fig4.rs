@@ -161,6 +161,7 @@ pub(super) fn run(
     Ok(Report {
         study,
         results,
+        tuning: Vec::new(),
         pictures: vec![(title, Picture::Gray(picture::densities(&rows)))],
     })
 }

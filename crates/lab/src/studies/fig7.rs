@@ -131,6 +131,7 @@ pub(super) fn run(
     Ok(Report {
         study,
         results,
+        tuning: Vec::new(),
         pictures,
     })
 }

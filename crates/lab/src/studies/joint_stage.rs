@@ -1,50 +1,35 @@
 //! The second stage on the emoji world: from one cold-started student, distillation and reinforcement learning, apart
 //! and together. Table 5, Table 6 and Fig. 10 look at the same runs.
 
-use dmdr_config::{Dpo, Groups, Grpo, RlAlgorithm};
 use dmdr_eval::EvalSet;
 use dmdr_train::Observer;
 use dmdr_world::Split;
 
-use super::Effort;
+use super::{Effort, arm::Arm, fig10};
 use crate::{
     LabError,
-    emoji::{self, Emoji, EmojiOutcome, cold_start, joint, rl_only},
+    emoji::{self, Emoji, EmojiOutcome, cold_start},
     study::Metrics,
-    units::Units,
+    tuning::{self, Candidate, Tuning},
+    units::{Units, share},
 };
 
 /// The student that all arms start from.
 pub(super) const INIT: &str = "cold start";
-/// Distribution matching goes on.
-pub(super) const DISTIL: &str = "distil only";
-/// Algorithm alone, with distillation.
-pub(super) const PAIRS: [(&str, &str); 3] = [
-    ("ReFL only", "distil + ReFL"),
-    ("DPO only", "distil + DPO"),
-    ("GRPO only", "distil + GRPO"),
-];
 /// What the studies say of it.
 pub(super) const SETUP: &str = "On the emoji world: from one cold-started student a seed, every arm has the same number of \
     updates on the same batches. \"Only\" arms have their authors' regulariser instead of distribution matching: ReFL a \
     pretraining loss on true images, DPO its frozen reference, GRPO a KL to that reference. Rewards are World-CLIP and the \
-    preference model; no arm is trained on the held-out preference model. 4 network evaluations an image, test prompts.";
+    preference model; no arm is trained on the held-out preference model. Every arm chose among four settings on validation \
+    prompts (below). 4 network evaluations an image, test prompts.";
 
 /// Updates of the cold start, and of every arm after it.
 const COLD: u64 = 160;
 const UPDATES: u64 = 150;
-const GROUPS: Groups = Groups {
-    num_prompts: 4,
-    size: 6,
-};
-/// Weight of the reinforcement learning term beside distribution matching.
-const RL_WEIGHT: f64 = 0.3;
-/// Weight of the pretraining loss that regularises `ReFL` when it is alone.
-const PRETRAINING: f64 = 1.0;
-/// Weight of the KL that regularises GRPO when it is alone.
-const KL: f64 = 0.04;
+/// Checkpoints of every arm.
+const POINTS: u64 = 6;
 
-/// Runs arms by name.
+/// Runs arms.
 pub(super) struct JointStage<'a> {
     emoji: Emoji<'a>,
     cold: u64,
@@ -61,11 +46,10 @@ impl<'a> JointStage<'a> {
         let (cold, updates, num_prompts) = if effort.is_quick {
             (2, 2, 6)
         } else {
-            (COLD, UPDATES, 120)
+            (COLD, UPDATES, 180)
         };
-        // Fig. 10 looks at the students on their way.
-        base.events.checkpoint_every = updates.div_ceil(6);
-        base.events.keep_checkpoints = 6;
+        base.events.checkpoint_every = updates.div_ceil(POINTS);
+        base.events.keep_checkpoints = 1;
         let set = EvalSet {
             split: Split::Test,
             num_prompts,
@@ -83,58 +67,102 @@ impl<'a> JointStage<'a> {
         })
     }
 
-    /// The outcome of an arm with a seed; the cold start it needs is run first.
-    pub(super) fn outcome(
+    /// Makes all of `arms` with all seeds, together with other processes that do the same.
+    pub(super) fn finish(
         &mut self,
-        arm: &str,
+        arms: &[Arm],
+        seeds: &[u64],
+        say: &mut dyn FnMut(&str),
+    ) -> Result<(), LabError> {
+        share(|shared| {
+            for &arm in arms {
+                shared.take(self.tuning(arm, say))?;
+            }
+            for &seed in seeds {
+                for &arm in arms {
+                    shared.take(self.outcome(arm, seed, say))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The student that the arms of a seed start from.
+    ///
+    /// # Errors
+    /// [`LabError::Busy`] if another process is at it.
+    pub(super) fn init(
+        &mut self,
         seed: u64,
         say: &mut dyn FnMut(&str),
     ) -> Result<EmojiOutcome, LabError> {
-        let experiment = if arm == INIT {
-            cold_start(&self.emoji.base, self.cold)
-        } else {
-            let init = self.outcome(INIT, seed, say)?.run;
-            let base = &self.emoji.base;
-            let updates = self.updates;
-            let (only, both) = (
-                PAIRS.iter().position(|(only, _)| *only == arm),
-                PAIRS.iter().position(|(_, both)| *both == arm),
-            );
-            match (only, both) {
-                (Some(index), _) => {
-                    let algorithm = algorithm(index, KL);
-                    let pretraining = if algorithm == RlAlgorithm::Refl {
-                        PRETRAINING
-                    } else {
-                        0.0
-                    };
-                    rl_only(base, &init, updates, algorithm, pretraining)
-                }
-                (_, Some(index)) => {
-                    let rl = (RL_WEIGHT, algorithm(index, 0.0));
-                    joint(base, &init, updates, Some(rl))
-                }
-                _ => joint(base, &init, updates, None),
-            }
-        };
-        say(&format!("{arm}, seed {seed}"));
-        self.emoji.arm(arm, seed, experiment)
+        let experiment = cold_start(&self.emoji.base, self.cold);
+        self.emoji.arm(INIT, seed, experiment, say)
     }
 
-    /// The student of an arm at `count` evenly spaced points of its training, without start and end.
+    /// The outcome of an arm with a seed; the cold start that it needs is run first, and so are its candidates.
+    ///
+    /// # Errors
+    /// [`LabError::Busy`] if another process is at something that it needs.
+    pub(super) fn outcome(
+        &mut self,
+        arm: Arm,
+        seed: u64,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<EmojiOutcome, LabError> {
+        let chosen = self.tuning(arm, say)?.chosen();
+        let init = self.init(seed, say)?.run;
+        let settings = arm.candidates()[chosen];
+        let mut experiment = arm.experiment(&self.emoji.base, &init, self.updates, settings);
+        if fig10::ARMS.contains(&arm) {
+            experiment.events.keep_checkpoints = POINTS as usize; // it looks at the students on their way
+        }
+        self.emoji.arm(arm.name(), seed, experiment, say)
+    }
+
+    /// How the settings of an arm were chosen.
+    ///
+    /// # Errors
+    /// As for [`Self::outcome`].
+    pub(super) fn tuning(
+        &mut self,
+        arm: Arm,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Tuning, LabError> {
+        let init = self.init(tuning::SEED, say)?.run;
+        let base = &self.emoji.base;
+        let candidates = arm
+            .candidates()
+            .into_iter()
+            .map(|settings| Candidate {
+                settings: arm.describe(settings),
+                experiment: arm.experiment(base, &init, self.updates, settings),
+            })
+            .collect();
+        tuning::tune(&mut self.emoji, arm.name(), candidates, say)
+    }
+
+    /// How the settings of all of `arms` were chosen.
+    pub(super) fn tunings(
+        &mut self,
+        arms: &[Arm],
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Vec<Tuning>, LabError> {
+        arms.iter().map(|arm| self.tuning(*arm, say)).collect()
+    }
+
+    /// The student of an arm of Fig. 10 at its checkpoints, without start and end.
     pub(super) fn way(
         &mut self,
-        arm: &str,
+        arm: Arm,
         seed: u64,
         outcome: &EmojiOutcome,
-        count: u64,
     ) -> Result<Vec<Metrics>, LabError> {
         let every = self.emoji.base.events.checkpoint_every;
-        let checkpoints = (1..).map(|index| index * every);
-        checkpoints
+        (1..POINTS)
+            .map(|index| index * every)
             .take_while(|update| *update < self.updates)
-            .take(count as usize)
-            .map(|update| self.emoji.checkpoint(arm, seed, outcome, update))
+            .map(|update| self.emoji.checkpoint(arm.name(), seed, outcome, update))
             .collect()
     }
 
@@ -144,22 +172,7 @@ impl<'a> JointStage<'a> {
         seed: u64,
         say: &mut dyn FnMut(&str),
     ) -> Result<Metrics, LabError> {
-        let init = self.outcome(INIT, seed, say)?;
+        let init = self.init(seed, say)?;
         self.emoji.teacher(&init)
-    }
-}
-
-fn algorithm(index: usize, kl: f64) -> RlAlgorithm {
-    match index {
-        0 => RlAlgorithm::Refl,
-        1 => RlAlgorithm::Dpo(Dpo {
-            groups: GROUPS,
-            ..Dpo::default()
-        }),
-        _ => RlAlgorithm::Grpo(Grpo {
-            groups: GROUPS,
-            kl,
-            ..Grpo::default()
-        }),
     }
 }

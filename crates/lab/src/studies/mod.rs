@@ -1,5 +1,6 @@
 //! The studies, one a file, each after a table or figure of arXiv 2511.13649.
 
+mod arm;
 mod fig10;
 mod fig4;
 mod fig7;
@@ -15,6 +16,7 @@ use dmdr_train::Observer;
 use crate::{
     LabError,
     study::{Results, Study},
+    tuning::Tuning,
     units::Units,
 };
 
@@ -61,6 +63,8 @@ pub struct Report {
     pub study: Study,
     /// What was measured.
     pub results: Results,
+    /// How the settings of its arms were chosen.
+    pub tuning: Vec<Tuning>,
     /// Titles and pictures.
     pub pictures: Vec<(String, Picture)>,
 }

@@ -117,8 +117,7 @@ pub(super) fn run(
     let mut results = Results::default();
     for seed in effort.seeds() {
         for &arm in &study.arms {
-            say(&format!("{arm}, seed {seed}"));
-            let outcome = emoji.arm(arm, seed, experiment(&base, arm, half))?;
+            let outcome = emoji.arm(arm, seed, experiment(&base, arm, half), say)?;
             let at_half = emoji.checkpoint(arm, seed, &outcome, half)?;
             let mut metrics: Metrics = at_half
                 .into_iter()
@@ -131,6 +130,7 @@ pub(super) fn run(
     Ok(Report {
         study,
         results,
+        tuning: Vec::new(),
         pictures: Vec::new(),
     })
 }

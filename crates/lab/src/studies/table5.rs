@@ -4,7 +4,8 @@ use dmdr_train::Observer;
 
 use super::{
     Effort, Report,
-    joint_stage::{DISTIL, INIT, JointStage, PAIRS, SETUP},
+    arm::{Arm, Rl},
+    joint_stage::{INIT, JointStage, SETUP},
 };
 use crate::{
     LabError,
@@ -17,10 +18,7 @@ fn study() -> Study {
         name: "table5",
         title: "Table 5: distillation and reinforcement learning, apart and together",
         setup: SETUP,
-        arms: [INIT, DISTIL]
-            .into_iter()
-            .chain(PAIRS.iter().flat_map(|(only, both)| [*only, *both]))
-            .collect(),
+        arms: [INIT].into_iter().chain(Arm::ALL.map(Arm::name)).collect(),
         columns: vec![
             Column::new("geneval/overall", "GenEval"),
             Column::new("world_clip", "World-CLIP (trained)"),
@@ -49,12 +47,13 @@ fn claims() -> Vec<Claim> {
         ("preference_heldout", "held-out preference"),
         ("geneval/overall", "GenEval"),
     ] {
-        for (only, both) in PAIRS {
-            for worse in [only, DISTIL] {
+        for rl in [Rl::Refl, Rl::Dpo, Rl::Grpo] {
+            let better = Arm::Both(rl).name();
+            for worse in [Arm::Only(rl).name(), Arm::Distil.name()] {
                 claims.push(Claim {
-                    text: format!("{title}: {both} above {worse}"),
+                    text: format!("{title}: {better} above {worse}"),
                     metric,
-                    better: both,
+                    better,
                     worse,
                     higher_is_better: true,
                 });
@@ -70,18 +69,19 @@ pub(super) fn run(
     observer: &mut dyn Observer,
     say: &mut dyn FnMut(&str),
 ) -> Result<Report, LabError> {
-    let study = study();
     let mut stage = JointStage::new(units, effort, observer)?;
+    stage.finish(&Arm::ALL, &effort.seeds(), say)?;
     let mut results = Results::default();
     for seed in effort.seeds() {
-        for arm in &study.arms {
-            let metrics = stage.outcome(arm, seed, say)?.metrics;
-            results.push(arm, metrics);
+        results.push(INIT, stage.init(seed, say)?.metrics);
+        for arm in Arm::ALL {
+            results.push(arm.name(), stage.outcome(arm, seed, say)?.metrics);
         }
     }
     Ok(Report {
-        study,
+        study: study(),
         results,
+        tuning: stage.tunings(&Arm::ALL, say)?,
         pictures: Vec::new(),
     })
 }

@@ -4,7 +4,8 @@ use dmdr_train::Observer;
 
 use super::{
     Effort, Report,
-    joint_stage::{DISTIL, JointStage, PAIRS, SETUP},
+    arm::{Arm, Rl},
+    joint_stage::{JointStage, SETUP},
 };
 use crate::{
     LabError,
@@ -13,9 +14,10 @@ use crate::{
 };
 
 const TEACHER: &str = "teacher, 50 evaluations";
-const DMDR: &str = PAIRS[0].1;
+const ARMS: [Arm; 2] = [Arm::Distil, Arm::Both(Rl::Refl)];
 
 fn study() -> Study {
+    let [distil, dmdr] = ARMS.map(Arm::name);
     let above = |better, worse| Claim {
         text: format!("diversity: {better} above {worse}"),
         metric: "diversity",
@@ -27,7 +29,7 @@ fn study() -> Study {
         name: "table6",
         title: "Table 6: diversity between the images of a prompt",
         setup: SETUP,
-        arms: vec![TEACHER, DISTIL, DMDR],
+        arms: vec![TEACHER, distil, dmdr],
         columns: vec![
             Column::new("diversity", "diversity"),
             Column::new("geneval/overall", "GenEval"),
@@ -35,7 +37,7 @@ fn study() -> Study {
         ],
         paper: "LPIPS between images of one prompt: teacher .6480, DMD .5664, DMD2 .5832, DMDR .5513. Here it is the mean \
             distance of World-CLIP image features over three seeds of noise; DMD2 is not among the methods yet.",
-        claims: vec![above(TEACHER, DISTIL), above(DISTIL, DMDR)],
+        claims: vec![above(TEACHER, distil), above(distil, dmdr)],
     }
 }
 
@@ -46,16 +48,18 @@ pub(super) fn run(
     say: &mut dyn FnMut(&str),
 ) -> Result<Report, LabError> {
     let mut stage = JointStage::new(units, effort, observer)?;
+    stage.finish(&ARMS, &effort.seeds(), say)?;
     let mut results = Results::default();
     for seed in effort.seeds() {
         results.push(TEACHER, stage.teacher(seed, say)?);
-        for arm in [DISTIL, DMDR] {
-            results.push(arm, stage.outcome(arm, seed, say)?.metrics);
+        for arm in ARMS {
+            results.push(arm.name(), stage.outcome(arm, seed, say)?.metrics);
         }
     }
     Ok(Report {
         study: study(),
         results,
+        tuning: stage.tunings(&ARMS, say)?,
         pictures: Vec::new(),
     })
 }
