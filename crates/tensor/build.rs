@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 fn main() {
-    println!("cargo:rerun-if-changed=cpp/shim.cpp");
+    println!("cargo:rerun-if-changed=cpp");
     let lib = PathBuf::from(
         std::env::var("DEP_TCH_LIBTORCH_LIB")
             .expect("`torch-sys` reports no libtorch: run `make setup`"),
@@ -18,7 +18,7 @@ fn main() {
         .warnings(false)
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .file("cpp/shim.cpp")
+        .files(["cpp/shim.cpp", "cpp/phantom.cpp"])
         .compile("dmdr_shim");
     println!("cargo:libtorch_lib={}", lib.display());
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());

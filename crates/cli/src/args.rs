@@ -336,7 +336,7 @@ pub(crate) struct LabArgs {
 pub(crate) enum LabName {
     /// On the plane: modes that DMD drops and reinforcement learning covers.
     Fig4,
-    /// On the plane: overlap of real and fake distribution with and without DynaDG.
+    /// On the plane and the emoji world: overlap of real and fake distribution with and without DynaDG.
     Fig7,
     /// On the emoji world: what the two dynamics do for the cold start.
     Table4,
@@ -388,6 +388,16 @@ pub(crate) struct DoctorArgs {
     /// Override a key; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Plan for a device of this much memory, which need not be here.
+    #[arg(long, value_name = "GIB", value_parser = positive)]
+    pub(crate) memory: Option<f64>,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if number > 0.0 && f64::is_finite(number) => Ok(number),
+        _ => Err("expected a positive number".to_owned()),
+    }
 }
 
 #[cfg(test)]

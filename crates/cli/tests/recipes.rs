@@ -4,12 +4,16 @@
 mod common;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use common::{pipeline, succeed};
-use dmdr_tensor::read_tensors;
+use dmdr_config::Experiment;
+use dmdr_events::RunDir;
+use dmdr_tensor::{Device, Meter, read_tensors};
+use dmdr_train::{Distillation, Rehearsal, Silent};
 use tempfile::TempDir;
 
 fn recipe(name: &str) -> PathBuf {
@@ -17,7 +21,7 @@ fn recipe(name: &str) -> PathBuf {
 }
 
 /// Runs the recipe `name` on what `make` puts into `base/`, with `sets` for what the tiny model cannot have as it is.
-fn takes_steps(name: &str, make: fn(&Path), sets: &[&str]) -> TempDir {
+fn takes_steps(name: &str, make: fn(&Path), sets: &[&str], scratch: u64) -> TempDir {
     let dir = tempfile::tempdir().expect("temp dir");
     let here = dir.path();
     fs::create_dir(here.join("base")).expect("writable");
@@ -35,11 +39,17 @@ fn takes_steps(name: &str, make: fn(&Path), sets: &[&str]) -> TempDir {
         "events.num_sample_prompts=1",
     ];
     let file = recipe(name);
-    let mut arguments = vec!["train", file.to_str().expect("UTF-8")];
-    for set in common.iter().chain(sets) {
+    let sets: Vec<&str> = common.iter().chain(sets).copied().collect();
+    let mut arguments = vec![file.to_str().expect("UTF-8")];
+    for set in &sets {
         arguments.extend(["--set", set]);
     }
-    succeed(here, &arguments);
+    let doctor = succeed(here, &[&["doctor"], &arguments[..]].concat());
+    let plan = String::from_utf8(doctor.stdout).expect("text");
+    assert!(plan.ends_with("ready to train\n"), "{plan}");
+    assert!(!here.join("cache").exists(), "nothing is written");
+    succeed(here, &[&["train"], &arguments[..]].concat());
+    is_rehearsed(&file, here, &sets, scratch);
     let run = here.join("runs").join(name);
     let student = read_tensors(&run.join("student.safetensors")).expect("finished");
     for (name, tensor) in &student {
@@ -52,6 +62,41 @@ fn takes_steps(name: &str, make: fn(&Path), sets: &[&str]) -> TempDir {
     }
     assert!(run.join("samples/step-000002.png").is_file());
     dir
+}
+
+/// `dmdr doctor` knows what an update takes: libtorch's own count of the CPU's tensors agrees, but for `scratch` bytes
+/// within its kernels.
+fn is_rehearsed(recipe: &Path, here: &Path, sets: &[&str], scratch: u64) {
+    let places = ["=base", "=train.txt", "=validation.txt"];
+    let absolute = |set: &str| {
+        places.iter().fold(set.to_owned(), |set, place| {
+            set.replace(place, &format!("={}/{}", here.display(), &place[1..]))
+        })
+    };
+    let mut sets: Vec<String> = sets.iter().map(|set| absolute(set)).collect();
+    sets.extend(["events.sample_every=0", "method.dmdr.ttur=1"].map(str::to_owned));
+    for recomputes in [false, true] {
+        sets.push(format!("gradient_checkpointing={recomputes}"));
+        let experiment = Experiment::load(recipe, &sets).expect("a config");
+        let expected = {
+            let runs = here.join("measured");
+            let run = RunDir::create(&runs, &format!("{recomputes}")).expect("writable");
+            let meter = Meter::start();
+            let mut distillation = Distillation::new(&experiment).expect("loads");
+            distillation
+                .run(&run, false, &BTreeMap::new(), &mut Silent)
+                .expect("finite");
+            meter.peak_bytes()
+        };
+        let found = Rehearsal::of(&experiment, Device::Cpu)
+            .expect("fits")
+            .peak();
+        let difference = found.abs_diff(expected).saturating_sub(scratch);
+        assert!(
+            difference as f64 <= 0.15 * expected as f64,
+            "{found} of {expected}"
+        );
+    }
 }
 
 /// The values of `key` in a run's metrics.
@@ -81,6 +126,7 @@ fn of_text(name: &str, make: fn(&Path)) {
             "rewards.1.model.hps.weights=base/clip",
             "rewards.1.model.hps.tokenizer=base/clip-tokenizer",
         ],
+        0,
     );
     for reward in ["clip", "hps"] {
         let seen = metrics(&dir, name, &format!("reward/{reward}/mean"));
@@ -123,6 +169,9 @@ fn z_image() {
 
 #[test]
 fn sit_xl() {
+    // oneDNN lays out again what DINOv2's convolution reads and what goes back: four images of 224 pixels each time, as
+    // large as all of this tiny network's activations.
+    let scratch = 3 * (4 * 3 * 224 * 224 * 4);
     let dir = takes_steps(
         "sit-xl-dmdr",
         |folder| {
@@ -135,6 +184,7 @@ fn sit_xl() {
             "rewards.0.model.dino.tower=base/dino.safetensors",
             "rewards.0.model.dino.head=base/head.safetensors",
         ],
+        scratch,
     );
     let seen = metrics(&dir, "sit-xl-dmdr", "reward/dino/mean");
     assert!(

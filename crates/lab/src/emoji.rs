@@ -1,5 +1,8 @@
 //! Arms on the emoji world: whole distillations, measured on test prompts.
 
+mod artist;
+mod probe;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +15,9 @@ use dmdr_train::{Distillation, FinishedRun, Observer, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::{LabError, study::Metrics, units::Units};
+
+pub use artist::{Artist, Subject};
+pub use probe::{Probe, probe};
 
 /// What an arm left behind.
 #[derive(Debug, Clone, Serialize, Deserialize)]

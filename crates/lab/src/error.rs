@@ -18,6 +18,9 @@ pub enum LabError {
     /// Methods and rewards.
     #[error(transparent)]
     Method(#[from] dmdr_methods::MethodError),
+    /// A reward model.
+    #[error(transparent)]
+    Reward(#[from] dmdr_rewards::RewardError),
     /// A training run.
     #[error(transparent)]
     Train(#[from] dmdr_train::TrainError),

@@ -4,16 +4,25 @@ use std::fmt::Write as _;
 
 use dmdr_events::Environment;
 
-use crate::study::{Results, Spread, Study};
+use crate::{
+    Report,
+    study::{Results, Spread, Study},
+    tuning::{SEED, Tuning},
+};
 
 /// The page. `pictures` are titles and file names beside it.
 pub fn page(
-    study: &Study,
-    results: &Results,
+    report: &Report,
     seeds: &[u64],
     environment: &Environment,
     pictures: &[(String, String)],
 ) -> String {
+    let Report {
+        study,
+        results,
+        tuning,
+        ..
+    } = report;
     let mut text = format!("# {}\n\n{}\n\n", study.title, study.setup.trim());
     let commit = if environment.dirty {
         format!("{}, with uncommitted changes", environment.commit)
@@ -52,6 +61,34 @@ pub fn page(
         let _ = writeln!(text, "| {} | {row} |", claim.text);
     }
     text += "\nA claim holds if its mean advantage, paired by seed, exceeds its standard error and two of three seeds agree.\n";
+    text + &choices(tuning)
+}
+
+/// What every arm chose among.
+fn choices(tuning: &[Tuning]) -> String {
+    let Some(first) = tuning.first() else {
+        return String::new();
+    };
+    let mut text = format!(
+        "\n## How settings were chosen\n\nEvery arm had {} candidates, trained with seed {SEED} and measured on validation \
+         prompts; the one with the largest sum of GenEval and held-out preference was taken.\n\n\
+         | arm | candidate | GenEval | preference (held out) | sum | taken |\n|---|---|---|---|---|---|\n",
+        first.tried.len()
+    );
+    for tuning in tuning {
+        for (index, tried) in tuning.tried.iter().enumerate() {
+            let _ = writeln!(
+                text,
+                "| {} | {} | {:.3} | {:.3} | {:.3} | {} |",
+                tuning.arm,
+                tried.settings,
+                tried.metrics["geneval/overall"],
+                tried.metrics["preference_heldout"],
+                tried.score(),
+                if index == tuning.chosen() { "yes" } else { "" }
+            );
+        }
+    }
     text
 }
 
@@ -88,7 +125,10 @@ fn spread(Spread { mean, std }: Spread, signed: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::study::{Claim, Column, Metrics};
+    use crate::{
+        study::{Claim, Column, Metrics},
+        tuning::Tried,
+    };
 
     use super::*;
 
@@ -124,13 +164,32 @@ mod tests {
             command: "dmdr lab fig0".to_owned(),
             ..Environment::default()
         };
+        let tried = |settings: &str, geneval: f64| Tried {
+            settings: settings.to_owned(),
+            metrics: Metrics::from([
+                ("geneval/overall".to_owned(), geneval),
+                ("preference_heldout".to_owned(), 0.25),
+            ]),
+        };
+        let tuning = vec![Tuning {
+            arm: "a",
+            tried: vec![tried("rate 1e-4", 0.5), tried("rate 2e-4", 0.75)],
+        }];
+        let report = Report {
+            study,
+            results,
+            tuning,
+            pictures: Vec::new(),
+        };
         let pictures = [("Densities".to_owned(), "fig0.png".to_owned())];
-        let page = page(&study, &results, &[7, 8], &environment, &pictures);
+        let page = page(&report, &[7, 8], &environment, &pictures);
         for part in [
             "| a | 1.250 ± 0.354 |",
             "| a below b | +2.000 ± 0.000 | 2 of 2 | yes |",
             "![Densities](fig0.png)",
             "`dmdr lab fig0`",
+            "| a | rate 1e-4 | 0.500 | 0.250 | 0.750 |  |",
+            "| a | rate 2e-4 | 0.750 | 0.250 | 1.000 | yes |",
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }

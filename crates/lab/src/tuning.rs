@@ -5,7 +5,7 @@ use dmdr_config::Experiment;
 use dmdr_eval::EvalSet;
 use dmdr_world::Split;
 
-use crate::{LabError, emoji::Emoji, study::Metrics, units::Shared};
+use crate::{LabError, emoji::Emoji, study::Metrics, units::unless_busy};
 
 /// The training seed of all candidates.
 pub const SEED: u64 = 0;
@@ -74,13 +74,12 @@ pub fn tune(
         },
         observer: &mut *emoji.observer,
     };
-    let mut shared = Shared::default();
     let mut tried = Vec::new();
     let count = candidates.len();
     for candidate in candidates {
         let name = format!("{arm}, {}", candidate.settings);
         let outcome = emoji.arm(&name, SEED, candidate.experiment, say);
-        if let Some(outcome) = shared.take(outcome)? {
+        if let Some(outcome) = unless_busy(outcome)? {
             tried.push(Tried {
                 settings: candidate.settings,
                 metrics: outcome.metrics,

@@ -88,40 +88,34 @@ fn hold(path: &Path) -> Result<File, LabError> {
     }
 }
 
-/// Repeats `pass`, which goes through units and tells whether any was [`LabError::Busy`], until none is.
+/// What `make` makes of every item, in their order; those that another process is at ([`LabError::Busy`]) are asked for
+/// again later.
 ///
 /// # Errors
-/// What `pass` fails with.
-pub(crate) fn share(mut pass: impl FnMut(&mut Shared) -> Result<(), LabError>) -> Result<(), LabError> {
+/// What `make` fails with otherwise.
+pub(crate) fn share<I, T>(
+    items: &[I],
+    mut make: impl FnMut(&I) -> Result<T, LabError>,
+) -> Result<Vec<T>, LabError> {
+    let mut made: Vec<Option<T>> = items.iter().map(|_| None).collect();
     loop {
-        let mut shared = Shared::default();
-        pass(&mut shared)?;
-        if !shared.is_busy {
-            return Ok(());
+        for (item, slot) in items.iter().zip(&mut made) {
+            if slot.is_none() {
+                *slot = unless_busy(make(item))?;
+            }
+        }
+        if made.iter().all(Option::is_some) {
+            return Ok(made.into_iter().flatten().collect());
         }
         thread::sleep(PAUSE);
     }
 }
 
-/// Whether a pass met units that another process is at.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    is_busy: bool,
-}
-
-impl Shared {
-    /// The outcome, or none if another process is at it.
-    ///
-    /// # Errors
-    /// All but [`LabError::Busy`].
-    pub(crate) fn take<T>(&mut self, outcome: Result<T, LabError>) -> Result<Option<T>, LabError> {
-        match outcome {
-            Err(LabError::Busy) => {
-                self.is_busy = true;
-                Ok(None)
-            }
-            outcome => outcome.map(Some),
-        }
+/// None if another process is at it.
+pub(crate) fn unless_busy<T>(outcome: Result<T, LabError>) -> Result<Option<T>, LabError> {
+    match outcome {
+        Err(LabError::Busy) => Ok(None),
+        outcome => outcome.map(Some),
     }
 }
 
@@ -149,18 +143,19 @@ mod tests {
     fn what_another_process_is_at_is_left_to_it() {
         let root = tempfile::tempdir().expect("temp dir");
         let units = Units::new(root.path());
-        let lock = root.path().join("dmd/seed-3.lock");
         fs::create_dir_all(root.path().join("dmd")).expect("folder");
-        let mut held = Some(hold(&lock).expect("free"));
-        let mut passes = 0;
-        share(|shared| {
-            passes += 1;
-            let outcome = shared.take(units.get("dmd", 3, "a", || Ok(1.0)))?;
-            assert_eq!(outcome.is_some(), held.is_none());
-            held = None;
-            Ok(())
-        })
-        .expect("finished");
-        assert_eq!(passes, 2);
+        let mut held = Some(hold(&root.path().join("dmd/seed-3.lock")).expect("free"));
+        let mut asked = Vec::new();
+        let made = share(&[3, 4], |&seed| {
+            asked.push(seed);
+            let outcome = units.get("dmd", seed, "a", || Ok(seed));
+            assert_eq!(outcome.is_err(), held.is_some() && seed == 3);
+            if seed == 4 {
+                held = None; // the other process ends
+            }
+            outcome
+        });
+        assert_eq!(made.expect("all in the end"), [3, 4]);
+        assert_eq!(asked, [3, 4, 3]);
     }
 }

@@ -3,6 +3,8 @@
 #include <ATen/ops/_fused_adamw.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/GradMode.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
+#include <algorithm>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -92,6 +94,27 @@ Tensors leaves_of(const at::Tensor &result, const Tensors &starts) {
   }
   return leaves;
 }
+
+// Counts what tensors take on the CPU; libtorch's allocator tells whoever is the profiler of a thread.
+struct Meter final : c10::MemoryReportingInfoBase {
+  int64_t live = 0, peak = 0;
+  void reportMemoryUsage(void *, int64_t change, size_t, size_t, c10::Device) override {
+    live += change;
+    peak = std::max(peak, live);
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+};
+
+struct Metering {
+  std::shared_ptr<Meter> meter = std::make_shared<Meter>();
+  c10::DebugInfoGuard guard{c10::DebugInfoKind::PROFILER_STATE, meter};
+};
+
+c10::DeviceAllocator &cuda() {
+  auto *allocator = dynamic_cast<c10::DeviceAllocator *>(c10::GetAllocator(c10::kCUDA));
+  TORCH_CHECK(allocator != nullptr, "the CUDA allocator keeps no statistics");
+  return *allocator;
+}
 } // namespace
 
 extern "C" {
@@ -131,12 +154,22 @@ char *dmdr_fused_adamw(at::Tensor **params, at::Tensor **grads, at::Tensor **exp
   });
 }
 
+// Starts to count what this thread's tensors take on the CPU; to be stopped on this thread, the last started first.
+void *dmdr_meter_start() { return new Metering; }
+
+void dmdr_meter_stop(void *metering) { delete static_cast<Metering *>(metering); }
+
+int64_t dmdr_meter_live(const void *metering) { return static_cast<const Metering *>(metering)->meter->live; }
+
+int64_t dmdr_meter_peak(const void *metering) { return static_cast<const Metering *>(metering)->meter->peak; }
+
 // Peak bytes the caching allocator of CUDA device `index` handed out since the start.
 char *dmdr_cuda_peak_bytes(int index, int64_t *bytes) {
-  return guarded([&] {
-    auto *allocator = dynamic_cast<c10::DeviceAllocator *>(c10::GetAllocator(c10::kCUDA));
-    TORCH_CHECK(allocator != nullptr, "the CUDA allocator keeps no statistics");
-    *bytes = allocator->getDeviceStats(index).allocated_bytes[0].peak;
-  });
+  return guarded([&] { *bytes = cuda().getDeviceStats(index).allocated_bytes[0].peak; });
+}
+
+// Bytes of memory that CUDA device `index` has.
+char *dmdr_cuda_total_bytes(int index, int64_t *bytes) {
+  return guarded([&] { *bytes = static_cast<int64_t>(cuda().getMemoryInfo(index).second); });
 }
 }

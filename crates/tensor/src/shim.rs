@@ -44,6 +44,14 @@ unsafe extern "C" {
         piece: Piece,
     ) -> *mut c_char;
     fn dmdr_cuda_peak_bytes(index: c_int, bytes: *mut i64) -> *mut c_char;
+    fn dmdr_cuda_total_bytes(index: c_int, bytes: *mut i64) -> *mut c_char;
+    fn dmdr_meter_start() -> *mut c_void;
+    fn dmdr_meter_stop(metering: *mut c_void);
+    fn dmdr_meter_live(metering: *const c_void) -> i64;
+    fn dmdr_meter_peak(metering: *const c_void) -> i64;
+    fn dmdr_phantom_install();
+    fn dmdr_phantom_live() -> i64;
+    fn dmdr_phantom_peak() -> i64;
     fn free(pointer: *mut c_void);
 }
 
@@ -171,6 +179,59 @@ pub(crate) fn cuda_peak_bytes(index: usize) -> Result<u64, TensorError> {
     // SAFETY: `bytes` outlives the call.
     let message = unsafe { dmdr_cuda_peak_bytes(index as c_int, &raw mut bytes) };
     result("CUDA memory figure", message).map(|()| bytes.max(0) as u64)
+}
+
+pub(crate) fn cuda_total_bytes(index: usize) -> Result<u64, TensorError> {
+    let mut bytes = 0_i64;
+    // SAFETY: `bytes` outlives the call.
+    let message = unsafe { dmdr_cuda_total_bytes(index as c_int, &raw mut bytes) };
+    result("CUDA memory figure", message).map(|()| bytes.max(0) as u64)
+}
+
+/// See [`crate::Meter`]. Not `Send`: it belongs to its thread.
+#[derive(Debug)]
+pub(crate) struct Metering(*mut c_void);
+
+impl Metering {
+    pub(crate) fn start() -> Self {
+        // SAFETY: makes an object that `drop` deletes.
+        Self(unsafe { dmdr_meter_start() })
+    }
+
+    pub(crate) fn live(&self) -> i64 {
+        // SAFETY: alive until `drop`.
+        unsafe { dmdr_meter_live(self.0) }
+    }
+
+    pub(crate) fn peak(&self) -> i64 {
+        // SAFETY: alive until `drop`.
+        unsafe { dmdr_meter_peak(self.0) }
+    }
+}
+
+impl Drop for Metering {
+    fn drop(&mut self) {
+        // SAFETY: from `start`, on the same thread, once.
+        unsafe { dmdr_meter_stop(self.0) };
+    }
+}
+
+/// See [`crate::phantom`].
+pub(crate) fn phantom_install() {
+    // SAFETY: registers a static object, as often as one likes.
+    unsafe { dmdr_phantom_install() };
+}
+
+/// Bytes that phantoms take now.
+pub(crate) fn phantom_live() -> u64 {
+    // SAFETY: reads an atomic.
+    unsafe { dmdr_phantom_live() }.max(0) as u64
+}
+
+/// The most they took since the last call.
+pub(crate) fn phantom_peak() -> u64 {
+    // SAFETY: exchanges an atomic.
+    unsafe { dmdr_phantom_peak() }.max(0) as u64
 }
 
 /// See [`crate::keep_freed_memory`].

@@ -7,7 +7,7 @@ use dmdr_diffusion::time_grid;
 use dmdr_eval::{EvalSet, Evaluator, scalars};
 use dmdr_events::{EventsError, Kind, RunDir, atomic_write};
 use dmdr_methods::{Dmdr, Method, RlOnly, rl::RlTerm};
-use dmdr_tensor::{Kind as TensorKind, device};
+use dmdr_tensor::{Device, Kind as TensorKind, device};
 use dmdr_world::Split;
 
 use crate::{
@@ -40,7 +40,11 @@ impl<'a> Distillation<'a> {
     /// # Errors
     /// Any input that is missing, unreadable or does not fit.
     pub fn new(experiment: &'a Experiment) -> Result<Self, TrainError> {
-        let device = device(&experiment.device.to_string())?;
+        Self::on(device(&experiment.device.to_string())?, experiment)
+    }
+
+    /// [`Self::new`] on another device than the config names.
+    pub(crate) fn on(device: Device, experiment: &'a Experiment) -> Result<Self, TrainError> {
         let source = Source::load(experiment, device)?;
         let compute = compute(experiment.precision, device);
         let networks = Networks::build(experiment, &source, device, compute)?;
@@ -148,7 +152,7 @@ impl<'a> Distillation<'a> {
                 self.alternation.set_rl_factor(guard.rl_factor());
             }
             let started = Instant::now();
-            let Stats { generator, score } = self.update(run, update)?;
+            let Stats { generator, score } = self.update(run.path(), update)?;
 
             // Nothing below can change a number of the training: every update reseeds.
             let done = update + 1;
@@ -205,7 +209,8 @@ impl<'a> Distillation<'a> {
         Ok(Outcome::Finished)
     }
 
-    fn update(&mut self, run: &RunDir, update: u64) -> Result<Stats, TrainError> {
+    /// One update; a batch that makes a loss that is not finite is kept in `post_mortem`.
+    pub(crate) fn update(&mut self, post_mortem: &Path, update: u64) -> Result<Stats, TrainError> {
         let Self {
             experiment,
             source,
@@ -213,7 +218,7 @@ impl<'a> Distillation<'a> {
             ..
         } = self;
         let batch_size = experiment.method.batch_size();
-        alternation.update(run.path(), update, |iteration| {
+        alternation.update(post_mortem, update, |iteration| {
             let prompts = source.training(iteration, batch_size)?;
             let cond = source.encode(&prompts)?;
             Ok((prompts, cond))

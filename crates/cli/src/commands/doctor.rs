@@ -3,15 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use dmdr_config::Experiment;
-use dmdr_tensor::{LIBTORCH_VERSION, device, get_num_threads, peak_memory_bytes};
-use dmdr_train::{Networks, Source, compute};
+use dmdr_config::{Experiment, Method, Tuning};
+use dmdr_tensor::{Device, LIBTORCH_VERSION, device, get_num_threads, total_memory_bytes};
+use dmdr_train::{Rehearsal, compute};
 
 use super::check_files;
 use crate::{args::DoctorArgs, environment, progress::print_data};
-
-/// f32 bytes an element.
-const F32: u64 = 4;
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let experiment = Experiment::load(&args.config, &args.set)?;
@@ -27,49 +24,105 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     check_files(&experiment.referenced_files())?;
     for file in experiment.referenced_files() {
         let bytes = std::fs::metadata(&file.path)?.len();
-        print_data(&format!(
-            "file       {} ({})",
-            file.path.display(),
-            mebibytes(bytes)
-        ));
+        let path = file.path.display();
+        print_data(&format!("file       {path} ({})", in_words(bytes)));
     }
-    let device = device(&experiment.device.to_string())?;
-    let kind = compute(experiment.precision, device);
+    let name = experiment.device.to_string();
+    let (target, capacity) = match args.memory {
+        // It need not be here, so nobody is asked.
+        Some(gib) if name == "cpu" => (Device::Cpu, Some(gibibytes(gib))),
+        Some(gib) => (Device::Cuda(0), Some(gibibytes(gib))),
+        None => {
+            let device = device(&name)?;
+            (device, total_memory_bytes(device).ok())
+        }
+    };
     print_data(&format!(
-        "products   {kind:?} (precision = {:?})",
+        "products   {:?} (precision = {:?})",
+        compute(experiment.precision, target),
         experiment.precision
     ));
-    let source = Source::load(&experiment, device)?;
-    let networks = Networks::build(&experiment, &source, device, kind)?;
-    let count = |store: &dmdr_tensor::ParamStore| store.num_scalars() as u64;
-    let (base, student, score) = (
-        count(&networks.base),
-        count(&networks.student),
-        count(&networks.score),
-    );
-    print_data(&format!(
-        "teacher    {base} parameters, {}",
-        mebibytes(networks.base.num_bytes() as u64)
-    ));
-    // Value, gradient and two moments each; the average is one more copy.
-    let average = if experiment.ema.is_some() { F32 } else { 0 };
-    for (name, scalars, bytes) in [
-        ("student", student, student * (4 * F32 + average)),
-        ("fake score", score, score * 4 * F32),
-    ] {
-        print_data(&format!(
-            "{name:<10} {scalars} trained parameters, {}",
-            mebibytes(bytes)
-        ));
+
+    let rehearsal = Rehearsal::of(&experiment, target)?;
+    print_data("memory");
+    for (name, bytes) in &rehearsal.resident {
+        print_line(name, *bytes, "");
     }
-    print_data(&format!(
-        "memory     {} with everything loaded",
-        mebibytes(peak_memory_bytes(device)?)
-    ));
-    print_data("ready to train");
-    Ok(ExitCode::SUCCESS)
+    let kept = ["kept", "computed again (gradient_checkpointing)"];
+    let note = format!(
+        "activations, {}, and gradients",
+        kept[usize::from(experiment.gradient_checkpointing)]
+    );
+    print_line("an update", rehearsal.update, &note);
+    if rehearsal.encoding > 0 {
+        print_line("text encoders", rehearsal.encoding, "before the training");
+    }
+    let of = capacity.map_or(String::new(), |bytes| {
+        format!("of {} on {name}", in_words(bytes))
+    });
+    print_line("at most", rehearsal.peak(), &of);
+
+    let fits = |peak: u64| capacity.is_none_or(|capacity| peak <= capacity);
+    print_data("switches");
+    for (switch, changed) in switches(&experiment) {
+        let peak = Rehearsal::of(&changed, target)?.peak();
+        let verdict = if fits(peak) { "" } else { "does not fit" };
+        print_data(&format!("  {switch:<36} {:>10}  {verdict}", in_words(peak)));
+    }
+    if fits(rehearsal.peak()) {
+        print_data("ready to train");
+        return Ok(ExitCode::SUCCESS);
+    }
+    print_data("does not fit: use one or more of the switches");
+    Ok(ExitCode::FAILURE)
 }
 
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+/// What else could be set, and the experiment with it.
+fn switches(experiment: &Experiment) -> Vec<(String, Experiment)> {
+    let changed = |change: &dyn Fn(&mut Experiment)| {
+        let mut changed = experiment.clone();
+        change(&mut changed);
+        changed
+    };
+    let recomputes = !experiment.gradient_checkpointing;
+    let mut switches = vec![(
+        format!("gradient_checkpointing = {recomputes}"),
+        changed(&|changed| changed.gradient_checkpointing = recomputes),
+    )];
+    let half = experiment.method.batch_size() / 2;
+    if half > 0 {
+        switches.push((
+            format!("batch_size = {half}"),
+            changed(&|changed| match &mut changed.method {
+                Method::Dmdr(dmdr) => dmdr.batch_size = half,
+                Method::Rl(rl) => rl.batch_size = half,
+            }),
+        ));
+    }
+    if experiment.student.tuning == Tuning::Full && experiment.student.init.is_none() {
+        let lora = experiment.fake_score.lora();
+        switches.push((
+            format!("student.tuning = lora, rank {}", lora.rank),
+            changed(&|changed| changed.student.tuning = Tuning::Lora(lora.clone())),
+        ));
+    }
+    switches
+}
+
+fn print_line(name: &str, bytes: u64, note: &str) {
+    let line = format!("  {name:<36} {:>10}  {note}", in_words(bytes));
+    print_data(line.trim_end());
+}
+
+fn gibibytes(number: f64) -> u64 {
+    (number * f64::from(1 << 30)) as u64
+}
+
+fn in_words(bytes: u64) -> String {
+    let mebibytes = bytes as f64 / f64::from(1 << 20);
+    if mebibytes < 1024.0 {
+        format!("{mebibytes:.1} MiB")
+    } else {
+        format!("{:.1} GiB", mebibytes / 1024.0)
+    }
 }

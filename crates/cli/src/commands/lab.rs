@@ -48,27 +48,19 @@ fn write(folder: &Path, report: &Report, effort: Effort) -> Result<String> {
     let mut pictures = Vec::new();
     for (index, (title, picture)) in report.pictures.iter().enumerate() {
         let kind = match picture {
-            Picture::Gray(_) => "png",
+            Picture::Pixels(_) => "png",
             Picture::Svg(_) => "svg",
         };
         let file = format!("{name}-{}.{kind}", index + 1);
         let path = folder.join(&file);
         match picture {
-            Picture::Gray(image) => image
-                .save(&path)
-                .with_context(|| format!("cannot write `{}`", path.display()))?,
+            Picture::Pixels(image) => image.to_png(&path)?,
             Picture::Svg(text) => atomic_write(&path, text)?,
         }
         pictures.push((title.clone(), file));
     }
     let environment = environment::detect("cpu");
-    let page = markdown::page(
-        &report.study,
-        &report.results,
-        &effort.seeds(),
-        &environment,
-        &pictures,
-    );
+    let page = markdown::page(report, &effort.seeds(), &environment, &pictures);
     let path = folder.join(format!("{name}.md"));
     atomic_write(&path, page)?;
     Ok(path.display().to_string())

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     LabError,
-    emoji::EmojiOutcome,
+    emoji::{Artist, EmojiOutcome, Subject},
+    picture,
     study::{Claim, Column, Metrics, Results, Study},
     units::Units,
 };
@@ -76,36 +77,42 @@ pub(super) fn run(
     say: &mut dyn FnMut(&str),
 ) -> Result<Report, LabError> {
     let mut stage = JointStage::new(units, effort, observer)?;
-    stage.finish(&ARMS, &effort.seeds(), say)?;
+    let seeds = effort.seeds();
+    let all = stage.outcomes(&ARMS, &seeds, say)?;
     let mut results = Results::default();
     let mut pictures = Vec::new();
-    for seed in effort.seeds() {
+    for (seed, outcomes) in seeds.into_iter().zip(all) {
         let init = stage.init(seed, say)?.metrics;
-        let mut outcomes = Vec::new();
         let mut ways = Vec::new();
-        for arm in ARMS {
-            let outcome = stage.outcome(arm, seed, say)?;
+        for (arm, outcome) in ARMS.into_iter().zip(&outcomes) {
             let mut way = vec![init.clone()];
-            way.extend(stage.way(arm, seed, &outcome)?);
+            way.extend(stage.way(arm, seed, outcome)?);
             way.push(outcome.metrics.clone());
             ways.push(way);
-            outcomes.push((arm.name(), outcome));
         }
         let level = ways
             .iter()
             .map(|way| way.last().expect("its end")[REWARD])
             .fold(f64::INFINITY, f64::min);
         results.push(INIT, init);
-        for ((arm, outcome), way) in outcomes.iter().zip(&ways) {
+        for ((arm, outcome), way) in ARMS.into_iter().zip(&outcomes).zip(&ways) {
             let mut metrics = outcome.metrics.clone();
             metrics.insert("spread".into(), spread(outcome));
             for key in ["preference_heldout", "geneval/overall"] {
                 metrics.insert(format!("equal/{key}"), at_level(way, level, key));
             }
-            results.push(arm, metrics);
+            results.push(arm.name(), metrics);
         }
         if seed == FIRST_SEED {
             pictures = charts(&outcomes, &ways);
+            let rows = outcomes
+                .iter()
+                .map(|outcome| Artist::Student.draw(outcome, Subject::EachKind))
+                .collect::<Result<Vec<_>, _>>()?;
+            pictures.push((
+                "A prompt of each kind at the end: ReFL only above, distil + ReFL below, same noise, first seed".into(),
+                Picture::Pixels(picture::samples(&rows)),
+            ));
         }
     }
     Ok(Report {
@@ -135,16 +142,17 @@ fn at_level(way: &[Metrics], level: f64, key: &str) -> f64 {
     way.last().expect("its end")[key]
 }
 
-fn charts(arms: &[(&str, EmojiOutcome)], ways: &[Vec<Metrics>]) -> Vec<(String, Picture)> {
+fn charts(outcomes: &[EmojiOutcome], ways: &[Vec<Metrics>]) -> Vec<(String, Picture)> {
     let number = |outcome: &EmojiOutcome, statistic: &str| {
         outcome.curves[&format!("reward/{REWARD}/{statistic}")].clone()
     };
-    let rewards: Vec<Curve> = arms
-        .iter()
+    let rewards: Vec<Curve> = ARMS
+        .into_iter()
+        .zip(outcomes)
         .map(|(arm, outcome)| {
             let (low, high) = (number(outcome, "min"), number(outcome, "max"));
             Curve {
-                name: (*arm).to_owned(),
+                name: arm.name().to_owned(),
                 points: number(outcome, "mean")
                     .iter()
                     .map(|(step, value)| (*step as f64, *value))
@@ -157,11 +165,11 @@ fn charts(arms: &[(&str, EmojiOutcome)], ways: &[Vec<Metrics>]) -> Vec<(String, 
             }
         })
         .collect();
-    let hacking: Vec<Curve> = arms
-        .iter()
+    let hacking: Vec<Curve> = ARMS
+        .into_iter()
         .zip(ways)
-        .map(|((arm, _), way)| Curve {
-            name: (*arm).to_owned(),
+        .map(|(arm, way)| Curve {
+            name: arm.name().to_owned(),
             points: way
                 .iter()
                 .map(|metrics| (metrics[REWARD], metrics["geneval/overall"]))

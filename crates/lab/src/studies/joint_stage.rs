@@ -67,24 +67,29 @@ impl<'a> JointStage<'a> {
         })
     }
 
-    /// Makes all of `arms` with all seeds, together with other processes that do the same.
-    pub(super) fn finish(
+    /// The outcomes of all of `arms`, seed by seed, made together with other processes that do the same.
+    pub(super) fn outcomes(
         &mut self,
         arms: &[Arm],
         seeds: &[u64],
         say: &mut dyn FnMut(&str),
-    ) -> Result<(), LabError> {
-        share(|shared| {
-            for &arm in arms {
-                shared.take(self.tuning(arm, say))?;
-            }
-            for &seed in seeds {
-                for &arm in arms {
-                    shared.take(self.outcome(arm, seed, say))?;
-                }
-            }
-            Ok(())
-        })
+    ) -> Result<Vec<Vec<EmojiOutcome>>, LabError> {
+        self.tunings(arms, say)?;
+        let pairs: Vec<(u64, Arm)> = seeds
+            .iter()
+            .flat_map(|seed| arms.iter().map(|arm| (*seed, *arm)))
+            .collect();
+        let outcomes = share(&pairs, |&(seed, arm)| self.outcome(arm, seed, say))?;
+        Ok(outcomes.chunks(arms.len()).map(<[_]>::to_vec).collect())
+    }
+
+    /// How the settings of all of `arms` were chosen.
+    pub(super) fn tunings(
+        &mut self,
+        arms: &[Arm],
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Vec<Tuning>, LabError> {
+        share(arms, |&arm| self.tuning(arm, say))
     }
 
     /// The student that the arms of a seed start from.
@@ -104,7 +109,7 @@ impl<'a> JointStage<'a> {
     ///
     /// # Errors
     /// [`LabError::Busy`] if another process is at something that it needs.
-    pub(super) fn outcome(
+    fn outcome(
         &mut self,
         arm: Arm,
         seed: u64,
@@ -124,11 +129,7 @@ impl<'a> JointStage<'a> {
     ///
     /// # Errors
     /// As for [`Self::outcome`].
-    pub(super) fn tuning(
-        &mut self,
-        arm: Arm,
-        say: &mut dyn FnMut(&str),
-    ) -> Result<Tuning, LabError> {
+    fn tuning(&mut self, arm: Arm, say: &mut dyn FnMut(&str)) -> Result<Tuning, LabError> {
         let init = self.init(tuning::SEED, say)?.run;
         let base = &self.emoji.base;
         let candidates = arm
@@ -142,15 +143,6 @@ impl<'a> JointStage<'a> {
         tuning::tune(&mut self.emoji, arm.name(), candidates, say)
     }
 
-    /// How the settings of all of `arms` were chosen.
-    pub(super) fn tunings(
-        &mut self,
-        arms: &[Arm],
-        say: &mut dyn FnMut(&str),
-    ) -> Result<Vec<Tuning>, LabError> {
-        arms.iter().map(|arm| self.tuning(*arm, say)).collect()
-    }
-
     /// The student of an arm of Fig. 10 at its checkpoints, without start and end.
     pub(super) fn way(
         &mut self,
@@ -159,20 +151,24 @@ impl<'a> JointStage<'a> {
         outcome: &EmojiOutcome,
     ) -> Result<Vec<Metrics>, LabError> {
         let every = self.emoji.base.events.checkpoint_every;
-        (1..POINTS)
+        let updates: Vec<u64> = (1..POINTS)
             .map(|index| index * every)
             .take_while(|update| *update < self.updates)
-            .map(|update| self.emoji.checkpoint(arm.name(), seed, outcome, update))
-            .collect()
+            .collect();
+        share(&updates, |&update| {
+            self.emoji.checkpoint(arm.name(), seed, outcome, update)
+        })
     }
 
-    /// The teacher on the same prompts and noise.
-    pub(super) fn teacher(
+    /// The teacher on the same prompts and noise, for every seed.
+    pub(super) fn teachers(
         &mut self,
-        seed: u64,
+        seeds: &[u64],
         say: &mut dyn FnMut(&str),
-    ) -> Result<Metrics, LabError> {
-        let init = self.init(seed, say)?;
-        self.emoji.teacher(&init)
+    ) -> Result<Vec<Metrics>, LabError> {
+        share(seeds, |&seed| {
+            let init = self.init(seed, say)?;
+            self.emoji.teacher(&init)
+        })
     }
 }

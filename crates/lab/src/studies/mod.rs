@@ -12,6 +12,7 @@ mod table6;
 use std::path::Path;
 
 use dmdr_train::Observer;
+use dmdr_world::Image;
 
 use crate::{
     LabError,
@@ -34,7 +35,7 @@ pub enum Lab {
     Table5,
     /// Diversity between the images of a prompt, on the emoji world.
     Table6,
-    /// Overlap of real and fake distribution with and without DynaDG, on the plane.
+    /// Overlap of real and fake distribution with and without DynaDG, on the plane and on the emoji world.
     Fig7,
     /// Whether a reward is hacked, on the emoji world.
     Fig10,
@@ -72,8 +73,8 @@ pub struct Report {
 /// A picture of a page.
 #[derive(Debug)]
 pub enum Picture {
-    /// Densities.
-    Gray(image::GrayImage),
+    /// Samples or densities.
+    Pixels(Image),
     /// A chart.
     Svg(String),
 }
@@ -115,7 +116,7 @@ impl Lab {
         let units = Units::new(folder);
         match self {
             Self::Fig4 => fig4::run(&units, effort, say),
-            Self::Fig7 => fig7::run(&units, effort, say),
+            Self::Fig7 => fig7::run(&units, effort, observer, say),
             Self::Table4 => table4::run(&units, effort, observer, say),
             Self::Table5 => table5::run(&units, effort, observer, say),
             Self::Table6 => table6::run(&units, effort, observer, say),

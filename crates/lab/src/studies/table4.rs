@@ -5,20 +5,25 @@ use dmdr_eval::EvalSet;
 use dmdr_train::Observer;
 use dmdr_world::Split;
 
-use super::{Effort, Report};
+use super::{Effort, FIRST_SEED, Picture, Report};
 use crate::{
     LabError,
-    emoji::{self, Emoji, cold_start},
+    emoji::{self, Artist, Emoji, Subject, cold_start},
+    picture,
     study::{Claim, Column, Metrics, Results, Study},
-    units::Units,
+    tuning::{Candidate, Tuning, tune},
+    units::{Units, share},
 };
 
 const VANILLA: &str = "vanilla DMD";
 const DYNADG: &str = "+ DynaDG";
 const DYNARS: &str = "+ DynaRS";
 const STATIC: &str = "without dynamics";
+const ARMS: [&str; 4] = [VANILLA, DYNADG, DYNARS, STATIC];
 /// Updates between the two checkpoints that are measured.
-const HALF: u64 = 160;
+const HALF: u64 = 80;
+/// Learning rates of the student that every arm chooses between.
+const RATES: [f64; 2] = [2e-4, 4e-4];
 
 fn study() -> Study {
     let mut claims = Vec::new();
@@ -40,12 +45,13 @@ fn study() -> Study {
     Study {
         name: "table4",
         title: "Table 4: the dynamics of the cold start",
-        setup: "On the emoji world, distribution matching only, no reward. \"+ DynaDG\" gives the real score a dose of the fake \
+        setup: "On the emoji world, distribution matching only, no reward, a student of one step: one of four steps is \
+            distilled within a hundred updates, dynamics or not. \"+ DynaDG\" gives the real score a dose of the fake \
             score's LoRA that decays from .375 to 0 up to the first checkpoint; \"+ DynaRS\" in addition draws renoise times \
             from a Beta that goes from (4, 1.5) to uniform; \"without dynamics\" keeps both at their first values for the \
-            whole run. Same updates, batches and noise; measured at half time (1) and at the end (2), 4 network evaluations \
-            an image, test prompts.",
-        arms: vec![VANILLA, DYNADG, DYNARS, STATIC],
+            whole run. Same updates, batches and noise; measured at half time (1) and at the end (2), one network \
+            evaluation an image, test prompts.",
+        arms: ARMS.to_vec(),
         columns: vec![
             Column::new("half/geneval/overall", "GenEval (1)"),
             Column::new("half/world_clip", "World-CLIP (1)"),
@@ -64,8 +70,10 @@ fn study() -> Study {
     }
 }
 
-fn experiment(base: &Experiment, arm: &str, half: u64) -> Experiment {
+fn experiment(base: &Experiment, arm: &str, half: u64, lr: f64) -> Experiment {
     let mut cold = cold_start(base, 2 * half);
+    cold.student.num_steps = 1;
+    cold.optim.generator.lr = Curve::Constant(lr);
     cold.events.checkpoint_every = half;
     cold.events.keep_checkpoints = 2;
     if let Method::Dmdr(dmdr) = &mut cold.method {
@@ -100,9 +108,8 @@ pub(super) fn run(
     observer: &mut dyn Observer,
     say: &mut dyn FnMut(&str),
 ) -> Result<Report, LabError> {
-    let study = study();
     let base = emoji::base()?;
-    let (half, num_prompts) = if effort.is_quick { (2, 6) } else { (HALF, 120) };
+    let (half, num_prompts) = if effort.is_quick { (2, 6) } else { (HALF, 180) };
     let set = EvalSet {
         split: Split::Test,
         num_prompts,
@@ -114,23 +121,50 @@ pub(super) fn run(
         set,
         observer,
     };
-    let mut results = Results::default();
-    for seed in effort.seeds() {
-        for &arm in &study.arms {
-            let outcome = emoji.arm(arm, seed, experiment(&base, arm, half), say)?;
-            let at_half = emoji.checkpoint(arm, seed, &outcome, half)?;
-            let mut metrics: Metrics = at_half
-                .into_iter()
-                .map(|(key, value)| (format!("half/{key}"), value))
-                .collect();
-            metrics.extend(outcome.metrics);
-            results.push(arm, metrics);
+    let mut choose = |emoji: &mut Emoji<'_>, arm: &'static str| {
+        let candidate = |lr| Candidate {
+            settings: format!("rate {lr:e}"),
+            experiment: experiment(&base, arm, half, lr),
+        };
+        tune(emoji, arm, RATES.map(candidate).to_vec(), say)
+    };
+    let tuning = share(&ARMS, |arm| choose(&mut emoji, arm))?;
+
+    let arms: Vec<(u64, &Tuning)> = effort
+        .seeds()
+        .into_iter()
+        .flat_map(|seed| tuning.iter().map(move |tuning| (seed, tuning)))
+        .collect();
+    let mut rows = Vec::new();
+    let measured = share(&arms, |&(seed, tuning)| {
+        let experiment = experiment(&base, tuning.arm, half, RATES[tuning.chosen()]);
+        let outcome = emoji.arm(tuning.arm, seed, experiment, say)?;
+        let at_half = emoji.checkpoint(tuning.arm, seed, &outcome, half)?;
+        if seed == FIRST_SEED {
+            rows.push((
+                tuning.arm,
+                Artist::Student.draw(&outcome, Subject::EachKind)?,
+            ));
         }
+        let at_half = at_half.into_iter();
+        let mut metrics: Metrics = at_half.map(|(key, v)| (format!("half/{key}"), v)).collect();
+        metrics.extend(outcome.metrics);
+        Ok(metrics)
+    })?;
+    let mut results = Results::default();
+    for ((_, tuning), metrics) in arms.iter().zip(measured) {
+        results.push(tuning.arm, metrics);
     }
+    // In the order of the table, whichever was finished first.
+    rows.sort_by_key(|(arm, _)| ARMS.iter().position(|name| name == arm));
+    let rows: Vec<_> = rows.into_iter().map(|(_, row)| row).collect();
     Ok(Report {
-        study,
+        study: study(),
         results,
-        tuning: Vec::new(),
-        pictures: Vec::new(),
+        tuning,
+        pictures: vec![(
+            "A prompt of each kind at the end: arms in the order of the table, same noise, first seed".into(),
+            Picture::Pixels(picture::samples(&rows)),
+        )],
     })
 }

@@ -3,12 +3,14 @@
 use dmdr_train::Observer;
 
 use super::{
-    Effort, Report,
+    Effort, FIRST_SEED, Picture, Report,
     arm::{Arm, Rl},
     joint_stage::{INIT, JointStage, SETUP},
 };
 use crate::{
     LabError,
+    emoji::{Artist, Subject},
+    picture,
     study::{Claim, Column, Results, Study},
     units::Units,
 };
@@ -70,18 +72,30 @@ pub(super) fn run(
     say: &mut dyn FnMut(&str),
 ) -> Result<Report, LabError> {
     let mut stage = JointStage::new(units, effort, observer)?;
-    stage.finish(&Arm::ALL, &effort.seeds(), say)?;
+    let seeds = effort.seeds();
+    let outcomes = stage.outcomes(&Arm::ALL, &seeds, say)?;
     let mut results = Results::default();
-    for seed in effort.seeds() {
-        results.push(INIT, stage.init(seed, say)?.metrics);
-        for arm in Arm::ALL {
-            results.push(arm.name(), stage.outcome(arm, seed, say)?.metrics);
+    let mut rows = Vec::new();
+    for (seed, outcomes) in seeds.into_iter().zip(outcomes) {
+        let init = stage.init(seed, say)?;
+        if seed == FIRST_SEED {
+            rows.push(Artist::Teacher.draw(&init, Subject::EachKind)?);
+            for outcome in [&init].into_iter().chain(&outcomes) {
+                rows.push(Artist::Student.draw(outcome, Subject::EachKind)?);
+            }
+        }
+        results.push(INIT, init.metrics);
+        for (arm, outcome) in Arm::ALL.into_iter().zip(outcomes) {
+            results.push(arm.name(), outcome.metrics);
         }
     }
     Ok(Report {
         study: study(),
         results,
         tuning: stage.tunings(&Arm::ALL, say)?,
-        pictures: Vec::new(),
+        pictures: vec![(
+            "A prompt of each kind: the teacher, then the arms in the order of the table, same noise, first seed".into(),
+            Picture::Pixels(picture::samples(&rows)),
+        )],
     })
 }

@@ -3,12 +3,14 @@
 use dmdr_train::Observer;
 
 use super::{
-    Effort, Report,
+    Effort, Picture, Report,
     arm::{Arm, Rl},
     joint_stage::{JointStage, SETUP},
 };
 use crate::{
     LabError,
+    emoji::{Artist, Subject},
+    picture,
     study::{Claim, Column, Results, Study},
     units::Units,
 };
@@ -48,18 +50,32 @@ pub(super) fn run(
     say: &mut dyn FnMut(&str),
 ) -> Result<Report, LabError> {
     let mut stage = JointStage::new(units, effort, observer)?;
-    stage.finish(&ARMS, &effort.seeds(), say)?;
+    let seeds = effort.seeds();
+    let outcomes = stage.outcomes(&ARMS, &seeds, say)?;
+    let teachers = stage.teachers(&seeds, say)?;
     let mut results = Results::default();
-    for seed in effort.seeds() {
-        results.push(TEACHER, stage.teacher(seed, say)?);
-        for arm in ARMS {
-            results.push(arm.name(), stage.outcome(arm, seed, say)?.metrics);
+    let [distil, dmdr] = &outcomes[0][..] else {
+        unreachable!("two arms")
+    };
+    let rows = [
+        Artist::Teacher.draw(distil, Subject::OnePrompt)?,
+        Artist::Student.draw(distil, Subject::OnePrompt)?,
+        Artist::Student.draw(dmdr, Subject::OnePrompt)?,
+    ];
+    for (teacher, outcomes) in teachers.into_iter().zip(outcomes) {
+        results.push(TEACHER, teacher);
+        for (arm, outcome) in ARMS.into_iter().zip(outcomes) {
+            results.push(arm.name(), outcome.metrics);
         }
     }
     Ok(Report {
         study: study(),
         results,
         tuning: stage.tunings(&ARMS, say)?,
-        pictures: Vec::new(),
+        pictures: vec![(
+            "One prompt, six noises: teacher, distillation, distillation with ReFL, first seed"
+                .into(),
+            Picture::Pixels(picture::samples(&rows)),
+        )],
     })
 }

@@ -51,7 +51,6 @@ impl EmbeddingCache {
     pub fn open(root: &Path, pipeline: &Path, rule: &str, kind: Kind) -> Result<Self, ModelError> {
         let name = fingerprint(pipeline, &format!("{rule}, {kind:?}"))?;
         let folder = root.join(name);
-        fs::create_dir_all(&folder).map_err(at(&folder))?;
         let mut cache = Self {
             folder,
             kind,
@@ -59,7 +58,12 @@ impl EmbeddingCache {
             places: BTreeMap::new(),
             checked: RefCell::default(),
         };
-        for path in files(&cache.folder)? {
+        let found = if cache.folder.is_dir() {
+            files(&cache.folder)?
+        } else {
+            Vec::new() // made with the first shard
+        };
+        for path in found {
             if path.extension().is_some_and(|ext| ext == "safetensors") {
                 let (length, prompts) = read_header(&path)?;
                 cache.add(Shard { path, length }, prompts);
@@ -102,6 +106,7 @@ impl EmbeddingCache {
         if new.is_empty() {
             return Ok(());
         }
+        fs::create_dir_all(&self.folder).map_err(at(&self.folder))?;
         let length = cond.tokens.size()[1];
         let list = serde_json::to_string(&new).expect("strings serialise");
         let metadata = [("prompts", list), ("length", length.to_string())];

@@ -13,7 +13,7 @@ use dmdr_models::{
     AutoencoderKl, Conditioning, Decoder, EmbeddingCache, Pipeline, Placement, Sd3, Sd3Text,
     SdxlText, SdxlUnet, TextEncoder, ZImageText, load_diffusers_config,
 };
-use dmdr_tensor::{ParamStore, Tensor, no_grad_guard};
+use dmdr_tensor::{ParamStore, Tensor, no_grad_guard, phantom};
 
 use crate::TrainError;
 
@@ -31,6 +31,8 @@ pub struct Published {
     pipeline: Pipeline,
     folder: PathBuf,
     null: Conditioning,
+    /// What stands for every prompt in a rehearsal, where the cache must not be filled.
+    rehearsed: Option<Conditioning>,
     vae: Rc<AutoencoderKl>,
     /// Height and width in pixels.
     size: i64,
@@ -63,6 +65,7 @@ impl Published {
             pipeline,
             folder: folder.to_owned(),
             null: Conditioning::none(1, placement.device),
+            rehearsed: None,
             vae: Rc::new(vae),
             size: files.size as i64,
             seed: experiment.seed,
@@ -71,22 +74,39 @@ impl Published {
         let all = source.train.iter().chain(source.validation.iter());
         let all = all.collect::<Result<Vec<String>, _>>()?;
         let prompts: Vec<&str> = all.iter().map(String::as_str).chain([NULL]).collect();
+        if phantom::is_phantom(placement.device) && !source.missing(&prompts).is_empty() {
+            return source.rehearsed(&prompts);
+        }
         source.encode_missing(&prompts)?;
         source.null = source.cached(&[NULL])?;
         Ok(source)
     }
 
+    fn missing<'a>(&self, prompts: &[&'a str]) -> Vec<&'a str> {
+        let cache = self.embeddings.borrow();
+        let is_missing = |prompt: &&str| !cache.contains(prompt);
+        prompts.iter().copied().filter(is_missing).collect()
+    }
+
+    /// The same with the longest of `prompts` standing for all of them.
+    fn rehearsed(mut self, prompts: &[&str]) -> Result<Self, TrainError> {
+        let _guard = no_grad_guard();
+        let encoder = self.text_encoder()?;
+        let longest = prompts.iter().max_by_key(|prompt| prompt.len());
+        let shard = vec![*longest.expect("at least the empty one"); SHARD];
+        let null = encoder.unconditional()?;
+        self.rehearsed = Some(encoder.encode(&shard)?.narrow(0, 1));
+        self.null = self.sized(null);
+        Ok(self)
+    }
+
     /// Encodes those of `prompts` that the cache lacks. The text encoders are loaded for it and freed.
     fn encode_missing(&self, prompts: &[&str]) -> Result<(), TrainError> {
-        let mut cache = self.embeddings.borrow_mut();
-        let missing: Vec<&str> = prompts
-            .iter()
-            .copied()
-            .filter(|prompt| !cache.contains(prompt))
-            .collect();
-        if missing.is_empty() {
+        let missing = self.missing(prompts);
+        if missing.is_empty() || self.rehearsed.is_some() {
             return Ok(());
         }
+        let mut cache = self.embeddings.borrow_mut();
         let _guard = no_grad_guard();
         let encoder = self.text_encoder()?;
         let (null, texts): (Vec<&str>, Vec<&str>) =
@@ -99,6 +119,9 @@ impl Published {
     }
 
     fn cached(&self, prompts: &[&str]) -> Result<Conditioning, TrainError> {
+        if let Some(one) = &self.rehearsed {
+            return Ok(self.sized(one.repeat(prompts.len() as i64)));
+        }
         Ok(self.sized(
             self.embeddings
                 .borrow()

@@ -1,0 +1,77 @@
+//! A device without memory, on which an update of any size can be rehearsed to see what it would take.
+
+use tch::Device;
+
+use crate::shim;
+
+/// The phantom device: its tensors have shapes and gradients but no numbers (every number that is read is 1), and the bytes
+/// that they would take are counted.
+///
+/// libtorch names it Vulkan, a device that its builds for desktops and servers do not have. Attention is counted as by
+/// kernels that do not hold its weights; scratch memory within a kernel is not counted.
+pub fn device() -> Device {
+    shim::phantom_install();
+    Device::Vulkan
+}
+
+/// Whether `device` is the phantom.
+pub fn is_phantom(device: Device) -> bool {
+    device == Device::Vulkan
+}
+
+/// Bytes that its tensors take now.
+pub fn live_bytes() -> u64 {
+    shim::phantom_live()
+}
+
+/// The most they took at once since the last call.
+pub fn peak_bytes() -> u64 {
+    shim::phantom_peak()
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Kind, Tensor};
+
+    use super::*;
+    use crate::gradients::gradients;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn shapes_gradients_and_bytes_are_those_of_a_device_with_memory() {
+        let device = device();
+        let before = live_bytes();
+        peak_bytes();
+        // 64 GiB of weights: more than this machine may have.
+        let weight =
+            Tensor::randn([1 << 17, 1 << 17], (Kind::Float, device)).set_requires_grad(true);
+        assert_eq!(live_bytes() - before, (4 << 34));
+        let x = Tensor::randn([4, 1 << 17], (Kind::Float, Device::Cpu)).to_device(device);
+        let y = x.matmul(&weight.tr()).tanh();
+        assert_eq!((y.size(), y.device()), (vec![4, 1 << 17], device));
+        let loss = y.square().mean(Kind::Float);
+        assert!((loss.double_value(&[]) - 1.0).abs() < 1e-12);
+        let grads = gradients(&loss, &[weight.shallow_clone()]).expect("a graph");
+        assert_eq!(grads[0].size(), weight.size());
+        assert!(peak_bytes() - before >= (8 << 34));
+        drop((weight, x, y, loss, grads));
+        assert_eq!(live_bytes(), before);
+        assert!(peak_bytes() - before >= (8 << 34) && peak_bytes() - before < MIB);
+    }
+
+    #[test]
+    fn views_share_and_changes_in_place_stay() {
+        let device = device();
+        let before = live_bytes();
+        let x = Tensor::zeros([1024, 1024], (Kind::Float, device));
+        let view = x.transpose(0, 1).narrow(0, 0, 8);
+        assert_eq!(live_bytes() - before, 4 * MIB);
+        let mut sum = view.contiguous();
+        let _ = sum.g_add_scalar_(1.0);
+        assert_eq!(sum.size(), [8, 1024]);
+        assert_eq!(live_bytes() - before, 4 * MIB + 32 * 1024);
+        let copy = sum.to_device(Device::Cpu);
+        assert!((copy.max().double_value(&[]) - 1.0).abs() < 1e-12);
+    }
+}
