@@ -111,6 +111,9 @@ pub(crate) struct SampleArgs {
     /// A folder for every image by itself, with its parameters in the file.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) images: Option<PathBuf>,
+    /// A safetensors file for all images unrounded: `images`, [N, 3, H, W] in [0, 1], f32.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tensors: Option<PathBuf>,
 }
 
 /// A student for other tools.

@@ -4,17 +4,18 @@ mod common;
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpListener,
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
 };
 
-use common::{fail, pipeline, succeed};
+use common::{
+    fail, pipeline,
+    server::{Answer, serve},
+    succeed,
+};
 
 fn stdout(here: &Path, arguments: &[&str]) -> String {
     String::from_utf8(succeed(here, arguments).stdout).expect("UTF-8")
@@ -97,44 +98,20 @@ fn geneval_draws_the_official_folder_and_scores_detections() {
 
 /// A server that answers `yes` to all but questions about boats, and counts them.
 fn judge() -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!(
-        "http://{}/v1/chat/completions",
-        listener.local_addr().expect("bound")
-    );
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { continue };
-            let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
-            let mut length = 0;
-            let mut line = String::new();
-            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
-                let lower = line.to_ascii_lowercase();
-                if let Some(value) = lower.strip_prefix("content-length:") {
-                    length = value.trim().parse().expect("a number");
-                }
-                line.clear();
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).expect("the request");
-            counted.fetch_add(1, Ordering::SeqCst);
-            let answer = if String::from_utf8_lossy(&body).contains("boat") {
-                "No"
-            } else {
-                "Yes"
-            };
-            let reply =
-                format!("{{\"choices\": [{{\"message\": {{\"content\": \"{answer}\"}}}}]}}");
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                reply.len()
-            );
-            let _ = stream.write_all((head + &reply).as_bytes());
-        }
+    let url = serve(move |request| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let answer = if String::from_utf8_lossy(&request.body).contains("boat") {
+            "No"
+        } else {
+            "Yes"
+        };
+        Answer::ok(format!(
+            "{{\"choices\": [{{\"message\": {{\"content\": \"{answer}\"}}}}]}}"
+        ))
     });
-    (url, count)
+    (format!("{url}/v1/chat/completions"), count)
 }
 
 #[test]

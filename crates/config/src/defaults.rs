@@ -267,6 +267,14 @@ pub(crate) fn clip_norm() -> f64 {
     1.0
 }
 
+pub(crate) fn remote_name() -> String {
+    "remote".to_owned()
+}
+
+pub(crate) fn remote_timeout() -> u64 {
+    120
+}
+
 pub(crate) fn reward_weight() -> Curve {
     Curve::Constant(1.0)
 }

@@ -45,7 +45,8 @@ pub use pretrain::{
     WorldClipModel,
 };
 pub use reward::{
-    CaptionReward, ClipCheckpoint, ClipReward, HeadReward, Reward, RewardModel, RewardWeights,
+    CaptionReward, ClipCheckpoint, ClipReward, HeadReward, RemoteReward, Reward, RewardModel,
+    RewardWeights,
 };
 pub use rl::{Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, Transition};
 pub use table::{Table, TableMetric, TableModel, TablePrompts, Who};

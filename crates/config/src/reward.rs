@@ -47,6 +47,8 @@ pub enum RewardModel {
     Aesthetic(HeadReward),
     /// `DINOv2`'s classifier, for worlds of classes.
     Dino(HeadReward),
+    /// A server that scores images (docs/remote-rewards.md). Without gradient.
+    Remote(RemoteReward),
 }
 
 /// Where the weights of a reward model of the emoji world are.
@@ -104,6 +106,26 @@ pub struct HeadReward {
     pub head: PathBuf,
 }
 
+/// A reward model behind HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteReward {
+    /// Its name in metrics and messages.
+    #[serde(default = "defaults::remote_name")]
+    pub name: String,
+    /// The address that batches are posted to.
+    pub url: String,
+    /// Seconds for one attempt; there are five.
+    #[serde(
+        default = "defaults::remote_timeout",
+        deserialize_with = "range::positive_steps"
+    )]
+    pub timeout_s: u64,
+    /// The environment variable that holds a key, if the server wants one. The key itself is never written anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_env: Option<String>,
+}
+
 impl RewardModel {
     /// Name of the kind as in the file.
     pub fn name(&self) -> &'static str {
@@ -117,6 +139,7 @@ impl RewardModel {
             Self::ImageReward(_) => "image_reward",
             Self::Aesthetic(_) => "aesthetic",
             Self::Dino(_) => "dino",
+            Self::Remote(_) => "remote",
         }
     }
 
@@ -124,7 +147,7 @@ impl RewardModel {
     pub fn files(&self) -> Vec<(&'static str, &Path)> {
         match self {
             Self::WorldClip(model) | Self::Preference(model) => vec![("weights", &model.weights)],
-            Self::Judge => Vec::new(),
+            Self::Judge | Self::Remote(_) => Vec::new(),
             Self::Clip(model) => vec![("weights", &model.weights), ("tokenizer", &model.tokenizer)],
             Self::Hps(model) | Self::PickScore(model) | Self::ImageReward(model) => {
                 vec![("weights", &model.weights), ("tokenizer", &model.tokenizer)]
@@ -142,6 +165,6 @@ impl RewardModel {
 
     /// Whether it can be differentiated with respect to the image.
     pub fn is_differentiable(&self) -> bool {
-        !matches!(self, Self::Judge)
+        !matches!(self, Self::Judge | Self::Remote(_))
     }
 }

@@ -75,6 +75,14 @@ pub enum RewardError {
         /// Number of classes.
         count: i64,
     },
+    /// A reward model elsewhere that does not answer, or not as agreed.
+    #[error("reward `{name}`: {reason}")]
+    Remote {
+        /// The reward.
+        name: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// Not one caption for each image.
     #[error("reward `{name}` needs one caption an image; there are {found} for {expected}")]
     Captions {

@@ -8,11 +8,14 @@ use std::{
 
 use dmdr_config::{Experiment, Teacher};
 use hf_hub::{
-    Repo, RepoType,
+    Cache, Repo, RepoType,
     api::sync::{ApiBuilder, ApiError, ApiRepo},
 };
 
 use crate::TrainError;
+
+/// What makes a folder a pipeline.
+const INDEX: &str = "model_index.json";
 
 /// Replaces the tag or branch that `teacher.revision` names by its commit, so that the run keeps what it stood for. Local
 /// folders and commits stay as they are.
@@ -28,7 +31,8 @@ pub fn pin(experiment: &mut Experiment) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// The folder of `teacher`: its own, or that of a snapshot in the hub's cache, downloaded first where it is not there.
+/// The folder of `teacher`: its own, or that of a snapshot in the hub's cache, downloaded first where it is not there. A
+/// snapshot that is there is enough where the hub cannot be reached, as on the nodes of a cluster.
 ///
 /// # Errors
 /// As for [`pin`], or a file that cannot be downloaded.
@@ -39,24 +43,38 @@ pub(crate) fn folder(teacher: &Teacher) -> Result<PathBuf, TrainError> {
     let download = || {
         let repo = repository(teacher)?;
         let files = repo.info()?.siblings.into_iter().map(|file| file.rfilename);
-        for file in files.filter(|file| is_wanted(file)) {
+        for file in files.filter(|file| file != INDEX && is_wanted(file)) {
             repo.get(&file)?;
         }
-        repo.get("model_index.json")
+        repo.get(INDEX) // last: where it is, the others are
     };
-    let mut path = download().map_err(|error| failed(teacher, &error))?;
+    let mut path = match download() {
+        Err(error) if is_unreachable(&error) => {
+            let cached = Cache::from_env().repo(name(teacher)).get(INDEX);
+            cached.ok_or_else(|| failed(teacher, &error))?
+        }
+        downloaded => downloaded.map_err(|error| failed(teacher, &error))?,
+    };
     path.pop();
     Ok(path)
 }
 
+/// The hub did not answer at all.
+fn is_unreachable(error: &ApiError) -> bool {
+    matches!(error, ApiError::RequestError(error) if !matches!(**error, ureq::Error::StatusCode(_)))
+}
+
 fn repository(teacher: &Teacher) -> Result<ApiRepo, ApiError> {
-    let name = teacher.weights.display().to_string();
-    let revision = teacher
-        .revision
-        .clone()
-        .unwrap_or_else(|| "main".to_owned());
-    let api = ApiBuilder::from_env().build()?;
-    Ok(api.repo(Repo::with_revision(name, RepoType::Model, revision)))
+    Ok(ApiBuilder::from_env().build()?.repo(name(teacher)))
+}
+
+fn name(teacher: &Teacher) -> Repo {
+    let revision = teacher.revision.as_deref().unwrap_or("main");
+    Repo::with_revision(
+        teacher.weights.display().to_string(),
+        RepoType::Model,
+        revision.to_owned(),
+    )
 }
 
 /// Whether a revision can never mean something else.
@@ -67,7 +85,7 @@ fn is_commit(revision: &str) -> bool {
 /// Configs, tokenizers and whole-precision weights of the parts; neither copies in other formats nor pictures.
 fn is_wanted(file: &str) -> bool {
     let Some((folder, name)) = file.split_once('/') else {
-        return file == "model_index.json";
+        return file == INDEX;
     };
     let is_variant = [".fp16.", ".bf16.", ".non_ema."]
         .iter()

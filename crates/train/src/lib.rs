@@ -15,6 +15,7 @@ mod observer;
 pub mod pretrain;
 mod recorder;
 mod rehearsal;
+mod remote_reward;
 mod rewards;
 mod samplers;
 mod sheet;

@@ -14,7 +14,7 @@ pub struct Rehearsal {
     pub resident: Vec<(&'static str, u64)>,
     /// What an update takes on top of it at most: activations and gradients.
     pub update: u64,
-    /// What encoding prompts that the cache lacks takes, before anything else is loaded; 0 if nothing is to be encoded.
+    /// What the text encoders take while they encode what the cache lacks, before anything else is loaded.
     pub encoding: u64,
 }
 
@@ -34,11 +34,10 @@ impl Rehearsal {
             },
             ..experiment.clone()
         };
-        let before = phantom::live_bytes();
-        phantom::peak_bytes();
+        let count = phantom::Count::start();
         let source = Source::load(&experiment, device)?;
-        let source_bytes = phantom::live_bytes() - before;
-        let encoding = phantom::peak_bytes() - before - source_bytes;
+        let source_bytes = count.live_bytes();
+        let encoding = count.peak_bytes() - source_bytes;
         let mut resident = vec![("text and images", source_bytes)];
 
         let networks = Networks::build(&experiment, &source, device, kind)?;
@@ -54,15 +53,15 @@ impl Rehearsal {
         drop((networks, source));
 
         let mut distillation = Distillation::on(device, &experiment)?;
-        let all = phantom::live_bytes() - before;
+        let all = count.live_bytes();
         let named: u64 = resident.iter().map(|(_, bytes)| bytes).sum();
         resident.push(("rewards and metrics", all.saturating_sub(named)));
-        phantom::peak_bytes();
+        count.peak_bytes(); // of loading
         let last = experiment.method.num_updates() - 1;
         distillation.update(Path::new("."), last)?;
         Ok(Self {
             resident,
-            update: phantom::peak_bytes() - before - all,
+            update: count.peak_bytes() - all,
             encoding,
         })
     }

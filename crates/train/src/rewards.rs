@@ -8,7 +8,7 @@ use dmdr_rewards::{
 };
 use dmdr_tensor::Device;
 
-use crate::{Source, TrainError, compute};
+use crate::{Source, TrainError, compute, remote_reward::RemoteReward};
 
 /// The mix that `[[rewards]]` of `experiment` names, on what `source` decodes.
 ///
@@ -90,6 +90,7 @@ pub(crate) fn reward_model(
         RewardConfig::Dino(files) => {
             Box::new(DinoClass::load(name, &files.tower, &files.head, placement)?)
         }
+        RewardConfig::Remote(server) => Box::new(RemoteReward::new(server)?),
         RewardConfig::WorldClip(_) | RewardConfig::Preference(_) | RewardConfig::Judge => {
             unreachable!("a reward of the emoji world on another one")
         }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use dmdr_config::{Experiment, Method, Tuning};
+use dmdr_config::{Experiment, Method, Tuning, World};
 use dmdr_tensor::{Device, LIBTORCH_VERSION, device, get_num_threads, total_memory_bytes};
 use dmdr_train::{Rehearsal, compute};
 
@@ -54,8 +54,12 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         kept[usize::from(experiment.gradient_checkpointing)]
     );
     print_line("an update", rehearsal.update, &note);
-    if rehearsal.encoding > 0 {
-        print_line("text encoders", rehearsal.encoding, "before the training");
+    if matches!(experiment.world, World::Prompts(_)) {
+        print_line(
+            "text encoders",
+            rehearsal.encoding,
+            "before the training, unless all prompts are cached",
+        );
     }
     let of = capacity.map_or(String::new(), |bytes| {
         format!("of {} on {name}", in_words(bytes))

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Result, bail};
 use dmdr_config::{Experiment, Tuning};
-use dmdr_tensor::{Kind, device, write_tensors};
-use dmdr_train::{Networks, Source, compute, import, pin};
+use dmdr_tensor::{Kind, phantom, write_tensors};
+use dmdr_train::{Networks, Source, import, pin};
 
 use super::check_files;
 use crate::{args::ImportArgs, progress::say};
@@ -19,14 +19,10 @@ pub(crate) fn run(args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
     };
     pin(&mut experiment)?;
     check_files(&experiment.referenced_files())?;
-    let device = device(&experiment.device.to_string())?;
+    // Only the names and shapes of the adapter are asked for.
+    let device = phantom::device();
     let source = Source::load(&experiment, device)?;
-    let networks = Networks::build(
-        &experiment,
-        &source,
-        device,
-        compute(experiment.precision, device),
-    )?;
+    let networks = Networks::build(&experiment, &source, device, Kind::Float)?;
     let tensors = import(
         &networks.student,
         lora.alpha / lora.rank as f64,

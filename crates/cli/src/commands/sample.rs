@@ -1,10 +1,11 @@
 //! `dmdr sample`: one row a prompt; teacher and student side by side on identical noise.
 
-use std::{fs, process::ExitCode};
+use std::{collections::BTreeMap, fs, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use dmdr_eval::Sampler;
 use dmdr_events::atomic_write;
+use dmdr_tensor::{Kind, Tensor, write_tensors};
 use dmdr_train::FinishedRun;
 use dmdr_world::Image;
 use serde_json::json;
@@ -29,6 +30,7 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     }
     trained.source.prepare(&captions)?;
     let mut cells: Vec<Image> = Vec::new();
+    let mut tensors = Vec::new();
     for (row, caption) in captions.iter().enumerate() {
         for sampler in &samplers {
             let images = trained.draw(*sampler, caption, args.seed, args.count)?;
@@ -37,6 +39,10 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
                     let name = format!("{row:03}-{}-{seed}.png", sampler.name());
                     let text = parameters(args, *sampler, caption, seed, image);
                     atomic_write(folder.join(name), image.png(&[("parameters", &text)]))?;
+                }
+                if args.tensors.is_some() {
+                    let shape = [3, image.height as i64, image.width as i64];
+                    tensors.push(Tensor::from_slice(&image.data).reshape(shape));
                 }
                 cells.push(image.viewable());
             }
@@ -48,7 +54,13 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
         "commit": env!("DMDR_COMMIT"),
     });
     let grid = Image::grid(&cells, args.count * samplers.len());
-    atomic_write(&args.output, grid.png(&[("dmdr", &made_with.to_string())]))?;
+    let made_with = made_with.to_string();
+    atomic_write(&args.output, grid.png(&[("dmdr", &made_with)]))?;
+    if let Some(path) = &args.tensors {
+        let images = BTreeMap::from([("images".to_owned(), Tensor::stack(&tensors, 0))]);
+        let notes = BTreeMap::from([("dmdr".to_owned(), made_with)]);
+        write_tensors(path, &images, Kind::Float, &notes)?;
+    }
     let who: Vec<String> = samplers
         .iter()
         .map(|sampler| {

@@ -1,6 +1,6 @@
 //! `dmdr train`.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 use dmdr_config::Experiment;
@@ -16,6 +16,9 @@ use crate::{
 
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let mut experiment = Experiment::load(&args.config, &args.set)?;
+    if args.resume {
+        keep_revision(&mut experiment, &args.root);
+    }
     pin(&mut experiment)?;
     for warning in experiment.warnings() {
         say(quiet, &format!("warning: {warning}"));
@@ -33,6 +36,18 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
         );
     }
     finish(outcome, &run, "student.safetensors", args, quiet)
+}
+
+/// A branch of a repository may have moved since the run was started: it goes on with the commit that it began with.
+fn keep_revision(experiment: &mut Experiment, root: &Path) {
+    let config = root.join(&experiment.name).join("config.toml");
+    let Ok(begun) = Experiment::load(config, &[]) else {
+        return; // what is wrong with it is said where the run is opened
+    };
+    let asked = &experiment.teacher;
+    if begun.teacher.weights == asked.weights && asked.revision.is_none() {
+        experiment.teacher.revision = begun.teacher.revision;
+    }
 }
 
 /// Runs a distillation under the eyes of the progress bar.

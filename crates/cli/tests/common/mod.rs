@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test program uses its own part")]
 
 pub(crate) mod pipeline;
+pub(crate) mod server;
 
 use std::{
     path::{Path, PathBuf},

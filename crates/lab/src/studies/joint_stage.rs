@@ -14,6 +14,8 @@ use crate::{
     units::{Units, share},
 };
 
+/// The network that all students come from.
+pub(super) const TEACHER: &str = "teacher, 50 evaluations";
 /// The student that all arms start from.
 pub(super) const INIT: &str = "cold start";
 /// What the studies say of it.

@@ -5,7 +5,7 @@ use dmdr_train::Observer;
 use super::{
     Effort, Picture, Report,
     arm::{Arm, Rl},
-    joint_stage::{JointStage, SETUP},
+    joint_stage::{JointStage, SETUP, TEACHER},
 };
 use crate::{
     LabError,
@@ -15,7 +15,6 @@ use crate::{
     units::Units,
 };
 
-const TEACHER: &str = "teacher, 50 evaluations";
 const ARMS: [Arm; 2] = [Arm::Distil, Arm::Both(Rl::Refl)];
 
 fn study() -> Study {

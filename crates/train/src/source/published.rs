@@ -27,17 +27,24 @@ const NULL: &str = "\0";
 pub struct Published {
     train: PromptSet,
     validation: PromptSet,
-    embeddings: RefCell<EmbeddingCache>,
+    embeddings: Embeddings,
     pipeline: Pipeline,
     folder: PathBuf,
     null: Conditioning,
-    /// What stands for every prompt in a rehearsal, where the cache must not be filled.
-    rehearsed: Option<Conditioning>,
     vae: Rc<AutoencoderKl>,
     /// Height and width in pixels.
     size: i64,
     seed: u64,
     placement: Placement,
+}
+
+/// Encoded prompts.
+#[derive(Debug)]
+enum Embeddings {
+    /// On disk.
+    Cached(RefCell<EmbeddingCache>),
+    /// In a rehearsal, which must leave the cache alone: what stands for every prompt.
+    Rehearsed(Conditioning),
 }
 
 impl Published {
@@ -56,16 +63,13 @@ impl Published {
         let store = ParamStore::frozen(placement.device);
         let vae = AutoencoderKl::new(&store, load_diffusers_config::<AutoencoderKl>(&vae_folder)?)?;
         AutoencoderKl::load(&store, &vae_folder)?;
-        let rule = rule(pipeline, folder)?;
-        let cache = EmbeddingCache::open(&files.embeddings, folder, &rule, placement.compute)?;
         let mut source = Self {
             train: prompts(&files.train, &files.column)?,
             validation: prompts(&files.validation, &files.column)?,
-            embeddings: RefCell::new(cache),
+            embeddings: Embeddings::Rehearsed(Conditioning::none(1, placement.device)),
             pipeline,
             folder: folder.to_owned(),
             null: Conditioning::none(1, placement.device),
-            rehearsed: None,
             vae: Rc::new(vae),
             size: files.size as i64,
             seed: experiment.seed,
@@ -74,39 +78,44 @@ impl Published {
         let all = source.train.iter().chain(source.validation.iter());
         let all = all.collect::<Result<Vec<String>, _>>()?;
         let prompts: Vec<&str> = all.iter().map(String::as_str).chain([NULL]).collect();
-        if phantom::is_phantom(placement.device) && !source.missing(&prompts).is_empty() {
-            return source.rehearsed(&prompts);
+        if phantom::is_phantom(placement.device) {
+            source.rehearse(&prompts)?;
+            return Ok(source);
         }
+        let rule = rule(pipeline, folder)?;
+        let cache = EmbeddingCache::open(&files.embeddings, folder, &rule, placement.compute)?;
+        source.embeddings = Embeddings::Cached(RefCell::new(cache));
         source.encode_missing(&prompts)?;
         source.null = source.cached(&[NULL])?;
         Ok(source)
     }
 
-    fn missing<'a>(&self, prompts: &[&'a str]) -> Vec<&'a str> {
-        let cache = self.embeddings.borrow();
-        let is_missing = |prompt: &&str| !cache.contains(prompt);
-        prompts.iter().copied().filter(is_missing).collect()
-    }
-
-    /// The same with the longest of `prompts` standing for all of them.
-    fn rehearsed(mut self, prompts: &[&str]) -> Result<Self, TrainError> {
+    /// Encodes a shard of the longest of `prompts`, which stands for all of them from now on.
+    fn rehearse(&mut self, prompts: &[&str]) -> Result<(), TrainError> {
         let _guard = no_grad_guard();
         let encoder = self.text_encoder()?;
         let longest = prompts.iter().max_by_key(|prompt| prompt.len());
         let shard = vec![*longest.expect("at least the empty one"); SHARD];
-        let null = encoder.unconditional()?;
-        self.rehearsed = Some(encoder.encode(&shard)?.narrow(0, 1));
-        self.null = self.sized(null);
-        Ok(self)
+        let one = encoder.encode(&shard)?.narrow(0, 1).repeat(1); // not a view of all
+        self.null = self.sized(encoder.unconditional()?);
+        self.embeddings = Embeddings::Rehearsed(one);
+        Ok(())
     }
 
     /// Encodes those of `prompts` that the cache lacks. The text encoders are loaded for it and freed.
     fn encode_missing(&self, prompts: &[&str]) -> Result<(), TrainError> {
-        let missing = self.missing(prompts);
-        if missing.is_empty() || self.rehearsed.is_some() {
+        let Embeddings::Cached(cache) = &self.embeddings else {
+            return Ok(());
+        };
+        let mut cache = cache.borrow_mut();
+        let missing: Vec<&str> = prompts
+            .iter()
+            .copied()
+            .filter(|prompt| !cache.contains(prompt))
+            .collect();
+        if missing.is_empty() {
             return Ok(());
         }
-        let mut cache = self.embeddings.borrow_mut();
         let _guard = no_grad_guard();
         let encoder = self.text_encoder()?;
         let (null, texts): (Vec<&str>, Vec<&str>) =
@@ -119,14 +128,11 @@ impl Published {
     }
 
     fn cached(&self, prompts: &[&str]) -> Result<Conditioning, TrainError> {
-        if let Some(one) = &self.rehearsed {
-            return Ok(self.sized(one.repeat(prompts.len() as i64)));
-        }
-        Ok(self.sized(
-            self.embeddings
-                .borrow()
-                .get(prompts, self.placement.device)?,
-        ))
+        let cond = match &self.embeddings {
+            Embeddings::Cached(cache) => cache.borrow().get(prompts, self.placement.device)?,
+            Embeddings::Rehearsed(one) => one.repeat(prompts.len() as i64),
+        };
+        Ok(self.sized(cond))
     }
 
     fn text_encoder(&self) -> Result<Box<dyn TextEncoder>, TrainError> {

@@ -1,0 +1,184 @@
+//! A pipeline of the Hugging Face hub: a run pins its commit, fetches what is read and nothing else, goes on without the hub.
+
+mod common;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+    sync::{Arc, Mutex},
+};
+
+use common::{
+    dmdr, pipeline,
+    server::{Answer, Request, serve},
+    succeed,
+};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// A hub with one repository, `lab/tiny`: the folder `root`. Gives its address and the paths that were asked for.
+fn hub(root: PathBuf) -> (String, Arc<Mutex<Vec<String>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let url = serve(move |request| {
+        log.lock().expect("not poisoned").push(request.path.clone());
+        answer(&root, request)
+    });
+    (url, asked)
+}
+
+fn answer(root: &Path, request: &Request) -> Answer {
+    let path = &request.path;
+    if path.starts_with("/api/models/lab/tiny/revision/") {
+        let files: Vec<_> = files(root)
+            .iter()
+            .map(|file| serde_json::json!({ "rfilename": file }))
+            .collect();
+        let info = serde_json::json!({ "sha": COMMIT, "siblings": files });
+        return Answer::ok(info.to_string());
+    }
+    let Some((_, file)) = path.split_once(&format!("/resolve/{COMMIT}/")) else {
+        return Answer {
+            status: 404,
+            head: Vec::new(),
+            body: Vec::new(),
+        };
+    };
+    let whole = fs::read(root.join(file)).expect("a file of the repository");
+    let size = whole.len();
+    let range = request.header("range").expect("the client asks for parts");
+    let (first, last) = range
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'))
+        .expect("a range");
+    let first: usize = first.parse().expect("a start");
+    let last = last.parse().unwrap_or(size - 1);
+    Answer {
+        status: 206,
+        head: vec![
+            format!("x-repo-commit: {COMMIT}"),
+            format!("etag: \"{}\"", etag(file)),
+            format!("content-range: bytes {first}-{last}/{size}"),
+        ],
+        body: whole[first..=last].to_vec(),
+    }
+}
+
+/// Blobs are files of this name in the cache, so without slashes.
+fn etag(file: &str) -> String {
+    file.replace(['/', '.'], "-")
+}
+
+/// Files below `root`, with slashes.
+fn files(root: &Path) -> Vec<String> {
+    fn below(folder: &Path, root: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).expect("readable") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                below(&path, root, found);
+            } else {
+                let name = path.strip_prefix(root).expect("below");
+                found.push(name.to_str().expect("UTF-8").replace('\\', "/"));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    below(root, root, &mut found);
+    found
+}
+
+fn with_hub(here: &Path, endpoint: &str, arguments: &[&str]) -> Output {
+    dmdr(here, arguments)
+        .env("HF_ENDPOINT", endpoint)
+        .env("HF_HOME", here.join("hf"))
+        .output()
+        .expect("the binary starts")
+}
+
+#[test]
+fn a_run_from_the_hub_is_one_from_a_folder() {
+    let dir = pipeline::tiny_run();
+    let here = dir.path();
+    let base = here.join("base");
+    fs::write(base.join("README.md"), "A card.").expect("writable");
+    fs::write(
+        base.join("vae/diffusion_pytorch_model.fp16.safetensors"),
+        "half",
+    )
+    .expect("writable");
+    let (hub, asked) = hub(base.clone());
+
+    let train = |name: &'static str| {
+        [
+            "train",
+            "run.toml",
+            "--set",
+            "teacher.weights=lab/tiny",
+            "--set",
+            name,
+        ]
+    };
+    let output = with_hub(here, &hub, &train("name=remote"));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let config = fs::read_to_string(here.join("runs/remote/config.toml")).expect("a run");
+    assert!(
+        config.contains(&format!("revision = \"{COMMIT}\"")),
+        "{config}"
+    );
+    let asked = asked.lock().expect("not poisoned").clone();
+    let is_asked = |name: &str| asked.iter().any(|path| path.contains(name));
+    assert!(is_asked("transformer/config.json"), "{asked:?}");
+    assert!(!is_asked("README") && !is_asked("fp16"), "{asked:?}");
+
+    succeed(here, &["train", "run.toml", "--set", "name=local"]);
+    let student = |name: &str| {
+        let path = here.join("runs").join(name).join("student.safetensors");
+        dmdr_tensor::read_tensors(&path).expect("finished")
+    };
+    assert_eq!(student("remote"), student("local"));
+
+    // Nobody answers there: what is in the cache is enough for a run whose commit is known.
+    let nowhere = "http://127.0.0.1:9";
+    let resume = [&train("name=remote")[..], &["--resume"]].concat();
+    let output = with_hub(here, nowhere, &resume);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let output = with_hub(
+        here,
+        nowhere,
+        &["sample", "runs/remote", "--prompt", "a red cat"],
+    );
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+
+    // A repository that is not there is named, before anything is made.
+    let missing = with_hub(
+        here,
+        &hub,
+        &[
+            "train",
+            "run.toml",
+            "--set",
+            "teacher.weights=lab/other",
+            "--set",
+            "name=other",
+        ],
+    );
+    let error = String::from_utf8_lossy(&missing.stderr);
+    assert!(
+        !missing.status.success() && error.contains("lab/other"),
+        "{error}"
+    );
+    assert!(!here.join("runs/other").exists());
+}
