@@ -5,15 +5,17 @@ mod common;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Output,
+    process::Command,
     sync::{Arc, Mutex},
 };
 
 use common::{
-    dmdr, pipeline,
+    checked, dmdr, pipeline,
     server::{Answer, Request, serve},
     succeed,
 };
+use dmdr_tensor::Tensor;
+use dmdr_world::Image;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -88,12 +90,27 @@ fn files(root: &Path) -> Vec<String> {
     found
 }
 
-fn with_hub(here: &Path, endpoint: &str, arguments: &[&str]) -> Output {
-    dmdr(here, arguments)
+fn with_hub(here: &Path, endpoint: &str, arguments: &[&str]) -> Command {
+    let mut command = dmdr(here, arguments);
+    command
         .env("HF_ENDPOINT", endpoint)
-        .env("HF_HOME", here.join("hf"))
-        .output()
-        .expect("the binary starts")
+        .env("HF_HOME", here.join("hf"));
+    command
+}
+
+/// What `dmdr sample` wrote as numbers is what it wrote as pictures, but for half a step of eight bits.
+fn is_unrounded(here: &Path) {
+    let tensors = dmdr_tensor::read_tensors(&here.join("images.safetensors")).expect("written");
+    let images = &tensors["images"];
+    assert_eq!(
+        images.size(),
+        [8, 3, 24, 24],
+        "four of the teacher, four of the student"
+    );
+    let picture = Image::from_file(&here.join("images/000-teacher-0.png")).expect("written");
+    let picture = Tensor::from_slice(&picture.data).reshape([3, 24, 24]);
+    let error = (images.get(0) - picture).abs().max().double_value(&[]);
+    assert!(0.0 < error && error < 0.501 / 255.0, "{error}");
 }
 
 #[test]
@@ -119,12 +136,7 @@ fn a_run_from_the_hub_is_one_from_a_folder() {
             name,
         ]
     };
-    let output = with_hub(here, &hub, &train("name=remote"));
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    checked(&mut with_hub(here, &hub, &train("name=remote")));
     let config = fs::read_to_string(here.join("runs/remote/config.toml")).expect("a run");
     assert!(
         config.contains(&format!("revision = \"{COMMIT}\"")),
@@ -145,22 +157,22 @@ fn a_run_from_the_hub_is_one_from_a_folder() {
     // Nobody answers there: what is in the cache is enough for a run whose commit is known.
     let nowhere = "http://127.0.0.1:9";
     let resume = [&train("name=remote")[..], &["--resume"]].concat();
-    let output = with_hub(here, nowhere, &resume);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let output = with_hub(
+    checked(&mut with_hub(here, nowhere, &resume));
+    checked(&mut with_hub(
         here,
         nowhere,
-        &["sample", "runs/remote", "--prompt", "a red cat"],
-    );
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+        &[
+            "sample",
+            "runs/remote",
+            "--prompt",
+            "a red cat",
+            "--images",
+            "images",
+            "--tensors",
+            "images.safetensors",
+        ],
+    ));
+    is_unrounded(here);
 
     // A repository that is not there is named, before anything is made.
     let missing = with_hub(
@@ -174,7 +186,9 @@ fn a_run_from_the_hub_is_one_from_a_folder() {
             "--set",
             "name=other",
         ],
-    );
+    )
+    .output()
+    .expect("the binary starts");
     let error = String::from_utf8_lossy(&missing.stderr);
     assert!(
         !missing.status.success() && error.contains("lab/other"),

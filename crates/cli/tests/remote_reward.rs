@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{
-    dmdr, fail, pipeline,
+    checked, dmdr, fail, pipeline,
     server::{Answer, serve},
     succeed,
 };
@@ -72,27 +72,15 @@ fn grpo_learns_from_a_server() {
     let grpo = "{ grpo = { groups = { num_prompts = 1, size = 4 } } }";
     let run = |arguments: &[&str]| {
         let mut command = dmdr(here, arguments);
+        command.env("WEIGHER_KEY", "open sesame");
         command
-            .env("WEIGHER_KEY", "open sesame")
-            .output()
-            .expect("starts")
     };
 
     let (url, count) = weigher(0..0);
     let whole = with("whole", &url, grpo);
-    let plan = run(&["doctor", &whole]);
-    assert!(
-        plan.status.success(),
-        "{}",
-        String::from_utf8_lossy(&plan.stderr)
-    );
+    checked(&mut run(&["doctor", &whole]));
     assert_eq!(count.load(Ordering::SeqCst), 0, "a rehearsal asks nobody");
-    let output = run(&["train", &whole]);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    checked(&mut run(&["train", &whole]));
     assert_eq!(count.load(Ordering::SeqCst), 3, "one batch an update");
     let metrics = fs::read_to_string(here.join("runs/whole/metrics.jsonl")).expect("written");
     assert!(metrics.contains("reward/weigher/mean"));
@@ -100,18 +88,13 @@ fn grpo_learns_from_a_server() {
     // It closes after two updates. When it is open again, the run goes on to the numbers of one that was never stopped.
     let (url, _) = weigher(2..3);
     let broken = with("broken", &url, grpo);
-    let output = run(&["train", &broken]);
+    let output = run(&["train", &broken]).output().expect("starts");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(
         !output.status.success() && error.contains("`weigher`") && error.contains("410"),
         "{error}"
     );
-    let output = run(&["train", &broken, "--resume"]);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    checked(&mut run(&["train", &broken, "--resume"]));
     let student = |name: &str| {
         read_tensors(&here.join("runs").join(name).join("student.safetensors")).expect("finished")
     };
@@ -119,7 +102,9 @@ fn grpo_learns_from_a_server() {
 
     // Before any work: an address that is none, a key that is not there, an algorithm that needs a gradient.
     let nowhere = with("nowhere", "weigher.example", grpo);
-    let error = String::from_utf8_lossy(&run(&["train", &nowhere]).stderr).into_owned();
+    let error =
+        String::from_utf8_lossy(&run(&["train", &nowhere]).output().expect("starts").stderr)
+            .into_owned();
     assert!(error.contains("weigher.example"), "{error}");
     assert!(fail(here, &["train", &whole, "--set", "name=keyless"]).contains("WEIGHER_KEY"));
     let refl = with("refl", &url, "\"refl\"");

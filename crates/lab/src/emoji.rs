@@ -55,6 +55,10 @@ impl Emoji<'_> {
         mut experiment: Experiment,
         say: &mut dyn FnMut(&str),
     ) -> Result<EmojiOutcome, LabError> {
+        // Also while other processes are at everything that is left.
+        if self.observer.interrupted() {
+            return Err(LabError::Interrupted);
+        }
         experiment.name = folder_name(arm, seed);
         experiment.seed = seed;
         experiment.check()?;

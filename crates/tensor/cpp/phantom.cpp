@@ -142,9 +142,8 @@ at::Scalar number(const Tensor &tensor) {
   return tensor.scalar_type() == at::kBool ? at::Scalar(true) : at::Scalar(int64_t{1});
 }
 
-Tensor &copy(Tensor &self, const Tensor &source, bool) {
+Tensor &copy(Tensor &self, const Tensor &, bool) {
   if (!phantom(self)) self.fill_(number(self)); // to the CPU
-  else (void)source;
   return self;
 }
 

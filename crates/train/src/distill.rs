@@ -7,7 +7,7 @@ use dmdr_diffusion::time_grid;
 use dmdr_eval::{EvalSet, Evaluator, scalars};
 use dmdr_events::{EventsError, Kind, RunDir, atomic_write};
 use dmdr_methods::{Dmdr, Method, RlOnly, rl::RlTerm};
-use dmdr_tensor::{Device, Kind as TensorKind, device};
+use dmdr_tensor::{Kind as TensorKind, device};
 use dmdr_world::Split;
 
 use crate::{
@@ -40,14 +40,20 @@ impl<'a> Distillation<'a> {
     /// # Errors
     /// Any input that is missing, unreadable or does not fit.
     pub fn new(experiment: &'a Experiment) -> Result<Self, TrainError> {
-        Self::on(device(&experiment.device.to_string())?, experiment)
-    }
-
-    /// [`Self::new`] on another device than the config names.
-    pub(crate) fn on(device: Device, experiment: &'a Experiment) -> Result<Self, TrainError> {
+        let device = device(&experiment.device.to_string())?;
         let source = Source::load(experiment, device)?;
         let compute = compute(experiment.precision, device);
         let networks = Networks::build(experiment, &source, device, compute)?;
+        Self::assemble(experiment, source, networks)
+    }
+
+    /// What `experiment` trains, of its source and its networks.
+    pub(crate) fn assemble(
+        experiment: &'a Experiment,
+        source: Source,
+        networks: Networks,
+    ) -> Result<Self, TrainError> {
+        let device = networks.student.device();
         let image_shape = networks.backbone.image_shape();
         let Networks {
             roles,

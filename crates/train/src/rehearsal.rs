@@ -20,7 +20,7 @@ pub struct Rehearsal {
 
 impl Rehearsal {
     /// Loads names and shapes of everything that `experiment` would load on `target`, and rehearses its last update, when
-    /// all terms of the loss are there. Nothing is read but headers and prompts, nothing is written.
+    /// all terms of the loss are there. Of weights only headers are read where their names are ours; nothing is written.
     ///
     /// # Errors
     /// Any input that is missing, unreadable or does not fit.
@@ -50,9 +50,8 @@ impl Rehearsal {
         if let Some(reference) = &networks.reference {
             resident.push(("reference", bytes(reference)));
         }
-        drop((networks, source));
 
-        let mut distillation = Distillation::on(device, &experiment)?;
+        let mut distillation = Distillation::assemble(&experiment, source, networks)?;
         let all = count.live_bytes();
         let named: u64 = resident.iter().map(|(_, bytes)| bytes).sum();
         resident.push(("rewards and metrics", all.saturating_sub(named)));
@@ -113,7 +112,7 @@ mod tests {
     /// Peak of the tensors of an update on the CPU.
     fn measured(experiment: &Experiment) -> u64 {
         let meter = Meter::start();
-        let mut distillation = Distillation::on(Device::Cpu, experiment).expect("loads");
+        let mut distillation = Distillation::new(experiment).expect("loads");
         let last = experiment.method.num_updates() - 1;
         distillation.update(Path::new("."), last).expect("finite");
         meter.peak_bytes()

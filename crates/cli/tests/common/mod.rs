@@ -25,12 +25,15 @@ pub(crate) fn dmdr(directory: &Path, arguments: &[&str]) -> Command {
 
 /// Runs it and panics with its words if it fails.
 pub(crate) fn succeed(directory: &Path, arguments: &[&str]) -> Output {
-    let output = dmdr(directory, arguments)
-        .output()
-        .expect("the binary starts");
+    checked(&mut dmdr(directory, arguments))
+}
+
+/// [`succeed`] for a command with more to it.
+pub(crate) fn checked(command: &mut Command) -> Output {
+    let output = command.output().expect("the binary starts");
     assert!(
         output.status.success(),
-        "dmdr {arguments:?}\n{}",
+        "{command:?}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
     output

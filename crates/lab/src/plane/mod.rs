@@ -1,11 +1,13 @@
 //! The plane: distillation where every density is known, in seconds.
 
+mod arms;
 mod histogram;
 mod probe;
 mod reward;
 mod run;
 mod teacher;
 
+pub(crate) use arms::outcomes;
 pub use histogram::{Divergences, Histogram};
 pub use probe::{Probe, probe};
 pub use reward::{Bump, PointReward};

@@ -8,7 +8,7 @@ use dmdr_world::{Component, Mixture};
 use super::{Effort, FIRST_SEED, Picture, Report};
 use crate::{
     LabError, picture,
-    plane::{self, Bump, PlaneArm, PlaneOutcome, PlaneTeacher, PointReward, Snapshot},
+    plane::{self, Bump, PlaneArm, PointReward, Snapshot},
     study::{Claim, Column, Metrics, Results, Study},
     units::Units,
 };
@@ -131,39 +131,28 @@ pub(super) fn run(
     effort: Effort,
     say: &mut dyn FnMut(&str),
 ) -> Result<Report, LabError> {
-    let study = study();
     let mixture = mixture();
     let (pretraining, updates) = if effort.is_quick {
         (300, 60)
     } else {
         (1500, 600)
     };
+    let arms = [DMD, DMD_RL].map(|name| (name, arm(name, &mixture, updates)));
+    let seeds = effort.seeds();
     let mut results = Results::default();
     let mut rows = Vec::new();
-    for seed in effort.seeds() {
-        let mut teacher = None;
-        for &name in &study.arms {
-            let arm = arm(name, &mixture, updates);
-            let settings = format!("{pretraining} {arm:?}");
-            let outcome: PlaneOutcome = units.get(name, seed, &settings, || {
-                say(&format!("{name}, seed {seed}"));
-                if teacher.is_none() {
-                    teacher = Some(PlaneTeacher::train(&mixture, pretraining, seed)?);
-                }
-                let teacher = teacher.as_ref().expect("just trained");
-                plane::train(&mixture, teacher, &arm, seed)
-            })?;
-            if seed == FIRST_SEED {
-                let points = outcome.snapshots.iter().map(|s| s.points.clone());
-                rows.push(points.collect());
-            }
-            let last = outcome.snapshots.last().expect("one at the end");
-            results.push(name, metrics(last, &mixture));
+    for (name, seed, outcome) in plane::outcomes(units, &mixture, pretraining, &arms, &seeds, say)?
+    {
+        if seed == FIRST_SEED {
+            let points = outcome.snapshots.iter().map(|s| s.points.clone());
+            rows.push(points.collect());
         }
+        let last = outcome.snapshots.last().expect("one at the end");
+        results.push(name, metrics(last, &mixture));
     }
     let title = "Densities of the student over training: DMD above, DMD + ReFL below".to_owned();
     Ok(Report {
-        study,
+        study: study(),
         results,
         tuning: Vec::new(),
         pictures: vec![(title, Picture::Pixels(picture::densities(&rows)))],

@@ -10,7 +10,7 @@ use dmdr_world::Mixture;
 use super::{Effort, FIRST_SEED, Picture, Report};
 use crate::{
     LabError,
-    plane::{self, PlaneArm, PlaneOutcome, PlaneTeacher},
+    plane::{self, PlaneArm, PlaneOutcome},
     study::{Claim, Column, Metrics, Results, Study},
     units::Units,
 };
@@ -117,15 +117,21 @@ pub(super) fn run(
     observer: &mut dyn Observer,
     say: &mut dyn FnMut(&str),
 ) -> Result<Report, LabError> {
+    let mixture = Mixture::ring(8, 0.75, 0.08);
+    let (pretraining, updates) = if effort.is_quick {
+        (300, 40)
+    } else {
+        (1500, 300)
+    };
+    let arms = [PLAIN, DYNADG].map(|name| (name, arm(name, updates)));
+    let seeds = effort.seeds();
     let mut results = Results::default();
     let mut on_plane = Vec::new();
-    for seed in effort.seeds() {
-        let outcomes = plane_arms(units, effort, seed, say)?;
-        for (name, outcome, updates) in outcomes {
-            results.push(name, metrics(&outcome, updates / 2));
-            if seed == FIRST_SEED {
-                on_plane.push((name, probes(&outcome)));
-            }
+    for (name, seed, outcome) in plane::outcomes(units, &mixture, pretraining, &arms, &seeds, say)?
+    {
+        results.push(name, metrics(&outcome, updates / 2));
+        if seed == FIRST_SEED {
+            on_plane.push((name, probes(&outcome)));
         }
     }
     let mut on_emoji = Vec::new();
@@ -143,36 +149,6 @@ pub(super) fn run(
         tuning: Vec::new(),
         pictures,
     })
-}
-
-/// Both arms on the plane with a seed, and their number of updates.
-fn plane_arms(
-    units: &Units,
-    effort: Effort,
-    seed: u64,
-    say: &mut dyn FnMut(&str),
-) -> Result<Vec<(&'static str, PlaneOutcome, u64)>, LabError> {
-    let mixture = Mixture::ring(8, 0.75, 0.08);
-    let (pretraining, updates) = if effort.is_quick {
-        (300, 40)
-    } else {
-        (1500, 300)
-    };
-    let mut teacher = None;
-    let arms = [PLAIN, DYNADG].into_iter().map(|name| {
-        let arm = arm(name, updates);
-        let settings = format!("{pretraining} {arm:?}");
-        let outcome = units.get(name, seed, &settings, || {
-            say(&format!("{name}, seed {seed}"));
-            if teacher.is_none() {
-                teacher = Some(PlaneTeacher::train(&mixture, pretraining, seed)?);
-            }
-            let teacher = teacher.as_ref().expect("just trained");
-            plane::train(&mixture, teacher, &arm, seed)
-        })?;
-        Ok((name, outcome, updates))
-    });
-    arms.collect()
 }
 
 fn metrics(outcome: &PlaneOutcome, half: u64) -> Metrics {
