@@ -67,7 +67,7 @@ fn takes_steps(name: &str, make: fn(&Path), sets: &[&str], scratch: u64) -> Temp
 /// `dmdr doctor` knows what an update takes: libtorch's own count of the CPU's tensors agrees, but for `scratch` bytes
 /// within its kernels.
 fn is_rehearsed(recipe: &Path, here: &Path, sets: &[&str], scratch: u64) {
-    let places = ["=base", "=train.txt", "=validation.txt"];
+    let places = ["=base", "=train.txt", "=validation.txt", "=cache"];
     let absolute = |set: &str| {
         places.iter().fold(set.to_owned(), |set, place| {
             set.replace(place, &format!("={}/{}", here.display(), &place[1..]))
@@ -118,6 +118,7 @@ fn of_text(name: &str, make: fn(&Path)) {
             "world.prompts.train=train.txt",
             "world.prompts.validation=validation.txt",
             "world.prompts.size=24",
+            "world.prompts.embeddings=cache/embeddings",
             "teacher.weights=base",
             "student.tuning.lora.rank=2",
             "fake_score.rank=2",

@@ -45,7 +45,7 @@ pub struct Table {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TablePrompts {
-    /// Text with one a line, JSON lines, CSV, TSV, Parquet, or a tar of `WebDataset`, told by the file's ending.
+    /// Text with one a line, JSON lines, CSV, TSV, Parquet, Arrow, or a tar of `WebDataset`, told by the file's ending.
     pub file: PathBuf,
     /// The column of tables, or the field of JSON lines, that holds the prompt.
     #[serde(default = "defaults::prompt_column")]

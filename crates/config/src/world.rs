@@ -30,7 +30,7 @@ impl Default for World {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptFiles {
-    /// Prompts of the training: text with one a line, JSON lines, CSV, TSV, Parquet, or a tar of `WebDataset`, told by the
+    /// Prompts of the training: text with one a line, JSON lines, CSV, TSV, Parquet, Arrow, or a tar of `WebDataset`, told by the
     /// file's ending.
     pub train: PathBuf,
     /// Prompts of the sample sheets, likewise.

@@ -1,7 +1,6 @@
 //! Apache Parquet, one text column of it, a thousand rows at a time.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -11,7 +10,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::SchemaDescriptor;
 
 use super::source::{MAX_ROW_BYTES, Visit};
-use super::{Fault, Position, PromptsError, fault};
+use super::{Fault, Position, PromptsError, fault, undamaged};
 use crate::FileError;
 
 const ROWS_AT_A_TIME: usize = 1024;
@@ -45,18 +44,16 @@ pub(super) fn read(path: &Path, column: &str, visit: &mut Visit) -> Result<(), P
     Ok(())
 }
 
-/// What `read` gives, where the file is whole: of damaged ones some make the library panic.
+/// What `read` gives, where the file is whole.
 fn whole<T>(
     path: &Path,
     read: impl FnOnce() -> Result<T, ParquetError>,
 ) -> Result<T, PromptsError> {
-    let outcome = catch_unwind(AssertUnwindSafe(read));
-    outcome
-        .unwrap_or_else(|_| Err(ParquetError::General("the file is damaged".to_owned())))
-        .map_err(|source| PromptsError::Parquet {
-            path: path.to_owned(),
-            source,
-        })
+    let panicked = || ParquetError::General("the file is damaged".to_owned());
+    undamaged(read, panicked).map_err(|source| PromptsError::Parquet {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The column of that name, if it can hold prompts.

@@ -41,6 +41,14 @@ pub enum PromptsError {
         /// What the reader says.
         source: parquet::errors::ParquetError,
     },
+    /// A file that is neither of Arrow's IPC formats, is damaged, or is compressed.
+    #[error("cannot read `{}` as Arrow: {source}", path.display())]
+    Arrow {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        source: arrow_schema::ArrowError,
+    },
     /// No row was kept.
     #[error("no prompts: of {rows} rows {bad} are bad and the rest was filtered out")]
     NoPrompts {

@@ -1,5 +1,5 @@
-//! Prompt sets of any size: plain text, JSON lines, CSV, TSV, WebDataset shards and Parquet; read in an order
-//! that resumes without state.
+//! Prompt sets of any size: plain text, JSON lines, CSV, TSV, WebDataset shards, Parquet and Arrow; read in
+//! an order that resumes without state.
 //!
 //! ```no_run
 //! use dmdr_bench::prompts::{Options, PromptSet, Source};
@@ -12,6 +12,7 @@
 //! # }
 //! ```
 
+mod arrow;
 mod columnar;
 mod error;
 mod fault;
@@ -24,8 +25,18 @@ mod source;
 mod spool;
 mod table;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 pub use error::PromptsError;
 pub use fault::{BadRow, Fault, Position};
 pub use order::Order;
 pub use set::{Census, OnBadRow, Options, Overlap, PromptSet};
 pub use source::{Format, Source};
+
+/// What a columnar library's `read` gives, or `panicked`: some damaged files make such libraries panic.
+fn undamaged<T, E>(
+    read: impl FnOnce() -> Result<T, E>,
+    panicked: impl FnOnce() -> E,
+) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(panicked()))
+}

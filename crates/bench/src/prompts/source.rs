@@ -3,13 +3,13 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::{Fault, Position, PromptsError, columnar, lines, shard, table};
+use super::{Fault, Position, PromptsError, arrow, columnar, lines, shard, table};
 
 /// The longest row of any format. Prompts are shorter by far; a file in another format, or a table with a lost
 /// quotation mark, is found out by this before it fills the memory.
 pub(super) const MAX_ROW_BYTES: u64 = 1 << 20;
 
-const ENDINGS: &str = ".txt, .jsonl, .ndjson, .csv, .tsv, .tar or .parquet";
+const ENDINGS: &str = ".txt, .jsonl, .ndjson, .csv, .tsv, .tar, .parquet, .arrow or .feather";
 
 /// How prompts lie in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Format {
     Tar,
     /// Apache Parquet, uncompressed or with Snappy; the column is text.
     Parquet,
+    /// Arrow's IPC stream or file (Feather version 2), not compressed; the column is text.
+    Arrow,
 }
 
 /// One file.
@@ -75,6 +77,7 @@ impl Source {
             Format::Tsv => table::read(path, b'\t', false, column, visit),
             Format::Tar => shard::read(path, column, visit),
             Format::Parquet => columnar::read(path, column, visit),
+            Format::Arrow => arrow::read(path, column, visit),
         }
     }
 }
@@ -91,6 +94,7 @@ fn format_of(path: &Path) -> Option<Format> {
         "tsv" => Format::Tsv,
         "tar" => Format::Tar,
         "parquet" => Format::Parquet,
+        "arrow" | "feather" => Format::Arrow,
         _ => return None,
     })
 }

@@ -1,75 +1,17 @@
 //! Prompt sets from files of every format, good and bad.
 
+mod files;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use dmdr_bench::dpg::{Answers, Graph, Quirks};
 use dmdr_bench::geneval::{Detection, Metadata};
 use dmdr_bench::prompts::{OnBadRow, Options, PromptSet, PromptsError, Source};
-use parquet::data_type::{ByteArray, ByteArrayType};
-use parquet::file::properties::WriterProperties;
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::parser::parse_message_type;
+use files::Files;
 use proptest::prelude::*;
 
 const PROMPTS: [&str; 3] = ["a red cow", "two dogs, and a \"cat\"", "кот на столе"];
-
-/// A folder with files.
-struct Files(tempfile::TempDir);
-
-impl Files {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("temporary folder"))
-    }
-
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.path().join(name);
-        fs::write(&path, bytes).expect("written");
-        path
-    }
-
-    fn tar(&self, name: &str, members: &[(&str, &[u8])]) -> PathBuf {
-        let mut tar = tar::Builder::new(Vec::new());
-        for (name, bytes) in members {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o644);
-            tar.append_data(&mut header, name, *bytes)
-                .expect("appended");
-        }
-        self.write(name, tar.into_inner().expect("finished"))
-    }
-
-    /// Row groups of a nullable column `prompt`, after a column that nobody asks for.
-    fn parquet(&self, name: &str, groups: &[&[Option<&[u8]>]]) -> PathBuf {
-        let schema = "message rows { required binary url; optional binary prompt (UTF8); }";
-        let schema = Arc::new(parse_message_type(schema).expect("valid schema"));
-        let properties = WriterProperties::builder()
-            .set_compression(parquet::basic::Compression::SNAPPY)
-            .build();
-        let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))
-            .expect("valid schema");
-        for rows in groups {
-            let urls: Vec<_> = rows.iter().map(|_| ByteArray::from("u")).collect();
-            let values = rows
-                .iter()
-                .flatten()
-                .map(|value| ByteArray::from(value.to_vec()));
-            let values: Vec<_> = values.collect();
-            let levels: Vec<i16> = rows.iter().map(|row| i16::from(row.is_some())).collect();
-            let mut group = writer.next_row_group().expect("a group");
-            for (values, levels) in [(urls, None), (values, Some(&levels[..]))] {
-                let mut column = group.next_column().expect("readable").expect("two columns");
-                let typed = column.typed::<ByteArrayType>();
-                typed.write_batch(&values, levels, None).expect("written");
-                column.close().expect("closed");
-            }
-            group.close().expect("closed");
-        }
-        self.write(name, writer.into_inner().expect("finished"))
-    }
-}
 
 fn read(path: &Path, column: &str, options: &Options) -> Result<PromptSet, PromptsError> {
     PromptSet::read(&[Source::new(path, column)?], options)
@@ -113,6 +55,7 @@ fn every_format_gives_the_same_prompts() {
         .map(|(name, bytes)| (name.as_str(), *bytes))
         .collect();
     let rows = PROMPTS.map(|prompt| Some(prompt.as_bytes()));
+    let texts = PROMPTS.map(Some);
     for (path, column) in [
         (
             files.write("a.txt", format!("\u{FEFF}{}\r\n", PROMPTS.join("\r\n"))),
@@ -131,6 +74,14 @@ fn every_format_gives_the_same_prompts() {
         (files.tar("b.tar", &members), "txt"),
         (
             files.parquet("a.parquet", &[&rows[..2], &rows[2..]]),
+            "prompt",
+        ),
+        (
+            files.arrow("a.arrow", &[&texts[..2], &texts[2..]]),
+            "prompt",
+        ),
+        (
+            files.arrow("a.feather", &[&texts[..1], &texts[1..]]),
             "prompt",
         ),
     ] {
@@ -234,6 +185,18 @@ fn bad_members_and_rows_are_told_too() {
             "row 5: no column `prompt`",
         ],
     );
+    let batches: [&[Option<&str>]; 2] = [&[None, Some("good")], &[Some(" "), Some(&long)]];
+    for name in ["a.arrow", "a.feather"] {
+        expect_bad(
+            &files.arrow(name, &batches),
+            "prompt",
+            &[
+                "row 1: no column `prompt`",
+                "row 3: empty",
+                "row 4: 1048577 bytes",
+            ],
+        );
+    }
 }
 
 #[test]
@@ -241,6 +204,11 @@ fn files_that_cannot_be_read_are_named() {
     let files = Files::new();
     let short = files.tar("short.tar", &[("a.txt", b"good")]);
     let cut = fs::read(&short).expect("readable")[..514].to_vec();
+    let [cut_file, cut_stream] = ["b.feather", "b.arrow"].map(|name| {
+        let path = files.arrow(name, &[&[Some("good")]]);
+        let bytes = fs::read(&path).expect("readable");
+        bytes[..bytes.len() - 100].to_vec()
+    });
     for (path, expected) in [
         (files.0.path().join("none.txt"), "cannot open"),
         (files.write("a.xls", ""), "cannot tell the format"),
@@ -249,6 +217,9 @@ fn files_that_cannot_be_read_are_named() {
             "has no column `prompt`; it has id, Prompt",
         ),
         (files.write("a.parquet", "PAR1"), "as Parquet"),
+        (files.write("a.arrow", "not that"), "as Arrow"),
+        (files.write("cut.feather", cut_file), "is cut short"),
+        (files.write("cut.arrow", cut_stream), "as Arrow"),
         (files.write("cut.tar", cut), "cannot read"),
         (
             files.write("empty.jsonl", ""),
@@ -395,7 +366,7 @@ proptest! {
     /// Every reader of this crate gives what is left or one error that names the file. `PROPTEST_CASES` says how often.
     #[test]
     fn damaged_files_are_read_or_refused(
-        reader in 0..10,
+        reader in 0..12,
         damages in prop::collection::vec((any::<prop::sample::Index>(), 0..5_u8, any::<u8>()), 1..6),
     ) {
         let files = Files::new();
@@ -413,12 +384,14 @@ proptest! {
             8 => files.write("a.csv", "item_id,text,keywords,proposition_id,dependency,category_broad,category_detailed,\
                 tuple,question_natural_language\na,a cow,,1,0,e,w,entity - whole (cow),Is there a cow?\n\
                 a,a cow,,2,1,e,w,entity - whole (cow),Is it red?\n"),
+            9 => files.arrow("a.arrow", &[&[Some("a cow"), None], &[Some("two dogs")]]),
+            10 => files.arrow("a.feather", &[&[Some("a cow"), None], &[Some("two dogs")]]),
             _ => files.write("a.jsonl", "{\"item\": \"a\", \"image\": 0, \"answers\": {\"1\": \"yes\", \"2\": \"no\"}}\n"),
         };
         let bytes = fs::read(&path).expect("written");
         fs::write(&path, damaged(&bytes, &damages)).expect("writable");
         let outcome = match reader {
-            0..=5 => {
+            0..=5 | 9 | 10 => {
                 let source = Source::new(&path, "prompt").expect("a known ending");
                 let set = PromptSet::read(&[source], &Options::default());
                 set.map(drop).map_err(|error| error.to_string())
