@@ -29,6 +29,7 @@ parity: cargo setup peer ## make the parity fixtures anew with PyTorch, and draw
 	@.venv-peer/bin/python tools/peer/fixtures.py
 	@.venv-peer/bin/python tools/peer/backbones.py
 	@.venv-peer/bin/python tools/peer/sdxl.py
+	@.venv-peer/bin/python tools/peer/schedulers.py
 	@.venv-peer/bin/python tools/peer/dmd.py
 	@.venv-peer/bin/python tools/peer/text.py
 	@.venv-peer/bin/python tools/peer/rewards.py

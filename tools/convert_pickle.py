@@ -7,7 +7,7 @@
 Of a training checkpoint the averaged weights are taken (`ema`), else `state_dict` or `model`. Only tensors and plain
 values are unpickled: a file that would run code is refused. `--sit` writes the sizes of a SiT into the metadata, as
 `dmdr` reads them: its time runs from noise to data in the official checkpoints (`data_at_one`), and the other way in those of
-REPA and of DMDR's demo (`data_at_zero`).
+REPA, which DMDR's demo starts from (`data_at_zero`); the heads that REPA trains it with (`projectors`) are left out.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def main() -> int:
         return 1
     metadata = {"format": "pt"}
     if args.sit:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("projectors.")}
         metadata = {"format": "dmdr.sit", "config": json.dumps(sit_sizes(tensors, args.sit, args.heads))}
     save_file(tensors, args.safetensors, metadata=metadata)
     print(f"{args.safetensors}: {len(tensors)} tensors", file=sys.stderr)

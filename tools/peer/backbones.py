@@ -4,7 +4,8 @@
 The references are diffusers' own classes, and for SiT the module of `sit.py`. A fixture is a small random network as
 diffusers saves it (or, for SiT, one weight file) and beside it a file of values: inputs, outputs plain, with an adapter
 and guided, and gradients with respect to the input and the adapter. Guided values come from two separate calls. The
-output of the reference wholly in bf16 is there as a measure of what that precision costs the network.
+output of the reference wholly in bf16 is there as a measure of what that precision costs the network. Gradients are of
+the conditional output and of the guided prediction, in which both halves have their part.
 """
 
 from __future__ import annotations
@@ -65,6 +66,37 @@ def flow_x0(x_t: Tensor, t: Tensor, v: Tensor) -> Tensor:
     return x_t - t[:, None, None, None] * v
 
 
+def inject_pairs(net: nn.Module, targets: list[str]) -> dict[str, Tensor]:
+    """LoRA beside the weights of the targeted layers, at the scale of the tests."""
+    loras = inject_lora(net, targets, rank=2, alpha=4.0)
+    for lora in loras.values():
+        nn.init.normal_(lora.lora_b, std=0.1)
+        lora.scale = SCALE
+    return adapter_params(loras)
+
+
+def inject_behind(net: nn.Module, targets: list[str]) -> dict[str, Tensor]:
+    """Pairs behind queries and values of all attentions: `q + s q A B` with `s = alpha / rank` times the scale."""
+    adapters = {}
+    for name, attention in net.named_modules():
+        if not name.endswith(".attn"):
+            continue
+        width = attention.proj.in_features
+        pairs = {}
+        for part in "QV":
+            pairs[part] = a, b = torch.randn(width, 2, requires_grad=True), torch.randn(2, width, requires_grad=True)
+            b.data *= 0.1
+            adapters |= {f"{name}.lora.lora_{part}A": a, f"{name}.lora.lora_{part}B": b}
+
+        def behind(_module, _inputs, qkv: Tensor, pairs=pairs) -> Tensor:
+            q, k, v = qkv.chunk(3, dim=-1)
+            q, v = (x + 2.0 * SCALE * (x @ a @ b) for x, (a, b) in ((q, pairs["Q"]), (v, pairs["V"])))
+            return torch.cat([q, k, v], dim=-1)
+
+        attention.qkv.register_forward_hook(behind)
+    return adapters
+
+
 def values(
     net: nn.Module,
     forward: Forward,
@@ -73,23 +105,23 @@ def values(
     null: dict,
     targets: list[str],
     to_x0: Callable[[Tensor, Tensor, Tensor], Tensor] = flow_x0,
+    inject: Callable[..., dict[str, Tensor]] = inject_pairs,
 ) -> dict:
     """What a test compares; `forward(net, x_t, t, **cond)` is the network in the convention of the Rust trait."""
     t = torch.tensor([0.3, 0.9])
     found = {"x_t": x_t.clone(), "t": t, "cotangent": torch.randn_like(x_t), "output": forward(net, x_t, t, **cond)}
     half_cond = {key: value.bfloat16() if value.is_floating_point() else value for key, value in cond.items()}
     found["output_bf16"] = forward(copy.deepcopy(net).bfloat16(), x_t.bfloat16(), t, **half_cond).float()
-    loras = inject_lora(net, targets, rank=2, alpha=4.0)
-    for lora in loras.values():
-        nn.init.normal_(lora.lora_b, std=0.1)
-        lora.scale = SCALE
-    adapters = adapter_params(loras)
+    adapters = inject(net, targets)
     x_t.requires_grad_()
     conditional, unconditional = forward(net, x_t, t, **cond), forward(net, x_t, t, **null)
     found["output_lora"] = conditional
     found["guided_x0"] = to_x0(x_t, t, unconditional + GUIDANCE * (conditional - unconditional))
-    gradients = torch.autograd.grad(conditional, [x_t, *adapters.values()], found["cotangent"])
-    found |= dict(zip(["grad.x_t"] + [f"grad.lora.{name}" for name in adapters], gradients, strict=True))
+    names = ["x_t"] + [f"lora.{name}" for name in adapters]
+    for head, output in [("grad", conditional), ("grad_guided", found["guided_x0"])]:
+        inputs = [x_t, *adapters.values()]
+        gradients = torch.autograd.grad(output, inputs, found["cotangent"], retain_graph=True)
+        found |= dict(zip([f"{head}.{name}" for name in names], gradients, strict=True))
     return found | {f"lora.{name}": value for name, value in adapters.items()}
 
 
@@ -136,7 +168,7 @@ def sd3(name: str, seed: int, max_shard_size: str = "1GB", **options) -> None:
     write_values(name, found | cond | {f"null.{key}": value for key, value in null.items()})
 
 
-def sit(name: str, seed: int, learn_sigma: bool, data_at_one: bool) -> None:
+def sit(name: str, seed: int, learn_sigma: bool, data_at_one: bool, inject=inject_pairs) -> None:
     """`data_at_one`: the official checkpoints' time and sign, else those of REPA and of DMDR's demo."""
     torch.manual_seed(seed)
     config = SIT_XL_2 | dict(input_size=8, hidden_size=16, depth=2, num_heads=2, num_classes=5, learn_sigma=learn_sigma)
@@ -151,7 +183,8 @@ def sit(name: str, seed: int, learn_sigma: bool, data_at_one: bool) -> None:
         return -net(x_t, 1 - t, labels) if data_at_one else net(x_t, t, labels)
 
     labels, null = torch.tensor([3, 1]), torch.tensor([5])
-    found = values(net, forward, torch.randn(2, 4, 8, 8), dict(labels=labels), dict(labels=null), ["blocks.*.attn.*"])
+    targets = ["blocks.*.attn.*"]
+    found = values(net, forward, torch.randn(2, 4, 8, 8), dict(labels=labels), dict(labels=null), targets, inject=inject)
     config["interpolant"] = "data_at_one" if data_at_one else "data_at_zero"
     write_values(name, weights | found | {"labels": labels.float()}, config=json.dumps(config))
 
@@ -217,6 +250,7 @@ if __name__ == "__main__":
     sd3("sd3_dual", 3, max_shard_size="60KB", qk_norm="rms_norm", dual_attention_layers=(0, 1))
     sit("sit_official", 4, learn_sigma=True, data_at_one=True)
     sit("sit_repa", 5, learn_sigma=False, data_at_one=False)
+    sit("sit_output_lora", 7, learn_sigma=False, data_at_one=False, inject=inject_behind)
     z_image("z_image", 6)
     for name, config in SD3_FULL.items():
         list_shapes(name, lambda config=config: diffusers.SD3Transformer2DModel(**config))

@@ -1,6 +1,6 @@
 //! What was typed.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Sample(SampleArgs),
     /// Measure teacher and student on the same prompts and noise.
     Eval(EvalArgs),
-    /// Write a finished student for diffusers, PEFT or ComfyUI.
+    /// Write a finished student for diffusers, PEFT, kohya or ComfyUI.
     Export(ExportArgs),
     /// Make an adapter of another tool the start of a student.
     Import(ImportArgs),
@@ -102,6 +102,15 @@ pub(crate) struct SampleArgs {
     /// Noise of the first image; the next ones follow.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Images drawn at a time; all of a prompt if not given. What a student adds between steps depends on it.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) batch: Option<NonZeroUsize>,
+    /// Steps of the student; as trained if not given.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) steps: Option<NonZeroUsize>,
+    /// Steps of the teacher; as in the run's config if not given.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) teacher_steps: Option<NonZeroUsize>,
     /// Who draws.
     #[arg(long, value_enum, default_value_t = Who::Both)]
     pub(crate) who: Who,
@@ -137,7 +146,7 @@ pub(crate) struct ExportArgs {
 pub(crate) struct ImportArgs {
     /// The config of the distillation that will start from it.
     pub(crate) config: PathBuf,
-    /// A safetensors file of diffusers, PEFT or kohya.
+    /// A safetensors file of diffusers, PEFT, kohya or ComfyUI.
     pub(crate) adapter: PathBuf,
     /// Override a key; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]

@@ -184,17 +184,36 @@ fn samples_say_how_they_were_made() {
         "drawn",
     ];
     succeed(here, &sample);
-    for (name, steps) in [
-        ("000-teacher-5.png", "Steps: 4"),
-        ("000-student-6.png", "Steps: 2"),
+    let written = |name: &str| fs::read(here.join("drawn").join(name)).expect("written");
+    for (name, how) in [
+        ("000-teacher-5.png", "Steps: 2, Sampler: Euler"),
+        ("000-student-6.png", "Steps: 2, Sampler: LCM"),
     ] {
-        let bytes = fs::read(here.join("drawn").join(name)).expect("written");
+        let bytes = written(name);
         let text = String::from_utf8_lossy(&bytes);
         assert!(
-            text.contains("parameters") && text.contains("a red cat") && text.contains(steps),
+            text.contains("parameters") && text.contains("a red cat") && text.contains(how),
             "{name}"
         );
     }
+    let both = written("000-student-6.png");
+    let others = ["--steps", "3", "--teacher-steps", "5", "--batch", "1"];
+    succeed(here, &[&sample[..], &others].concat());
+    let grid = fs::read(here.join("samples.png")).expect("written");
+    let output = String::from_utf8_lossy(&grid);
+    assert!(output.contains("\"evaluations\":10") && output.contains("\"steps\":3"));
+    let text = written("000-student-6.png");
+    assert!(text != both && String::from_utf8_lossy(&text).contains("Steps: 3"));
+    // An image of a batch of one is the same alone.
+    let alone = ["--count", "1", "--seed", "6", "--images", "alone"];
+    let alone: Vec<&str> = [&sample[..4], &alone, &others[..4]].concat();
+    succeed(here, &alone);
+    let pixels = |folder: &str| {
+        let path = here.join(folder).join("000-student-6.png");
+        dmdr_world::Image::from_file(&path).expect("a picture").data
+    };
+    assert!(pixels("alone") == pixels("drawn"));
+    succeed(here, &sample);
     let grid = fs::read(here.join("samples.png")).expect("written");
     assert!(String::from_utf8_lossy(&grid).contains("\"first_seed\":5"));
 }

@@ -19,7 +19,7 @@ use dmdr_world::Image;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// A hub with one repository, `lab/tiny`: the folder `root`. Gives its address and the paths that were asked for.
+/// A hub with one repository, `lab/tiny-1.0`: the folder `root`. Gives its address and the paths that were asked for.
 fn hub(root: PathBuf) -> (String, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&asked);
@@ -32,7 +32,7 @@ fn hub(root: PathBuf) -> (String, Arc<Mutex<Vec<String>>>) {
 
 fn answer(root: &Path, request: &Request) -> Answer {
     let path = &request.path;
-    if path.starts_with("/api/models/lab/tiny/revision/") {
+    if path.starts_with("/api/models/lab/tiny-1.0/revision/") {
         let files: Vec<_> = files(root)
             .iter()
             .map(|file| serde_json::json!({ "rfilename": file }))
@@ -131,7 +131,7 @@ fn a_run_from_the_hub_is_one_from_a_folder() {
             "train",
             "run.toml",
             "--set",
-            "teacher.weights=lab/tiny",
+            "teacher.weights=lab/tiny-1.0",
             "--set",
             name,
         ]

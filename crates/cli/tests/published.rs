@@ -48,10 +48,7 @@ fn place(make: fn(&Path), world: &str) -> TempDir {
             "tuning = \"full\"",
             "tuning = { lora = { rank = 2, alpha = 4.0, targets = [\"*to_q\"] } }",
         )
-        .replace(
-            "targets = [\"blocks.*\"]",
-            "targets = [\"*to_q\", \"*to_v\"]",
-        );
+        .replace("targets = [\"blocks.*\"]", ""); // the fake score's are the network's defaults
     fs::write(dir.path().join("configs/published.toml"), text).expect("writable");
     dir
 }
@@ -167,6 +164,46 @@ fn sd3_trains_and_is_exported() {
 }
 
 #[test]
+fn an_adapter_of_sd35_medium_comes_back_from_comfyui() {
+    let dir = place(pipeline::sd35_medium, PROMPTS);
+    let here = dir.path();
+    let config = here.join("configs/published.toml");
+    let text = fs::read_to_string(&config).expect("there");
+    let defaults = text.replace(", targets = [\"*to_q\"]", "");
+    assert_ne!(text, defaults);
+    fs::write(&config, defaults).expect("writable");
+    succeed(here, &TRAIN);
+    let export = [
+        "export",
+        "runs/smoke",
+        "--layout",
+        "comfyui",
+        "--dtype",
+        "f32",
+        "--output",
+        "out",
+    ];
+    succeed(here, &export);
+    let adapter = "out/comfyui_lora.safetensors";
+    let names = read_tensors(&here.join(adapter)).expect("tensors");
+    assert!(names.contains_key("diffusion_model.joint_blocks.1.x_block.attn2.qkv.lora_up.weight"));
+    let import = [
+        "import",
+        "configs/published.toml",
+        adapter,
+        "--output",
+        "start.safetensors",
+    ];
+    succeed(here, &import);
+    let start = read_tensors(&here.join("start.safetensors")).expect("tensors");
+    let trained = read_tensors(&here.join("runs/smoke/student.safetensors")).expect("tensors");
+    assert!(trained.keys().eq(start.keys()));
+    for (name, tensor) in &trained {
+        assert!(tensor.allclose(&start[name], 1e-6, 1e-7, false), "{name}");
+    }
+}
+
+#[test]
 fn sdxl_trains() {
     trains(pipeline::sdxl);
 }
@@ -180,22 +217,46 @@ fn z_image_trains() {
 fn sit_trains_on_classes() {
     let dir = place(pipeline::sit, CLASSES);
     let here = dir.path();
-    let sets = [
-        "student.tuning=full",
-        "fake_score.targets=[\"blocks.*.attn.*\"]",
-    ];
-    let sets = sets.iter().flat_map(|set| ["--set", *set]);
-    let arguments: Vec<&str> = TRAIN.into_iter().chain(sets).collect();
-    succeed(here, &arguments);
-    let base = read_tensors(&here.join("base/network.safetensors")).expect("tensors");
-    let trained = read_tensors(&here.join("runs/smoke/student.safetensors")).expect("finished");
+    let train = |sets: &[&str]| {
+        let sets = sets.iter().flat_map(|set| ["--set", *set]);
+        succeed(here, &TRAIN.into_iter().chain(sets).collect::<Vec<_>>());
+    };
+    let read = |path: &str| read_tensors(&here.join(path)).expect("tensors");
+    train(&["student.tuning=full", "fake_score.form=output_lora"]);
+    let base = read("base/network.safetensors");
+    let trained = read("runs/smoke/student.safetensors");
     assert!(base.keys().eq(trained.keys()));
     let name = "blocks.0.attn.qkv.weight";
     assert!(base[name] != trained[name], "all weights are trained");
+    let score = read("runs/smoke/fake-score.safetensors");
+    assert_eq!(score.len(), 2 * 4, "two blocks, two pairs");
+    let largest = score["blocks.1.attn.lora.lora_VB"].abs().max();
+    assert!(largest.double_value(&[]) > 0.0);
     let sample = ["sample", "runs/smoke", "--prompt", "4", "--count", "1"];
     succeed(here, &sample);
     let error = fail(here, &["sample", "runs/smoke", "--prompt", "5"]);
     assert!(error.contains("`5` is no class"), "{error}");
+
+    // The fake score as a network of its own, and a run that goes on from both.
+    let full = ["fake_score.form=full", "student.tuning=full"];
+    let both = ["--set", full[0], "--set", full[1]];
+    let error = fail(here, &[&TRAIN[..], &both].concat());
+    assert!(
+        error.contains("real_scale") && error.contains("DynaDG"),
+        "{error}"
+    );
+    let no_dose = "method.dmdr.dm.real_scale=0";
+    train(&[full[0], full[1], no_dose, "name=full"]);
+    let score = read("runs/full/fake-score.safetensors");
+    assert!(base.keys().eq(score.keys()) && base[name] != score[name]);
+    train(&[
+        full[0],
+        full[1],
+        no_dose,
+        "name=on",
+        "student.init=runs/full/student.safetensors",
+        "fake_score.init=runs/full/fake-score.safetensors",
+    ]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod table;
 pub(crate) use self::table::table;
 
 use crate::error::Problem;
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, FakeForm};
 use crate::guard::{GuardAction, Watched};
 use crate::method::{Dmdr, Method};
 use crate::pretrain::{KindShares, Pretrain, PretrainModel};
@@ -32,6 +32,16 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
             ));
         }
         _ => {}
+    }
+    if let Method::Dmdr(dmdr) = &e.method
+        && e.fake_score.form == FakeForm::Full
+        && dmdr.dm.real_scale.bounds().1 > 0.0
+    {
+        problems.push(Problem::new(
+            &["method.dmdr.dm.real_scale", "fake_score.form"],
+            "DynaDG gives the real score a dose of the fake score's adapter, and a full fake score has none",
+            "set `real_scale` to 0, or train an adapter",
+        ));
     }
     let batch_size = e.method.batch_size();
     if batch_size < e.student.num_steps {

@@ -2,7 +2,7 @@
 
 use crate::curve::Curve;
 use crate::events::{Evaluation, Events};
-use crate::experiment::{Assets, FakeScore, Lora, Student, Teacher, Tuning};
+use crate::experiment::{Assets, FakeForm, FakeScore, Lora, Student, Teacher, Tuning};
 use crate::method::{Augmentation, DistributionMatching, Dmdr, Score};
 use crate::pretrain::{KindShares, Prediction, PreferenceModel, TeacherModel, WorldClipModel};
 use crate::rl::{Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, Transition};
@@ -38,7 +38,7 @@ impl Default for Lora {
         Self {
             rank: 16,
             alpha: 16.0,
-            targets: vec!["blocks.*".to_owned()],
+            targets: None,
         }
     }
 }
@@ -51,6 +51,7 @@ impl Default for FakeScore {
             targets,
         } = Lora::default();
         Self {
+            form: FakeForm::default(),
             rank,
             alpha,
             targets,

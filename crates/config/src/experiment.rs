@@ -1,5 +1,6 @@
 //! [`Experiment`]: what `dmdr train` runs.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -141,28 +142,59 @@ pub struct Lora {
     /// Numerator of the adapter's built-in factor `alpha / rank`.
     #[serde(deserialize_with = "range::positive")]
     pub alpha: f64,
-    /// Glob patterns on the names of linear layers; one that matches nothing is an error.
-    #[serde(deserialize_with = "range::targets")]
-    pub targets: Vec<String>,
+    /// Glob patterns on the names of layers; one that matches nothing is an error. Absent = what the network's family is
+    /// usually adapted at (docs/models.md).
+    #[serde(
+        deserialize_with = "range::targets",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub targets: Option<Vec<String>>,
 }
 
-/// `[fake_score]`: the frozen teacher plus an adapter that is trained on the student's samples.
+/// What of the fake score is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FakeForm {
+    /// An adapter beside the weights of the frozen teacher, `W + alpha / rank * B A`.
+    #[default]
+    Lora,
+    /// One behind the queries and values of the frozen teacher's attentions, `q + alpha / rank * q A B` with `A` standard
+    /// normal: the authors' class-conditional demo. For networks with fused projections (SiT and the emoji world's).
+    OutputLora,
+    /// All weights, starting from the teacher's.
+    Full,
+}
+
+impl FakeForm {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// `[fake_score]`: the frozen teacher plus an adapter, or a copy of it, that is trained on the student's samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FakeScore {
+    /// What is trained; the next four keys are an adapter's.
+    #[serde(skip_serializing_if = "FakeForm::is_default")]
+    pub form: FakeForm,
     /// Rank of the adapter.
     #[serde(deserialize_with = "range::count")]
     pub rank: usize,
     /// Numerator of the adapter's built-in factor `alpha / rank`.
     #[serde(deserialize_with = "range::positive")]
     pub alpha: f64,
-    /// Glob patterns on the names of linear layers; one that matches nothing is an error.
-    #[serde(deserialize_with = "range::targets")]
-    pub targets: Vec<String>,
+    /// Glob patterns on the names of layers; one that matches nothing is an error. Absent = what the network's family is
+    /// usually adapted at (docs/models.md).
+    #[serde(
+        deserialize_with = "range::targets",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub targets: Option<Vec<String>>,
     /// Scale `s_f` of the adapter in the fake score.
     #[serde(deserialize_with = "range::positive")]
     pub scale: f64,
-    /// The adapter of an earlier run to go on from; absent = one that does nothing.
+    /// The fake score of an earlier run to go on from; absent = an adapter that does nothing, or the teacher's weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
 }
@@ -286,13 +318,18 @@ impl Experiment {
     }
 }
 
+/// Endings of weight files, ours and those that are refused.
+const FILES: [&str; 5] = ["safetensors", "bin", "pt", "pth", "ckpt"];
+
 impl Teacher {
-    /// Whether `weights` names a repository of the hub: `owner/name`, and nothing of that name lies here.
+    /// Whether `weights` names a repository of the hub: `owner/name`, and nothing of that name lies here. Names of
+    /// repositories have dots (`stable-diffusion-xl-base-1.0`), so only the endings of weight files tell that one was meant.
     pub fn is_on_hub(&self) -> bool {
+        let is_file = |ending: &OsStr| FILES.iter().any(|file| ending.eq_ignore_ascii_case(file));
         let parts: Vec<_> = self.weights.iter().collect();
         parts.len() == 2
             && self.weights.is_relative()
-            && self.weights.extension().is_none()
+            && !self.weights.extension().is_some_and(is_file)
             && !self.weights.exists()
     }
 }

@@ -35,7 +35,7 @@ pub use device::Device;
 pub use document::{Document, ReferencedFile};
 pub use error::{ConfigError, Problem};
 pub use events::{Evaluation, Events};
-pub use experiment::{Assets, Experiment, FakeScore, Lora, Student, Teacher, Tuning};
+pub use experiment::{Assets, Experiment, FakeForm, FakeScore, Lora, Student, Teacher, Tuning};
 pub use guard::{Guard, GuardAction, Watched};
 pub use method::{Augmentation, DistributionMatching, Dmdr, Method, Score};
 pub use optimizer::{Ema, Optim, Optimizer};

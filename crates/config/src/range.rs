@@ -131,12 +131,12 @@ pub(crate) fn folder_name<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::
 }
 
 /// Glob patterns on layer names: at least one, none empty.
-pub(crate) fn targets<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
+pub(crate) fn targets<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<String>>, D::Error> {
     let targets = Vec::<String>::deserialize(d)?;
     if targets.is_empty() || targets.iter().any(|t| t.trim().is_empty()) {
         return Err(Error::custom(format!(
             "invalid targets {targets:?}, expected at least one non-empty glob pattern such as \"blocks.*\""
         )));
     }
-    Ok(targets)
+    Ok(Some(targets))
 }

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use dmdr_config::{
     Augmentation, Curve, Device, DistributionMatching, Dmdr, Dpo, Ema, Evaluation, Events,
-    Experiment, FakeScore, Groups, Grpo, Guard, GuardAction, KindShares, Lora, Method, Optim,
-    Optimizer, Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights, RlAlgorithm,
-    RlOnly, Score, Student, Teacher, TimeDistribution, Transition, Tuning, Watched, World,
-    WorldPreset,
+    Experiment, FakeForm, FakeScore, Groups, Grpo, Guard, GuardAction, KindShares, Lora, Method,
+    Optim, Optimizer, Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights,
+    RlAlgorithm, RlOnly, Score, Student, Teacher, TimeDistribution, Transition, Tuning, Watched,
+    World, WorldPreset,
 };
 use proptest::prelude::*;
 
@@ -88,7 +88,7 @@ fn lora() -> impl Strategy<Value = Lora> {
     (
         1_usize..128,
         positive(),
-        prop::collection::vec("[a-z0-9.*_\"\\\\é ]{1,8}x", 1..3),
+        prop::option::of(prop::collection::vec("[a-z0-9.*_\"\\\\é ]{1,8}x", 1..3)),
     )
         .prop_map(|(rank, alpha, targets)| Lora {
             rank,
@@ -291,6 +291,7 @@ fn experiment() -> impl Strategy<Value = Experiment> {
                 init: init.clone().map(Into::into),
             },
             fake_score: FakeScore {
+                form: [FakeForm::Lora, FakeForm::OutputLora][usize::from(mini)],
                 rank: fake.rank,
                 alpha: fake.alpha,
                 targets: fake.targets,

@@ -60,6 +60,42 @@ fn pretrain(name: &str) -> Pretrain {
 }
 
 #[test]
+fn recipes_of_pipelines_name_repositories_of_the_hub() {
+    for (recipe, repository) in [
+        ("sdxl-dmdr.toml", "stabilityai/stable-diffusion-xl-base-1.0"),
+        (
+            "sd3-medium-dmdr.toml",
+            "stabilityai/stable-diffusion-3-medium-diffusers",
+        ),
+        (
+            "sd35-large-dmdr.toml",
+            "stabilityai/stable-diffusion-3.5-large",
+        ),
+        ("z-image-dmdr.toml", "Tongyi-MAI/Z-Image"),
+    ] {
+        let experiment = experiment(recipe);
+        assert_eq!(experiment.teacher.weights, Path::new(repository));
+        assert!(experiment.teacher.is_on_hub(), "{repository}");
+        let keys = experiment.referenced_files().into_iter();
+        assert!(
+            keys.map(|file| file.key)
+                .all(|key| key != "teacher.weights")
+        );
+    }
+    let mut teacher = experiment("z-image-dmdr.toml").teacher;
+    for file in [
+        "models/sit.safetensors",
+        "models/unet.PT",
+        "one-part",
+        "/a/b",
+        "a/b/c",
+    ] {
+        teacher.weights = file.into();
+        assert!(!teacher.is_on_hub(), "{file}");
+    }
+}
+
+#[test]
 fn dmd_is_the_demo_without_dynamics_and_rewards() {
     let mut demo = experiment("demo.toml");
     let dmd = experiment("dmd.toml");

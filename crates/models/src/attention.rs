@@ -1,6 +1,6 @@
 //! Multi-head attention.
 
-use dmdr_tensor::{Init, Scope, Tensor};
+use dmdr_tensor::{Init, OutputLora, Scope, Tensor};
 
 use crate::{
     Call,
@@ -11,6 +11,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Attention {
     qkv: Linear,
+    behind: Vec<OutputLora>,
     context_kv: Option<Linear>,
     norm: Option<QkNorm>,
     proj: Linear,
@@ -93,6 +94,7 @@ impl Attention {
     pub(crate) fn new(scope: &Scope<'_>, dim: i64, heads: i64) -> Self {
         Self {
             qkv: Linear::new(&scope.sub("qkv"), dim, 3 * dim, Init::XavierUniform),
+            behind: scope.output_loras(dim),
             context_kv: None,
             norm: None,
             proj: Linear::new(&scope.sub("proj"), dim, dim, Init::XavierUniform),
@@ -126,8 +128,7 @@ impl Attention {
         let (b, n, d) = x.size3().expect("tokens are [B, N, D]");
         let head_dim = d / self.heads;
         let qkv = self
-            .qkv
-            .forward(x, call)
+            .adapted(self.qkv.forward(x, call), call)
             .reshape([b, n, 3, self.heads, head_dim]);
         let (q, mut k, mut v) = (qkv.select(2, 0), qkv.select(2, 1), qkv.select(2, 2)); // [B, N, H, d]
         if let (Some(linear), Some(context)) = (&self.context_kv, context) {
@@ -142,5 +143,28 @@ impl Attention {
             None => (q, k),
         };
         self.proj.forward(&attend(&q, &k, &v, None, causal), call)
+    }
+
+    /// `qkv [B, N, 3 D]` with what the adapters behind queries and values add.
+    fn adapted(&self, qkv: Tensor, call: &Call<'_>) -> Tensor {
+        let active: Vec<(&OutputLora, f64)> = self
+            .behind
+            .iter()
+            .filter_map(|lora| Some((lora, call.scale(lora.adapter)? * lora.scaling)))
+            .collect();
+        if active.is_empty() {
+            return qkv;
+        }
+        let parts = qkv.chunk(3, -1);
+        let product = |x: &Tensor, [a, b]: &[Tensor; 2]| {
+            let cast = |factor: &Tensor| factor.to_kind(x.kind());
+            x.matmul(&cast(a)).matmul(&cast(b))
+        };
+        let (mut q, mut v) = (parts[0].shallow_clone(), parts[2].shallow_clone());
+        for (lora, scale) in active {
+            q = q + product(&parts[0], &lora.q) * scale;
+            v = v + product(&parts[2], &lora.v) * scale;
+        }
+        Tensor::cat(&[&q, &parts[1], &v], -1)
     }
 }

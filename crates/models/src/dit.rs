@@ -69,6 +69,9 @@ pub struct Dit {
 const TIME_FEATURES: i64 = 256;
 
 impl Dit {
+    /// Where LoRA goes by default: all layers of the blocks.
+    pub const LORA_TARGETS: [&str; 1] = ["blocks.*"];
+
     /// Builds the network with parameters in `store` and LoRA as `adapters` say.
     ///
     /// # Errors

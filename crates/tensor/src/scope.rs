@@ -10,9 +10,20 @@ use crate::{Init, ParamStore, TensorError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdapterId(pub usize);
 
+/// Where the pairs of an adapter sit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AdapterPlace {
+    /// Beside the weights of layers: [`Lora`].
+    #[default]
+    Weights,
+    /// Behind the queries and values of attentions: [`OutputLora`].
+    Outputs,
+}
+
 /// One LoRA set: where it goes and the store that owns its parameters.
 #[derive(Debug)]
 pub struct AdapterSpec {
+    place: AdapterPlace,
     rank: i64,
     alpha: f64,
     targets: Vec<String>,
@@ -40,6 +51,21 @@ pub struct Lora {
     pub scaling: f64,
 }
 
+/// The pairs behind one attention's projections: `q + scale * (alpha / rank) * q A_Q B_Q`, and `v` likewise. The form of the
+/// authors' class-conditional demo (github.com/vvvvvjdy/dmdr, `train_cc`), which multiplies what a projection makes instead of
+/// adding to its weights.
+#[derive(Debug)]
+pub struct OutputLora {
+    /// Which adapter these pairs belong to.
+    pub adapter: AdapterId,
+    /// `lora_QA [D, rank]`, standard normal, and `lora_QB [rank, D]`, zeros: a fresh adapter changes nothing.
+    pub q: [Tensor; 2],
+    /// `lora_VA`, `lora_VB`, likewise.
+    pub v: [Tensor; 2],
+    /// `alpha / rank`; 1 in the demo.
+    pub scaling: f64,
+}
+
 impl AdapterSpec {
     /// LoRA of `rank` on every linear layer and convolution whose name matches one of `targets` (`*` matches any run of characters).
     pub fn new(rank: i64, alpha: f64, targets: &[String], store: ParamStore) -> Self {
@@ -48,6 +74,7 @@ impl AdapterSpec {
             matches: vec![0; targets.len()],
         });
         Self {
+            place: AdapterPlace::Weights,
             rank,
             alpha,
             targets: targets.to_vec(),
@@ -56,8 +83,14 @@ impl AdapterSpec {
         }
     }
 
-    /// `weight` is the shape of the layer's own, `[out, in, ..]`.
-    fn inject(&self, id: usize, layer: &str, weight: &[i64]) -> Option<Lora> {
+    /// The same pairs at `place`; behind outputs, `targets` name attentions.
+    #[must_use]
+    pub fn at(self, place: AdapterPlace) -> Self {
+        Self { place, ..self }
+    }
+
+    /// Whether a target names `layer`, which is remembered.
+    fn hits(&self, layer: &str) -> bool {
         let mut seen = self.seen.borrow_mut();
         seen.layers.push(layer.to_owned());
         let mut hit = false;
@@ -67,6 +100,12 @@ impl AdapterSpec {
                 hit = true;
             }
         }
+        hit
+    }
+
+    /// `weight` is the shape of the layer's own, `[out, in, ..]`.
+    fn inject(&self, id: usize, layer: &str, weight: &[i64]) -> Option<Lora> {
+        let hit = self.place == AdapterPlace::Weights && self.hits(layer);
         let (mut a, mut b) = (weight.to_vec(), vec![1; weight.len()]);
         a[0] = self.rank;
         b[..2].copy_from_slice(&[weight[0], self.rank]);
@@ -78,6 +117,23 @@ impl AdapterSpec {
             b: self
                 .store
                 .create(&format!("{layer}.lora_B.weight"), &b, Init::Zeros),
+            scaling: self.alpha / self.rank as f64,
+        })
+    }
+
+    /// Pairs behind the projections, of width `dim`, of the attention called `layer`.
+    fn inject_behind(&self, id: usize, layer: &str, dim: i64) -> Option<OutputLora> {
+        let hit = self.place == AdapterPlace::Outputs && self.hits(layer);
+        let pair = |of: char| {
+            let name = |part| format!("{layer}.lora.lora_{of}{part}");
+            let a = (name('A'), [dim, self.rank], Init::Normal(1.0));
+            let b = (name('B'), [self.rank, dim], Init::Zeros);
+            [a, b].map(|(name, shape, init)| self.store.create(&name, &shape, init))
+        };
+        hit.then(|| OutputLora {
+            adapter: AdapterId(id),
+            q: pair('Q'),
+            v: pair('V'),
             scaling: self.alpha / self.rank as f64,
         })
     }
@@ -165,6 +221,14 @@ impl<'a> Scope<'a> {
             .iter()
             .enumerate()
             .filter_map(|(id, spec)| spec.inject(id, &self.path, weight))
+            .collect()
+    }
+
+    /// The pairs behind the projections, of width `dim`, of the attention at this place, if any adapter targets it.
+    pub fn output_loras(&self, dim: i64) -> Vec<OutputLora> {
+        let specs = self.adapters.iter().enumerate();
+        specs
+            .filter_map(|(id, spec)| spec.inject_behind(id, &self.path, dim))
             .collect()
     }
 

@@ -93,6 +93,17 @@ impl Backbone {
         })
     }
 
+    /// Where an adapter goes if a config does not say.
+    pub fn default_targets(&self) -> &'static [&'static str] {
+        match &self.sizes {
+            Sizes::Dit(_) => &Dit::LORA_TARGETS,
+            Sizes::Sit(_) => &Sit::LORA_TARGETS,
+            Sizes::Sd3(_) => &Sd3::LORA_TARGETS,
+            Sizes::Sdxl(_) => &SdxlUnet::LORA_TARGETS,
+            Sizes::ZImage(_) => &ZImage::LORA_TARGETS,
+        }
+    }
+
     /// Fills `store` with the teacher's weights.
     ///
     /// # Errors

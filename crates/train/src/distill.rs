@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::Instant};
 
-use dmdr_config::{Experiment, Method as MethodConfig, Tuning};
+use dmdr_config::{Experiment, FakeForm, Method as MethodConfig, Tuning};
 use dmdr_diffusion::time_grid;
 use dmdr_eval::{EvalSet, Evaluator, scalars};
 use dmdr_events::{EventsError, Kind, RunDir, atomic_write};
@@ -282,13 +282,15 @@ impl<'a> Distillation<'a> {
         Ok(scalars(&evaluation))
     }
 
-    /// The fake score's adapter, so that another run can go on from this one.
+    /// The fake score, so that another run can go on from this one.
     fn save_score(&self, path: &Path, notes: &BTreeMap<String, String>) -> Result<(), TrainError> {
+        let store = self.alternation.score();
+        if self.experiment.fake_score.form == FakeForm::Full {
+            return self.backbone.save(store, path, notes);
+        }
         let mut notes = notes.clone();
         notes.insert("format".into(), "dmdr.lora".into());
-        self.alternation
-            .score()
-            .save(path, TensorKind::Float, &notes)?;
+        store.save(path, TensorKind::Float, &notes)?;
         Ok(())
     }
 

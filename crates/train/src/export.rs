@@ -12,90 +12,88 @@ use dmdr_events::atomic_write;
 use dmdr_models::Pipeline;
 use dmdr_tensor::{Kind, ParamStore, Tensor, write_tensors};
 
-use crate::{FinishedRun, TrainError};
+use crate::{
+    FinishedRun, TrainError,
+    fused::{Pair, SecondAttention, fused},
+    sgm::original,
+};
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// The adapter under the names of diffusers and PEFT.
     Peft,
-    /// The adapter under the names that ComfyUI reads, after kohya's.
+    /// The adapter under the names that ComfyUI reads.
     ComfyUi,
     /// The whole network, a student's adapter merged into it, as diffusers saves it.
     Diffusers,
 }
 
-/// The layer that an adapter's tensor belongs to, and `A` or `B`.
-fn layer_of(name: &str) -> Option<(&str, char)> {
-    if let Some(layer) = name.strip_suffix(".lora_A.weight") {
-        Some((layer, 'A'))
-    } else {
-        Some((name.strip_suffix(".lora_B.weight")?, 'B'))
-    }
-}
-
 /// Names in diffusers' and PEFT's manner. `alpha / rank` goes into `B`: then the adapter means the same to readers that look
 /// for alpha in different places, or nowhere.
 pub fn peft_names(adapter: &ParamStore, prefix: &str, scaling: f64) -> BTreeMap<String, Tensor> {
-    renamed(adapter, |layer, part, tensor| {
-        let tensor = if part == 'B' {
-            tensor * scaling
-        } else {
-            tensor
-        };
-        vec![(format!("{prefix}.{layer}.lora_{part}.weight"), tensor)]
-    })
+    let mut tensors = BTreeMap::new();
+    for layer in layers(adapter) {
+        for (part, factor) in [('A', 1.0), ('B', scaling)] {
+            let name = format!("{layer}.lora_{part}.weight");
+            let tensor = adapter.tensor(&name).detach() * factor;
+            tensors.insert(format!("{prefix}.{name}"), tensor);
+        }
+    }
+    tensors
 }
 
-/// Names that ComfyUI derives from diffusers' (its `model_lora_keys_unet`), with alpha beside each pair: kohya's for SDXL,
-/// OneTrainer's for SD3; of Z-Image it reads no such flat ones.
+/// Names that ComfyUI knows (its `model_lora_keys_unet`), with alpha beside each pair: kohya's for SDXL, OneTrainer's for SD3,
+/// diffusers' for Z-Image. The second attention of SD3.5-Medium has names of the original checkpoint.
 pub fn comfyui_names(
     adapter: &ParamStore,
     pipeline: Pipeline,
     alpha: f64,
 ) -> BTreeMap<String, Tensor> {
-    renamed(adapter, |layer, part, tensor| {
-        let flat = layer.replace('.', "_");
-        let layer = match pipeline {
-            Pipeline::StableDiffusionXl => format!("lora_unet_{flat}"),
-            Pipeline::StableDiffusion3 => format!("lora_transformer_{flat}"),
+    let (mut tensors, mut second) = (BTreeMap::new(), BTreeMap::new());
+    for layer in layers(adapter) {
+        let part = |part| {
+            adapter
+                .tensor(&format!("{layer}.lora_{part}.weight"))
+                .detach()
+        };
+        let pair = Pair {
+            down: part('A'),
+            up: part('B'),
+            alpha,
+        };
+        if SecondAttention::of(&layer).is_some() {
+            second.insert(layer, pair);
+            continue;
+        }
+        let flat = |name: String| name.replace('.', "_");
+        let name = match pipeline {
+            Pipeline::StableDiffusionXl => format!("lora_unet_{}", flat(original(&layer))),
+            Pipeline::StableDiffusion3 => format!("lora_transformer_{}", flat(layer)),
             Pipeline::ZImage => format!("diffusion_model.{layer}"),
         };
-        match part {
-            'A' => vec![
-                (format!("{layer}.lora_down.weight"), tensor),
-                (format!("{layer}.alpha"), Tensor::from(alpha as f32)),
-            ],
-            _ => vec![(format!("{layer}.lora_up.weight"), tensor)],
-        }
-    })
+        tensors.insert(format!("{name}.lora_down.weight"), pair.down);
+        tensors.insert(format!("{name}.lora_up.weight"), pair.up);
+        tensors.insert(format!("{name}.alpha"), Tensor::from(alpha as f32));
+    }
+    tensors.extend(fused(second));
+    tensors
 }
 
-fn renamed(
-    adapter: &ParamStore,
-    rename: impl Fn(&str, char, Tensor) -> Vec<(String, Tensor)>,
-) -> BTreeMap<String, Tensor> {
-    let group = adapter.group();
-    let pairs = group.names.iter().zip(group.tensors);
-    pairs
-        .flat_map(|(name, tensor)| {
-            let (layer, part) = layer_of(name).expect("an adapter holds pairs and nothing else");
-            rename(layer, part, tensor.detach())
-        })
-        .collect()
+/// The layers that an adapter has pairs of.
+fn layers(adapter: &ParamStore) -> Vec<String> {
+    let names = adapter.group().names;
+    let layers = names
+        .iter()
+        .filter_map(|name| name.strip_suffix(".lora_A.weight"));
+    layers.map(str::to_owned).collect()
 }
 
 /// The weights of `base` with `scaling * B A` added where `adapter` has a pair.
 pub fn merged(base: &ParamStore, adapter: &ParamStore, scaling: f64) -> BTreeMap<String, Tensor> {
     let mut weights = base.tensors();
-    for name in adapter.group().names {
-        let Some((layer, 'A')) = layer_of(&name) else {
-            continue;
-        };
-        let (a, b) = (
-            adapter.tensor(&name),
-            adapter.tensor(&format!("{layer}.lora_B.weight")),
-        );
+    for layer in layers(adapter) {
+        let [a, b] = ["A", "B"].map(|part| adapter.tensor(&format!("{layer}.lora_{part}.weight")));
         let weight = weights
             .get_mut(&format!("{layer}.weight"))
             .expect("the adapter's layer");

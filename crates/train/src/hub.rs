@@ -87,9 +87,11 @@ fn is_wanted(file: &str) -> bool {
     let Some((folder, name)) = file.split_once('/') else {
         return file == INDEX;
     };
-    let is_variant = [".fp16.", ".bf16.", ".non_ema."]
-        .iter()
-        .any(|tag| name.contains(tag));
+    // Also of a sharded file: `model.fp16-00001-of-00002.safetensors`.
+    let is_variant = ["fp16", "bf16", "non_ema"].iter().any(|tag| {
+        let is_tag = |part: &str| part == *tag || part.starts_with(&format!("{tag}-"));
+        name.split('.').skip(1).any(is_tag)
+    });
     let extension = Path::new(name).extension().and_then(OsStr::to_str);
     let is_read = match folder {
         "unet" | "transformer" | "vae" | "text_encoder" | "text_encoder_2" | "text_encoder_3" => {
@@ -134,6 +136,8 @@ mod tests {
             "sd3_medium.safetensors",
             "README.md",
             "unet/diffusion_pytorch_model.fp16.safetensors",
+            "text_encoder_3/model.fp16-00001-of-00002.safetensors",
+            "text_encoder_3/model.safetensors.index.fp16.json",
             "unet/diffusion_pytorch_model.bin",
             "vae_1_0/diffusion_pytorch_model.safetensors",
             "text_encoder/openvino_model.xml",

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use dmdr_config::{Experiment, Lora, Tuning};
+use dmdr_config::{Experiment, FakeForm, Lora, Tuning};
 use dmdr_data::Prompts;
 use dmdr_methods::{FakeScore, Generator, Roles};
 use dmdr_models::{Conditioning, DitConfig, Guidance, WorldClip, load_config};
-use dmdr_tensor::{AdapterId, AdapterSpec, Device, Kind, ParamStore, no_grad_guard};
+use dmdr_tensor::{AdapterId, AdapterPlace, AdapterSpec, Device, Kind, ParamStore, no_grad_guard};
 use dmdr_world::World;
 
 use crate::{Backbone, Source, TrainError};
@@ -97,7 +97,7 @@ pub struct Networks {
     pub base: ParamStore,
     /// The student's parameters: a full network or an adapter.
     pub student: ParamStore,
-    /// The fake score's LoRA.
+    /// The fake score's parameters: an adapter or a full network.
     pub score: ParamStore,
     /// Parameters of the frozen copy of the student, where the method compares with one.
     pub reference: Option<ParamStore>,
@@ -130,7 +130,10 @@ impl Networks {
         } else {
             base
         };
-        let score = ParamStore::trainable(device, experiment.seed);
+        let mut score = ParamStore::trainable(device, experiment.seed);
+        if experiment.fake_score.form == FakeForm::Full {
+            score = score.with_compute(compute).with_recomputation(recomputes);
+        }
         let student = ParamStore::trainable(device, experiment.seed)
             .with_compute(compute)
             .with_recomputation(recomputes);
@@ -139,13 +142,22 @@ impl Networks {
             .rl_algorithm()
             .is_some_and(|algorithm| algorithm.has_reference())
             .then(|| ParamStore::frozen(device).with_compute(compute));
-        let spec = |lora: &Lora, store: &ParamStore| {
-            AdapterSpec::new(lora.rank as i64, lora.alpha, &lora.targets, store.clone())
+        // The adapters' places in this list are their ids; one without a target is none.
+        let spec = |lora: &Lora, defaults: &[&str], store: &ParamStore| {
+            let defaults = || defaults.iter().map(ToString::to_string).collect();
+            let targets = lora.targets.clone().unwrap_or_else(defaults);
+            AdapterSpec::new(lora.rank as i64, lora.alpha, &targets, store.clone())
         };
-        let mut adapters = vec![spec(&experiment.fake_score.lora(), &score)];
+        let fake = experiment.fake_score.lora();
+        let mut adapters = vec![match experiment.fake_score.form {
+            FakeForm::Lora => spec(&fake, backbone.default_targets(), &score),
+            FakeForm::OutputLora => spec(&fake, &["*.attn"], &score).at(AdapterPlace::Outputs),
+            FakeForm::Full => AdapterSpec::new(1, 1.0, &[], score.clone()),
+        }];
         if let Tuning::Lora(lora) = &experiment.student.tuning {
-            adapters.push(spec(lora, &student));
-            adapters.extend(reference.iter().map(|store| spec(lora, store)));
+            let at = |store| spec(lora, backbone.default_targets(), store);
+            adapters.push(at(&student));
+            adapters.extend(reference.iter().map(at));
         }
         let net = backbone.build(&base, &adapters)?;
         backbone.load(&base)?;
@@ -166,7 +178,14 @@ impl Networks {
                 .map(|store| generator(store, REFERENCE))
                 .transpose()?,
             base: net,
-            score: FakeScore::Adapter(SCORE),
+            score: match experiment.fake_score.form {
+                FakeForm::Lora | FakeForm::OutputLora => FakeScore::Adapter(SCORE),
+                FakeForm::Full => {
+                    let net = backbone.build(&score, &[])?;
+                    backbone.load(&score)?;
+                    FakeScore::Full(net)
+                }
+            },
             schedule: backbone.schedule(),
             guidance: Guidance {
                 scale: experiment.teacher.guidance,

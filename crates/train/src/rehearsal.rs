@@ -44,9 +44,12 @@ impl Rehearsal {
         let bytes = |store: &ParamStore| store.num_bytes() as u64;
         let average = u64::from(experiment.ema.is_some());
         resident.push(("teacher", bytes(&networks.base)));
-        // Values and two moments; the average is one more copy.
-        resident.push(("student", (3 + average) * bytes(&networks.student)));
-        resident.push(("fake score", 3 * bytes(&networks.score)));
+        let (student, score) = (bytes(&networks.student), bytes(&networks.score));
+        resident.push(("student", student));
+        resident.push(("student's moments", 2 * student));
+        resident.push(("student's average", average * student));
+        resident.push(("fake score", score));
+        resident.push(("fake score's moments", 2 * score));
         if let Some(reference) = &networks.reference {
             resident.push(("reference", bytes(reference)));
         }

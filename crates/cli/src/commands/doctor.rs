@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use dmdr_config::{Experiment, Method, Tuning, World};
+use dmdr_config::{Experiment, Lora, Method, Tuning, World};
 use dmdr_tensor::{Device, LIBTORCH_VERSION, device, get_num_threads, total_memory_bytes};
 use dmdr_train::{Rehearsal, compute};
 
@@ -104,7 +104,10 @@ fn switches(experiment: &Experiment) -> Vec<(String, Experiment)> {
         ));
     }
     if experiment.student.tuning == Tuning::Full && experiment.student.init.is_none() {
-        let lora = experiment.fake_score.lora();
+        let lora = Lora {
+            targets: None,
+            ..experiment.fake_score.lora()
+        };
         switches.push((
             format!("student.tuning = lora, rank {}", lora.rank),
             changed(&|changed| changed.student.tuning = Tuning::Lora(lora.clone())),

@@ -1,6 +1,6 @@
 //! `dmdr sample`: one row a prompt; teacher and student side by side on identical noise.
 
-use std::{collections::BTreeMap, fs, process::ExitCode};
+use std::{collections::BTreeMap, fs, num::NonZeroUsize, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use dmdr_eval::Sampler;
@@ -15,14 +15,39 @@ use crate::{
     progress::say,
 };
 
+/// Who draws, and how.
+struct Drawer<'a> {
+    sampler: &'a dyn Sampler,
+    /// As interfaces for diffusion models call it.
+    rule: &'static str,
+    num_steps: usize,
+    shift: f64,
+}
+
 pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     let captions = captions(args)?;
     let trained = FinishedRun::open(&args.run)?;
-    let (teacher, student) = (trained.teacher(), trained.student());
-    let samplers: Vec<&dyn Sampler> = match args.who {
-        Who::Teacher => vec![&teacher],
-        Who::Student => vec![&student],
-        Who::Both => vec![&teacher, &student],
+    let (mut teacher, mut student) = (trained.teacher(), trained.student());
+    teacher.num_steps = args
+        .teacher_steps
+        .map_or(teacher.num_steps, NonZeroUsize::get);
+    student.num_steps = args.steps.map_or(student.num_steps, NonZeroUsize::get);
+    let of_teacher = Drawer {
+        sampler: &teacher,
+        rule: "Euler",
+        num_steps: teacher.num_steps,
+        shift: teacher.shift,
+    };
+    let of_student = Drawer {
+        sampler: &student,
+        rule: "LCM", // predicts and renoises
+        num_steps: student.num_steps,
+        shift: student.shift,
+    };
+    let drawers: Vec<Drawer> = match args.who {
+        Who::Teacher => vec![of_teacher],
+        Who::Student => vec![of_student],
+        Who::Both => vec![of_teacher, of_student],
     };
     if let Some(folder) = &args.images {
         fs::create_dir_all(folder)
@@ -32,13 +57,13 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     let mut cells: Vec<Image> = Vec::new();
     let mut tensors = Vec::new();
     for (row, caption) in captions.iter().enumerate() {
-        for sampler in &samplers {
-            let images = trained.draw(*sampler, caption, args.seed, args.count)?;
-            for (image, seed) in images.iter().zip(args.seed..) {
+        for drawer in &drawers {
+            let name = drawer.sampler.name();
+            for (first, image, seed) in draw(args, &trained, drawer, caption)? {
                 if let Some(folder) = &args.images {
-                    let name = format!("{row:03}-{}-{seed}.png", sampler.name());
-                    let text = parameters(args, *sampler, caption, seed, image);
-                    atomic_write(folder.join(name), image.png(&[("parameters", &text)]))?;
+                    let text = parameters(args, drawer, caption, (seed, first), &image);
+                    let path = folder.join(format!("{row:03}-{name}-{seed}.png"));
+                    atomic_write(path, image.png(&[("parameters", &text)]))?;
                 }
                 if args.tensors.is_some() {
                     let shape = [3, image.height as i64, image.width as i64];
@@ -48,12 +73,12 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
             }
         }
     }
-    let names: Vec<&str> = samplers.iter().map(|sampler| sampler.name()).collect();
+    let who: Vec<_> = drawers.iter().map(Drawer::to_json).collect();
     let made_with = json!({
-        "run": args.run, "prompts": captions, "who": names, "first_seed": args.seed, "count": args.count,
-        "commit": env!("DMDR_COMMIT"),
+        "run": args.run, "prompts": captions, "who": who, "first_seed": args.seed, "count": args.count,
+        "batch": args.batch(), "size": [cells[0].width, cells[0].height], "commit": env!("DMDR_COMMIT"),
     });
-    let grid = Image::grid(&cells, args.count * samplers.len());
+    let grid = Image::grid(&cells, args.count * drawers.len());
     let made_with = made_with.to_string();
     atomic_write(&args.output, grid.png(&[("dmdr", &made_with)]))?;
     if let Some(path) = &args.tensors {
@@ -61,14 +86,11 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
         let notes = BTreeMap::from([("dmdr".to_owned(), made_with)]);
         write_tensors(path, &images, Kind::Float, &notes)?;
     }
-    let who: Vec<String> = samplers
+    let who: Vec<String> = drawers
         .iter()
-        .map(|sampler| {
-            format!(
-                "{} ({} evaluations)",
-                sampler.name(),
-                sampler.num_evaluations()
-            )
+        .map(|Drawer { sampler, .. }| {
+            let (name, count) = (sampler.name(), sampler.num_evaluations());
+            format!("{name} ({count} evaluations)")
         })
         .collect();
     say(
@@ -76,6 +98,41 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
         &format!("{}: {}", args.output.display(), who.join(", ")),
     );
     Ok(ExitCode::SUCCESS)
+}
+
+impl SampleArgs {
+    /// Images at a time.
+    fn batch(&self) -> usize {
+        self.batch.map_or(self.count, NonZeroUsize::get)
+    }
+}
+
+impl Drawer<'_> {
+    fn to_json(&self) -> serde_json::Value {
+        let sampler = self.sampler;
+        json!({
+            "name": sampler.name(), "sampler": self.rule, "steps": self.num_steps, "shift": self.shift,
+            "guidance": sampler.guidance(), "evaluations": sampler.num_evaluations(),
+        })
+    }
+}
+
+/// All images of `caption`, batch by batch: the batch's first seed, the image, its seed.
+fn draw(
+    args: &SampleArgs,
+    trained: &FinishedRun,
+    drawer: &Drawer,
+    caption: &str,
+) -> Result<Vec<(u64, Image, u64)>> {
+    let mut all = Vec::with_capacity(args.count);
+    while all.len() < args.count {
+        let first = args.seed + all.len() as u64;
+        let count = args.batch().min(args.count - all.len());
+        let images = trained.draw(drawer.sampler, caption, first, count)?;
+        let seeded = images.into_iter().zip(first..);
+        all.extend(seeded.map(|(image, seed)| (first, image, seed)));
+    }
+    Ok(all)
 }
 
 /// The prompts of `--prompt`, then those of `--prompts`.
@@ -96,19 +153,22 @@ fn captions(args: &SampleArgs) -> Result<Vec<String>> {
 /// How an image was made, in the words that interfaces for diffusion models read from its file.
 fn parameters(
     args: &SampleArgs,
-    sampler: &dyn Sampler,
+    drawer: &Drawer,
     caption: &str,
-    seed: u64,
+    (seed, first): (u64, u64),
     image: &Image,
 ) -> String {
     format!(
-        "{caption}\nSteps: {}, Sampler: {}, CFG scale: {}, Seed: {seed} of a batch from {}, Size: {}x{}, Model: {}, Version: dmdr {}",
-        sampler.num_evaluations(),
-        sampler.name(),
-        sampler.guidance(),
-        args.seed,
+        "{caption}\nSteps: {}, Sampler: {}, CFG scale: {}, Shift: {}, Seed: {seed} of a batch of {} from {first}, Size: {}x{}, \
+         Model: {} of {}, Version: dmdr {}",
+        drawer.num_steps,
+        drawer.rule,
+        drawer.sampler.guidance(),
+        drawer.shift,
+        args.batch(),
         image.width,
         image.height,
+        drawer.sampler.name(),
         args.run.display(),
         env!("DMDR_COMMIT"),
     )

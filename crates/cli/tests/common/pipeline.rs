@@ -124,6 +124,11 @@ pub(crate) fn sd35(folder: &Path) {
     sd3_of(folder, "sd3_qk_norm");
 }
 
+/// Stable Diffusion 3.5 Medium, which has a second attention in its first blocks.
+pub(crate) fn sd35_medium(folder: &Path) {
+    sd3_of(folder, "sd3_dual");
+}
+
 fn sd3_of(folder: &Path, fixture: &str) {
     pipeline(folder, "StableDiffusion3Pipeline", "sd3", "vae_sd3");
     let network = folder.join("transformer");

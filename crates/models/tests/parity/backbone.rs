@@ -2,7 +2,7 @@
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{Call, Conditioning, Denoiser, Guidance, View};
-use dmdr_tensor::{AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor};
+use dmdr_tensor::{AdapterId, AdapterPlace, AdapterSpec, Device, Kind, ParamStore, Tensor};
 
 use crate::fixture::{Fixture, relative_error};
 
@@ -16,6 +16,7 @@ pub(crate) struct Backbone<'a, N> {
     pub(crate) weights: &'a ParamStore,
     /// Where the fixture's adapter goes.
     pub(crate) targets: &'a [&'a str],
+    pub(crate) place: AdapterPlace,
     pub(crate) build: &'a dyn Fn(&ParamStore, &[AdapterSpec]) -> N,
     pub(crate) schedule: Schedule,
     pub(crate) cond: Conditioning,
@@ -28,7 +29,7 @@ impl<N: Denoiser> Backbone<'_, N> {
         for recomputes in [false, true] {
             let lora = ParamStore::trainable(Device::Cpu, 0);
             let targets: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
-            let specs = [AdapterSpec::new(2, 4.0, &targets, lora.clone())];
+            let specs = [AdapterSpec::new(2, 4.0, &targets, lora.clone()).at(self.place)];
             let store = ParamStore::frozen(Device::Cpu).with_recomputation(recomputes);
             let net = (self.build)(&store, &specs);
             store.copy_from(self.weights);
@@ -56,9 +57,12 @@ impl<N: Denoiser> Backbone<'_, N> {
         let names = lora.group().names;
         let in_block = |name: &&String| name.contains(".attn") || name.contains(".attention.");
         let pair = names.iter().find(in_block).expect("an attention");
-        let layer = pair
-            .trim_end_matches(".lora_A.weight")
-            .trim_end_matches(".lora_B.weight");
+        let layer = match self.place {
+            AdapterPlace::Weights => pair.split(".lora_").next().expect("a name").to_owned(),
+            AdapterPlace::Outputs => {
+                pair.split(".lora.").next().expect("a name").to_owned() + ".qkv"
+            }
+        };
         let x_t = self.fixture.get("x_t").detach().set_requires_grad(true);
         let call = Call {
             train: true,
@@ -107,32 +111,44 @@ fn check(
     fixture.agrees("output_lora", &at(true, SCALE));
     fixture.agrees("output_lora", &at(false, SCALE));
 
-    let view = View {
+    let view = |train| View {
         net,
         schedule,
         call: Call {
-            train: false,
+            train,
             adapters: &[(AdapterId(0), SCALE)],
         },
         guidance: Some(Guidance {
             scale: GUIDANCE,
-            null,
+            null: null.clone(),
         }),
     };
-    fixture.agrees("guided_x0", &view.x0_no_grad(&x_t, t, cond));
+    fixture.agrees("guided_x0", &view(false).x0_no_grad(&x_t, t, cond));
+    gradients_agree(fixture, "grad", &at(true, SCALE), &x_t, lora);
+    let guided = view(true).x0(&x_t, t, cond);
+    gradients_agree(fixture, "grad_guided", &guided, &x_t, lora);
+}
 
+/// Gradients of `output` with respect to `x_t` and the whole adapter, which the fixture has under `head`.
+fn gradients_agree(
+    fixture: &Fixture,
+    head: &str,
+    output: &Tensor,
+    x_t: &Tensor,
+    lora: &ParamStore,
+) {
     let group = lora.group();
     let mut inputs = vec![x_t.shallow_clone()];
     inputs.extend(group.tensors.iter().map(Tensor::shallow_clone));
-    let product = (at(true, SCALE) * fixture.get("cotangent")).sum(Kind::Float);
+    let product = (output * fixture.get("cotangent")).sum(Kind::Float);
     let gradients = Tensor::run_backward(&[product], &inputs, false, false);
-    fixture.agrees("grad.x_t", &gradients[0]);
+    fixture.agrees(&format!("{head}.x_t"), &gradients[0]);
     let largest = gradients[1..]
         .iter()
         .map(|gradient| gradient.abs().max().double_value(&[]))
         .fold(0.0, f64::max);
     for (name, gradient) in group.names.iter().zip(&gradients[1..]) {
-        let name = format!("grad.lora.{name}");
+        let name = format!("{head}.lora.{name}");
         if fixture.get(&name).abs().max().double_value(&[]) == 0.0 {
             assert!(gradient.equal(fixture.get(&name)), "{name}");
         } else {

@@ -3,6 +3,7 @@
 mod backbone;
 mod fixture;
 mod lpips;
+mod schedulers;
 mod sd3;
 mod sdxl;
 mod shapes;

@@ -2,7 +2,7 @@
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{Conditioning, Sd3, Sd3Config, load_diffusers_config};
-use dmdr_tensor::{AdapterSpec, Device, ParamStore};
+use dmdr_tensor::{AdapterPlace, AdapterSpec, Device, ParamStore};
 
 use crate::{
     backbone::Backbone,
@@ -33,6 +33,7 @@ fn agrees(name: &str) -> Sd3Config {
         fixture: &fixture,
         weights: &base,
         targets: &Sd3::LORA_TARGETS,
+        place: AdapterPlace::Weights,
         build: &build,
         schedule: Schedule::RectifiedFlow,
         cond: cond(""),

@@ -4,7 +4,7 @@ use std::fs;
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{SdxlConfig, SdxlUnet, load_diffusers_config};
-use dmdr_tensor::{AdapterSpec, Device, ParamStore};
+use dmdr_tensor::{AdapterPlace, AdapterSpec, Device, ParamStore};
 
 use crate::{
     backbone::Backbone,
@@ -39,6 +39,7 @@ fn noise_and_gradients() {
         fixture: &fixture,
         weights: &base,
         targets: &TARGETS,
+        place: AdapterPlace::Weights,
         build: &build,
         schedule: Schedule::ScaledLinear,
         cond: cond(""),

@@ -2,7 +2,7 @@
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{Interpolant, Sit, SitConfig};
-use dmdr_tensor::{AdapterSpec, Device, Kind, ParamStore, Tensor};
+use dmdr_tensor::{AdapterPlace, AdapterSpec, Device, Kind, ParamStore, Tensor};
 
 use crate::{
     backbone::Backbone,
@@ -10,6 +10,10 @@ use crate::{
 };
 
 fn agrees(name: &str) -> SitConfig {
+    agrees_at(name, &Sit::LORA_TARGETS, AdapterPlace::Weights)
+}
+
+fn agrees_at(name: &str, targets: &[&str], place: AdapterPlace) -> SitConfig {
     let fixture = Fixture::read(name);
     let config: SitConfig = fixture.config();
     let base = ParamStore::frozen(Device::Cpu);
@@ -25,7 +29,8 @@ fn agrees(name: &str) -> SitConfig {
     let backbone = Backbone {
         fixture: &fixture,
         weights: &base,
-        targets: &Sit::LORA_TARGETS,
+        targets,
+        place,
         build: &build,
         schedule: Schedule::RectifiedFlow,
         cond: Sit::condition(&fixture.get("labels").to_kind(Kind::Int64)),
@@ -47,6 +52,30 @@ fn repa_checkpoints_run_as_the_trait_does() {
     let config = agrees("sit_repa");
     assert_eq!(config.interpolant, Interpolant::DataAtZero);
     assert!(!config.learn_sigma);
+}
+
+#[test]
+fn the_demos_adapter_sits_behind_queries_and_values() {
+    agrees_at("sit_output_lora", &["blocks.*.attn"], AdapterPlace::Outputs);
+    let (base, pairs) = (
+        ParamStore::frozen(Device::Cpu),
+        ParamStore::trainable(Device::Cpu, 0),
+    );
+    let xl = SitConfig {
+        learn_sigma: false,
+        interpolant: Interpolant::DataAtZero,
+        ..SitConfig::xl_2()
+    };
+    let spec = AdapterSpec::new(32, 32.0, &["blocks.*.attn".into()], pairs.clone());
+    Sit::new(&base, &[spec.at(AdapterPlace::Outputs)], xl).expect("targets match");
+    let shapes = pairs.shapes();
+    assert_eq!(shapes["blocks.27.attn.lora.lora_VA"], [1152, 32]);
+    assert_eq!(shapes["blocks.0.attn.lora.lora_QB"], [32, 1152]);
+    let count: i64 = shapes
+        .values()
+        .map(|shape| shape.iter().product::<i64>())
+        .sum();
+    assert_eq!(count, 4_128_768, "as many as the demo trains");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{ZImage, ZImageConfig, load_diffusers_config};
-use dmdr_tensor::{AdapterSpec, Device, Kind, ParamStore};
+use dmdr_tensor::{AdapterPlace, AdapterSpec, Device, Kind, ParamStore};
 
 use crate::{
     backbone::Backbone,
@@ -34,6 +34,7 @@ fn captions_of_different_lengths() {
         fixture: &fixture,
         weights: &base,
         targets: &ZImage::LORA_TARGETS,
+        place: AdapterPlace::Weights,
         build: &build,
         schedule: Schedule::RectifiedFlow,
         cond: cond(""),
