@@ -297,6 +297,10 @@ impl ParamStore {
         if phantom::is_phantom(self.device()) {
             return Ok(report);
         }
+        // Once to look at all values, so that a file that is refused has changed nothing.
+        for file in files {
+            weights::for_each_tensor(file, rename, |_, _| {})?;
+        }
         for file in files {
             weights::for_each_tensor(file, rename, |name, tensor| self.set(name, &tensor))?;
         }

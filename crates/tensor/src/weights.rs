@@ -145,7 +145,7 @@ fn with_file<T>(
 /// All tensors of a file, on the CPU, in the file's own precision.
 ///
 /// # Errors
-/// An unreadable, truncated or malformed file, or a dtype that is not f32, f16 or bf16.
+/// An unreadable, truncated or malformed file, a dtype that is not f32, f16 or bf16, or values that are not finite.
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, TensorError> {
     read_tensors_where(path, |_| true)
 }
@@ -182,7 +182,7 @@ pub(crate) fn for_each_tensor(
     mut take: impl FnMut(&str, Tensor),
 ) -> Result<(), TensorError> {
     with_file(path, |bytes| {
-        let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+        let file = parse(bytes)?;
         for (stored, view) in file.iter() {
             if let Some(name) = rename(stored) {
                 take(&name, tensor_of(stored, &view)?);
@@ -198,7 +198,7 @@ pub(crate) fn read_headers(
     rename: &dyn Fn(&str) -> Option<String>,
 ) -> Result<BTreeMap<String, Header>, TensorError> {
     with_file(path, |bytes| {
-        let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+        let file = parse(bytes)?;
         let header = |(stored, view): (&str, TensorView<'_>)| {
             let name = rename(stored)?;
             let header = kind_of(stored, &view).map(|kind| Header {
@@ -228,6 +228,26 @@ pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, TensorErro
     })
 }
 
+/// The tensors of a file; of one that is cut short, the error names the first that is not whole.
+fn parse(bytes: &[u8]) -> Result<SafeTensors<'_>, String> {
+    SafeTensors::deserialize(bytes).map_err(|error| match first_cut(bytes) {
+        Some(name) => format!("it is cut short within tensor `{name}` ({error})"),
+        None => error.to_string(),
+    })
+}
+
+/// The tensor that ends first beyond `bytes`, if the header can be read.
+fn first_cut(bytes: &[u8]) -> Option<String> {
+    let length = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
+    let (header, data) = bytes[8..].split_at_checked(usize::try_from(length).ok()?)?;
+    let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header).ok()?;
+    let ends = header.iter().filter_map(|(name, tensor)| {
+        let end = tensor.get("data_offsets")?.get(1)?.as_u64()?;
+        (end > data.len() as u64).then_some((end, name))
+    });
+    ends.min().map(|(_, name)| name.clone())
+}
+
 fn kind_of(name: &str, view: &TensorView<'_>) -> Result<Kind, String> {
     match view.dtype() {
         Dtype::F32 => Ok(Kind::Float),
@@ -245,12 +265,17 @@ fn shape_of(view: &TensorView<'_>) -> Vec<i64> {
 
 fn tensor_of(name: &str, view: &TensorView<'_>) -> Result<Tensor, String> {
     let kind = kind_of(name, view)?;
-    Tensor::f_from_data_size(view.data(), &shape_of(view), kind).map_err(|error| {
+    let tensor = Tensor::f_from_data_size(view.data(), &shape_of(view), kind).map_err(|error| {
         format!(
             "tensor `{name}`: {}",
             error.to_string().lines().next().unwrap_or("")
         )
-    })
+    })?;
+    // All that can be seen of a flipped bit among the values.
+    if tensor.isfinite().all().int64_value(&[]) == 0 {
+        return Err(format!("tensor `{name}` has values that are not finite"));
+    }
+    Ok(tensor)
 }
 
 /// Writes `tensors` as `kind` to `path`, atomically.
