@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Round trip of `dmdr export`: diffusers draws our picture from our files. Part of `make parity`.
+"""Round trip of `dmdr export`: diffusers draws our pictures from our files. Part of `make parity`.
 
-Tiny SD3 and SDXL pipelines (text encoders and autoencoders of the parity fixtures, a random network) are distilled for a
-few updates by the release binary; the student is exported as adapter and as whole network, and diffusers, with the
-exported scheduler and the same noise, has to draw what `dmdr sample` drew. The teacher's network, which has to draw
-something else, shows that the comparison can fail.
+Tiny pipelines of each family (text encoders and autoencoders of the parity fixtures, a random network) are distilled for a
+few updates by the release binary; the student is exported as adapter, under the names of other tools and as whole network,
+and diffusers, with the exported scheduler and the same noise, has to draw what `dmdr sample` drew. The teacher, with guidance
+and its own steps, is drawn by diffusers from the base. The teacher's network in the student's place has to draw something else,
+which shows that the comparison can fail.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import diffusers
@@ -29,13 +31,54 @@ ROOT = Path(__file__).resolve().parents[2]
 DMDR = ROOT / "target/release/dmdr"
 SIDE, SEED, PROMPT = 24, 5, "a blue dog"
 TOLERANCE = 1e-3
-SCHEDULERS = {"sd3": diffusers.FlowMatchEulerDiscreteScheduler, "sdxl": diffusers.LCMScheduler}
-GRIDS = {"sd3": dict(sigmas=[1.0, 0.75, 0.5, 0.25]), "sdxl": dict(timesteps=[999, 749, 499, 249])}
+GUIDANCE, TEACHER_STEPS, TEACHER_SHIFT = 3.0, 3, 2.0
+SDXL = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000)
 
 
-def network(kind: str, folder: Path) -> nn.Module:
-    classes = {"sd3": diffusers.SD3Transformer2DModel, "sdxl": diffusers.UNet2DConditionModel}
-    return classes[kind].from_pretrained(folder)
+@dataclass(frozen=True)
+class Case:
+    """A network of a family; `targets` of its adapter are the defaults if there are none."""
+
+    name: str
+    family: str
+    fixture: str
+    shift: float = 1.0
+    targets: str = ""
+
+    @property
+    def is_flow(self) -> bool:
+        return self.family != "sdxl"
+
+    @property
+    def scheduler(self) -> type:
+        return diffusers.FlowMatchEulerDiscreteScheduler if self.is_flow else diffusers.LCMScheduler
+
+    @property
+    def network(self) -> type:
+        classes = dict(
+            sd3=diffusers.SD3Transformer2DModel,
+            sdxl=diffusers.UNet2DConditionModel,
+            z_image=diffusers.ZImageTransformer2DModel,
+        )
+        return classes[self.family]
+
+    def grid(self, steps: int) -> dict:
+        """Equal steps, which the scheduler shifts."""
+        if self.is_flow:
+            return dict(sigmas=[1 - i / steps for i in range(steps)])
+        return dict(timesteps=[round(1000 * (1 - i / steps)) - 1 for i in range(steps)])
+
+    def guided(self, scale: float) -> dict:
+        """Z-Image's pipeline counts from 0."""
+        return dict(guidance_scale=scale - 1 if self.family == "z_image" else scale)
+
+
+CASES = [
+    Case("SD3", "sd3", "sd3_plain", targets='["*attn*.to_*"]'),
+    Case("SD3.5-Medium", "sd3", "sd3_dual", shift=3.0),
+    Case("SDXL", "sdxl", "sdxl"),
+    Case("Z-Image", "z_image", "z_image", shift=3.0),
+]
 
 
 def config_of(fixture: str, **changes) -> dict:
@@ -43,18 +86,21 @@ def config_of(fixture: str, **changes) -> dict:
     return {key: value for key, value in fields.items() if not key.startswith("_")} | changes
 
 
-def write_base(kind: str, base: Path) -> str:
+def write_base(case: Case, base: Path) -> str:
     """A pipeline's folder; gives the name of the network's."""
-    shutil.copytree(FIXTURES / "text" / kind, base)
-    shutil.copytree(FIXTURES / f"vae_{kind}", base / "vae")
+    shutil.copytree(FIXTURES / "text" / case.family, base)
+    shutil.copytree(FIXTURES / ("vae_sdxl" if case.family == "sdxl" else "vae_sd3"), base / "vae")
     torch.manual_seed(0)
-    if kind == "sd3":
-        part, name = "transformer", "StableDiffusion3Pipeline"
-        fields = config_of("sd3_plain", in_channels=6, out_channels=6, joint_attention_dim=24, pooled_projection_dim=16)
-        net = diffusers.SD3Transformer2DModel(**fields)
-    else:
-        part, name = "unet", "StableDiffusionXLPipeline"
-        net = diffusers.UNet2DConditionModel(**config_of("sdxl", cross_attention_dim=20))
+    part, name, changes = {
+        "sd3": (
+            "transformer",
+            "StableDiffusion3Pipeline",
+            dict(in_channels=6, out_channels=6, joint_attention_dim=24, pooled_projection_dim=16),
+        ),
+        "sdxl": ("unet", "StableDiffusionXLPipeline", dict(cross_attention_dim=20)),
+        "z_image": ("transformer", "ZImagePipeline", dict(in_channels=6, cap_feat_dim=16)),
+    }[case.family]
+    net = case.network(**config_of(case.fixture, **changes))
     for key, param in net.named_parameters():
         nn.init.normal_(param, std=0.25)
         if param.dim() == 1 and key.endswith("weight"):
@@ -64,20 +110,23 @@ def write_base(kind: str, base: Path) -> str:
     return part
 
 
-def write_config(here: Path) -> None:
+def write_config(case: Case, here: Path) -> None:
     """The smoke test's method on the pipeline, without rewards and evaluation, and fast enough to move in a few updates."""
     text = (ROOT / "configs/smoke.toml").read_text()
     at = text.index
     world = f'[world.prompts]\ntrain = "train.txt"\nvalidation = "train.txt"\nsize = {SIDE}\nembeddings = "cache"\n\n'
-    teacher = '[teacher]\nweights = "base"\nnum_steps = 2\nguidance = 3.0\n\n'
+    teacher = f'[teacher]\nweights = "base"\nnum_steps = {TEACHER_STEPS}\nguidance = {GUIDANCE}\n'
+    teacher += f"shift = {TEACHER_SHIFT}\n\n" if case.is_flow else "\n"
+    targets = f", targets = {case.targets}" if case.targets else ""
     method = text[at("[student]") : at("[method.dmdr.rl]")] + text[at("[optim.generator]") : at("[evaluation]")]
     text = text[: at("[world]")] + world + teacher + method
     for old, new in {
         "seed = 0\n": 'seed = 0\nprecision = "f32"\n',
         "evaluate_every = 3": "evaluate_every = 0",
-        'tuning = "full"': 'tuning = { lora = { rank = 2, alpha = 6.0, targets = ["*attn*.to_*"] } }',
+        'tuning = "full"': f"tuning = {{ lora = {{ rank = 2, alpha = 6.0{targets} }} }}",
         'targets = ["blocks.*"]': 'targets = ["*to_q"]',
         "num_steps = 2    ": "num_steps = 4    ",
+        "shift = 1.0    ": f"shift = {case.shift}    ",
         "batch_size = 2": "batch_size = 4",
         "lr = 1e-4": "lr = 5e-2",
     }.items():
@@ -87,71 +136,96 @@ def write_config(here: Path) -> None:
     (here / "train.txt").write_text("a red cat\ntwo boats\na ball\n")
 
 
-def pipeline(kind: str, base: Path, net: nn.Module, scheduler) -> diffusers.DiffusionPipeline:
+def pipeline(case: Case, base: Path, net: nn.Module, scheduler) -> diffusers.DiffusionPipeline:
     def part(cls: type, name: str):
         return cls.from_pretrained(base / name)
 
     tokenizer = transformers.AutoTokenizer
+    parts = dict(scheduler=scheduler, vae=part(diffusers.AutoencoderKL, "vae"))
+    if case.family == "z_image":
+        text = dict(text_encoder=part(transformers.Qwen3Model, "text_encoder"), tokenizer=part(tokenizer, "tokenizer"))
+        return diffusers.ZImagePipeline(transformer=net, **parts, **text)
     clip, projected = transformers.CLIPTextModel, transformers.CLIPTextModelWithProjection
-    parts = dict(
-        scheduler=scheduler,
-        vae=part(diffusers.AutoencoderKL, "vae"),
-        text_encoder=part(projected if kind == "sd3" else clip, "text_encoder"),
+    parts |= dict(
+        text_encoder=part(projected if case.family == "sd3" else clip, "text_encoder"),
         text_encoder_2=part(projected, "text_encoder_2"),
         tokenizer=part(tokenizer, "tokenizer"),
         tokenizer_2=part(tokenizer, "tokenizer_2"),
     )
-    if kind == "sdxl":
+    if case.family == "sdxl":
         return diffusers.StableDiffusionXLPipeline(unet=net, add_watermarker=False, **parts)
     t5 = dict(text_encoder_3=part(transformers.T5EncoderModel, "text_encoder_3"), tokenizer_3=part(tokenizer, "tokenizer_3"))
     return diffusers.StableDiffusion3Pipeline(transformer=net, **parts, **t5)
 
 
-def draw(kind: str, pipe: diffusers.DiffusionPipeline) -> np.ndarray:
+def draw(case: Case, pipe: diffusers.DiffusionPipeline, steps: int = 4, guidance: float = 1.0) -> np.ndarray:
     """From the noise and the states of the generator that `dmdr sample --seed` has."""
+    pipe.set_progress_bar_config(disable=True)
+    finds_its_times = isinstance(pipe.scheduler, diffusers.DDIMScheduler)
     channels = pipe.vae.config.latent_channels
     side = SIDE // pipe.vae_scale_factor
     reseed(SEED)
     noise = torch.randn(channels, side, side)[None]
     reseed(SEED)
-    arguments = dict(num_inference_steps=4, guidance_scale=1.0, height=SIDE, width=SIDE, output_type="np")
-    return pipe(PROMPT, latents=noise, **GRIDS[kind], **arguments).images[0]
+    grid = {} if finds_its_times else case.grid(steps)
+    arguments = dict(num_inference_steps=steps, height=SIDE, width=SIDE, output_type="np")
+    return pipe(PROMPT, latents=noise, **grid, **case.guided(guidance), **arguments).images[0]
 
 
-def check(kind: str, here: Path) -> bool:
+def teacher_scheduler(case: Case):
+    if case.is_flow:
+        return diffusers.FlowMatchEulerDiscreteScheduler(shift=TEACHER_SHIFT)
+    return diffusers.DDIMScheduler(**SDXL, timestep_spacing="trailing", set_alpha_to_one=True, clip_sample=False)
+
+
+def check(case: Case, here: Path) -> bool:
     def dmdr(*arguments: str) -> None:
-        subprocess.run([DMDR, "--quiet", *arguments], cwd=here, check=True)
+        subprocess.run([DMDR, "--quiet", *arguments], cwd=here, check=True, stdout=subprocess.DEVNULL)
 
-    part = write_base(kind, here / "base")
-    write_config(here)
+    def sampled(who: str) -> np.ndarray:
+        arguments = ["--prompt", PROMPT, "--count", "1", "--seed", str(SEED)]
+        dmdr("sample", "runs/smoke", *arguments, "--who", who, "--tensors", f"{who}.safetensors")
+        return load_file(here / f"{who}.safetensors")["images"][0].transpose(1, 2, 0)
+
+    part = write_base(case, here / "base")
+    write_config(case, here)
     dmdr("train", "config.toml")
-    for layout in ("peft", "diffusers"):
+    for layout in ("peft", "comfyui", "diffusers"):
         dmdr("export", "runs/smoke", "--layout", layout, "--dtype", "f32", "--output", layout)
-    sample = ["--prompt", PROMPT, "--count", "1", "--who", "student", "--seed", str(SEED)]
-    dmdr("sample", "runs/smoke", *sample, "--tensors", "ours.safetensors")
-    ours = load_file(here / "ours.safetensors")["images"][0].transpose(1, 2, 0)
+    scheduler = case.scheduler.from_pretrained(here / "peft/scheduler")
 
-    scheduler = SCHEDULERS[kind].from_pretrained(here / "peft/scheduler")
-    made = lambda net: pipeline(kind, here / "base", net, scheduler)  # noqa: E731
-    adapted = made(network(kind, here / "base" / part))
-    adapted.load_lora_weights(here / "peft", weight_name="pytorch_lora_weights.safetensors")
+    def made(folder: Path, scheduler=scheduler) -> diffusers.DiffusionPipeline:
+        return pipeline(case, here / "base", case.network.from_pretrained(folder), scheduler)
+
+    def adapted(layout: str, file: str) -> diffusers.DiffusionPipeline:
+        pipe = made(here / "base" / part)
+        pipe.load_lora_weights(here / layout, weight_name=file)
+        return pipe
+
+    base = made(here / "base" / part)
     pictures = {
-        "adapter": draw(kind, adapted),
-        "whole network": draw(kind, made(network(kind, here / "diffusers" / part))),
-        "teacher's network": draw(kind, made(network(kind, here / "base" / part))),
+        "adapter": draw(case, adapted("peft", "pytorch_lora_weights.safetensors")),
+        "whole network": draw(case, made(here / "diffusers" / part)),
+        "teacher's network": draw(case, base),
     }
-    errors = {name: float(np.abs(picture - ours).max()) for name, picture in pictures.items()}
-    print(f"{kind}: " + ", ".join(f"{name} {error:.1e}" for name, error in errors.items()))
-    teacher = errors.pop("teacher's network")
-    return max(errors.values()) < TOLERANCE < teacher
+    if case.family == "sdxl":
+        pictures["adapter under kohya's names"] = draw(case, adapted("comfyui", "comfyui_lora.safetensors"))
+    student = sampled("student")
+    errors = {name: float(np.abs(picture - student).max()) for name, picture in pictures.items()}
+    other = errors.pop("teacher's network")
+    guided = draw(case, made(here / "base" / part, teacher_scheduler(case)), TEACHER_STEPS, GUIDANCE)
+    errors["teacher"] = float(np.abs(guided - sampled("teacher")).max())
+    told = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+    print(f"{case.name}: {told}; the teacher's network as student {other:.1e}")
+    return max(errors.values()) < TOLERANCE < other
 
 
 def main() -> int:
     torch.set_num_threads(1)
     good = True
-    for kind in SCHEDULERS:
+    for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
-            good &= check(kind, Path(folder))
+            good &= check(case, Path(folder))
     if not good:
         print("error: diffusers does not draw our picture", file=sys.stderr)
     return 0 if good else 1
