@@ -311,6 +311,32 @@ fn files_that_cannot_be_read_are_named() {
     );
 }
 
+/// A byte that is wrong makes the Parquet library panic in places, which is an error like others.
+#[test]
+fn a_damaged_parquet_file_is_an_error_wherever_the_damage_is() {
+    let files = Files::new();
+    let path = files.parquet(
+        "a.parquet",
+        &[&[Some(b"a cow"), None], &[Some(b"two dogs")]],
+    );
+    let whole = fs::read(&path).expect("written");
+    let mut num_panics = 0;
+    for place in 0..whole.len() {
+        for flip in [0x01, 0x06, 0x80] {
+            let mut bytes = whole.clone();
+            bytes[place] ^= flip;
+            fs::write(&path, bytes).expect("writable");
+            if let Err(error) = read(&path, "prompt", &skip()) {
+                let error = error.to_string();
+                let is_named = error.contains("a.parquet") || error.contains("no prompts");
+                assert!(is_named, "{error}");
+                num_panics += usize::from(error.contains("the file is damaged"));
+            }
+        }
+    }
+    assert!(num_panics > 0, "nothing needs to be caught any more");
+}
+
 #[test]
 fn lengths_and_duplicates_are_filtered_and_counted() {
     let files = Files::new();

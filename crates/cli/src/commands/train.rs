@@ -1,11 +1,11 @@
 //! `dmdr train`.
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, rc::Rc};
 
 use anyhow::Result;
-use dmdr_config::Experiment;
+use dmdr_config::{Experiment, World};
 use dmdr_events::RunDir;
-use dmdr_train::{Distillation, Outcome, pin};
+use dmdr_train::{Corpus, Distillation, Outcome, pin};
 
 use super::{check_files, finish, run_dir};
 use crate::{
@@ -24,8 +24,20 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
         say(quiet, &format!("warning: {warning}"));
     }
     check_files(&experiment.referenced_files())?;
+    let corpus = Corpus::read(&experiment)?.map(Rc::new);
+    if let Some(corpus) = &corpus {
+        for line in corpus.census() {
+            say(quiet, &line);
+        }
+        if let Some(warning) = corpus.warning()? {
+            say(quiet, &format!("warning: {warning}"));
+        }
+        if args.resume {
+            corpus.check(&args.root.join(&experiment.name))?; // before prompts are encoded
+        }
+    }
     // Everything is loaded before a folder is made: bad inputs leave nothing behind.
-    let distillation = Distillation::new(&experiment)?;
+    let distillation = Distillation::with_corpus(&experiment, corpus.as_ref())?;
     let environment = environment::detect(&experiment.device.to_string());
     let run = run_dir(args, &experiment.name, &experiment.to_toml(), &environment)?;
     let outcome = distill(distillation, &experiment, &run, args.resume, quiet)?;
@@ -47,6 +59,10 @@ fn keep_revision(experiment: &mut Experiment, root: &Path) {
     let asked = &experiment.teacher;
     if begun.teacher.weights == asked.weights && asked.revision.is_none() {
         experiment.teacher.revision = begun.teacher.revision;
+    }
+    if let (World::Prompts(asked), World::Prompts(begun)) = (&mut experiment.world, &begun.world) {
+        asked.train.keep_revisions(&begun.train);
+        asked.validation.keep_revisions(&begun.validation);
     }
 }
 
