@@ -1,4 +1,4 @@
-//! A million prompts: the memory they take, and an order that goes on anywhere. A process of its own, since the system counts
+//! A million prompts: the memory they take, also where a quotation mark is lost, and an order that goes on anywhere. A process of its own, since the system counts
 //! the most that a process ever took.
 #![cfg(target_os = "linux")]
 
@@ -23,6 +23,9 @@ const RANKS: u64 = 2;
 const STEP: u64 = COUNT / (BATCH * RANKS) / 2;
 /// Half of what is promised, and less than the prompts would take as strings.
 const MAX_BYTES: u64 = 100_000_000;
+
+/// Makes a file of all prompts.
+type MakeFile = fn(&Path);
 
 /// Prompt number `index`; no two are alike.
 fn prompt(index: u64) -> String {
@@ -127,8 +130,7 @@ fn read(set: &PromptSet, rank: u64, steps: std::ops::Range<u64>) -> Vec<String> 
 fn a_million_prompts_take_little_memory_and_resume_in_the_middle() {
     let dir = tempfile::tempdir().expect("temp dir");
     let path = |name: &str| dir.path().join(name);
-    type Write = fn(&Path);
-    let formats: [(PathBuf, Write); 5] = [
+    let formats: [(PathBuf, MakeFile); 5] = [
         (path("a.jsonl"), json_lines),
         (path("a.json"), json_array),
         (path("a.tar"), tar),
@@ -167,4 +169,34 @@ fn a_million_prompts_take_little_memory_and_resume_in_the_middle() {
     }
     let [first, second] = expected.expect("read");
     assert!(first.iter().all(|prompt| !second.contains(prompt)));
+    lost_marks(dir.path());
+}
+
+/// A quotation mark without its other half in the second row takes the rest of the file with it.
+fn lost_marks(folder: &Path) {
+    for (name, head, expected) in [
+        (
+            "a.csv",
+            "id,prompt\n1,a cow\n2,\"two dogs\n",
+            "a.csv` line 3: 129000012 bytes",
+        ),
+        (
+            "a.json",
+            "[{\"prompt\": \"a cow\"},\n{\"prompt: ",
+            "after row 1: it is cut short",
+        ),
+    ] {
+        let path = folder.join(name);
+        let mut file = create(&path);
+        write!(file, "{head}").expect("writable");
+        for index in 0..COUNT {
+            writeln!(file, "{index:07},{:0120}", 0).expect("writable");
+        }
+        file.flush().expect("writable");
+        let source = Source::new(&path, "prompt").expect("a known ending");
+        let error = PromptSet::read(&[source], &Options::default()).expect_err(name);
+        assert!(error.to_string().contains(expected), "{error}");
+        let taken = peak();
+        assert!(taken < MAX_BYTES, "{name}: {taken} bytes");
+    }
 }

@@ -9,9 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{TrainError, hub};
 
-/// In a run's folder: what its prompts were when it began.
-const RECORD: &str = "prompts.json";
-
 /// Prompts of training and of sample sheets.
 #[derive(Debug)]
 pub struct Corpus {
@@ -101,14 +98,14 @@ impl Corpus {
         }))
     }
 
-    /// Refuses files that changed since the run in `folder` began: its order of prompts would be another one.
+    /// Refuses files that changed since `run` began: its order of prompts would be another one.
     ///
     /// # Errors
     /// A file whose prompts are others, or a record that cannot be read.
-    pub fn check(&self, folder: &Path) -> Result<(), TrainError> {
-        let path = folder.join(RECORD);
+    pub fn check(&self, run: &RunDir) -> Result<(), TrainError> {
+        let path = run.prompts();
         if !path.is_file() {
-            return Ok(()); // the run has not begun
+            return Ok(()); // it has not begun
         }
         let begun = std::fs::read_to_string(&path).map_err(|source| TrainError::File {
             action: "read",
@@ -129,7 +126,7 @@ impl Corpus {
                     return Err(TrainError::OtherPrompts {
                         key,
                         path: now.path,
-                        run: folder.to_owned(),
+                        run: run.path().to_owned(),
                     });
                 }
             }
@@ -139,9 +136,9 @@ impl Corpus {
 
     /// Writes down what the prompts of `run` are, if it begins now; otherwise as [`Self::check`].
     pub(crate) fn keep(&self, run: &RunDir) -> Result<(), TrainError> {
-        let path = run.path().join(RECORD);
+        let path = run.prompts();
         if path.is_file() {
-            return self.check(run.path());
+            return self.check(run);
         }
         let json = serde_json::to_string_pretty(&self.record()).expect("plain data serialises");
         Ok(atomic_write(path, json)?)

@@ -33,8 +33,8 @@ pub(super) fn read(path: &Path, column: &str, visit: &mut Visit) -> Result<(), P
         return Err(wrong(0, reason));
     }
     for number in 1.. {
-        let (element, end) = element(&mut file).map_err(failed())?;
-        let is_empty = matches!(&element, Ok(bytes) if bytes.trim_ascii().is_empty());
+        let Element { bytes, end } = Element::next(&mut file).map_err(failed())?;
+        let is_empty = matches!(&bytes, Ok(bytes) if bytes.trim_ascii().is_empty());
         if end.is_none() {
             return Err(wrong(
                 number - 1,
@@ -42,7 +42,7 @@ pub(super) fn read(path: &Path, column: &str, visit: &mut Visit) -> Result<(), P
             ));
         }
         if !(is_empty && number == 1 && end == Some(b']')) {
-            let text = element.and_then(fault::text);
+            let text = bytes.and_then(fault::text);
             let text = text.and_then(|text| fault::json_column(&text, column));
             visit(Position::Row(number), text)?;
         }
@@ -69,30 +69,40 @@ fn next_byte(file: &mut impl BufRead) -> io::Result<Option<u8>> {
     }
 }
 
-/// The bytes up to the comma or bracket that ends an element, and which it was: none at the end of the file. An element that
-/// is too long is read over but not held.
-fn element(file: &mut impl BufRead) -> io::Result<(Result<Vec<u8>, Fault>, Option<u8>)> {
-    let mut scanner = Scanner::default();
-    let (mut bytes, mut length) = (Vec::new(), 0_u64);
-    let end = loop {
-        let piece = file.fill_buf()?;
-        let end = piece.iter().position(|&byte| scanner.ends(byte));
-        let used = end.unwrap_or(piece.len());
-        length += used as u64;
-        if length <= MAX_ROW_BYTES {
-            bytes.extend_from_slice(&piece[..used]);
-        }
-        let (last, is_over) = (end.map(|end| piece[end]), piece.is_empty());
-        file.consume(used + usize::from(last.is_some()));
-        if last.is_some() || is_over {
-            break last;
-        }
-    };
-    if length > MAX_ROW_BYTES {
-        let (bytes, limit) = (length, MAX_ROW_BYTES);
-        return Ok((Err(Fault::TooLong { bytes, limit }), end));
+/// The bytes up to a comma or bracket between elements.
+struct Element {
+    /// None of one that is too long.
+    bytes: Result<Vec<u8>, Fault>,
+    /// Which it is that ends them; none at the end of the file.
+    end: Option<u8>,
+}
+
+impl Element {
+    /// What comes next; an element that is too long is read over but not held.
+    fn next(file: &mut impl BufRead) -> io::Result<Self> {
+        let mut scanner = Scanner::default();
+        let (mut bytes, mut length) = (Vec::new(), 0_u64);
+        let end = loop {
+            let piece = file.fill_buf()?;
+            let end = piece.iter().position(|&byte| scanner.ends(byte));
+            let used = end.unwrap_or(piece.len());
+            length += used as u64;
+            if length <= MAX_ROW_BYTES {
+                bytes.extend_from_slice(&piece[..used]);
+            }
+            let (last, is_over) = (end.map(|end| piece[end]), piece.is_empty());
+            file.consume(used + usize::from(last.is_some()));
+            if last.is_some() || is_over {
+                break last;
+            }
+        };
+        let limit = MAX_ROW_BYTES;
+        let bytes = match length {
+            bytes if bytes > limit => Err(Fault::TooLong { bytes, limit }),
+            _ => Ok(bytes),
+        };
+        Ok(Self { bytes, end })
     }
-    Ok((Ok(bytes), end))
 }
 
 /// Where an element is.

@@ -106,7 +106,7 @@ impl Records {
         self.skip_line_ends()?;
         let line = self.line;
         let (mut num_bytes, mut num_ends) = (0, 0);
-        let (mut length, mut num_marks) = (0, 0);
+        let (mut length, mut num_marks) = (0, 0_u64);
         loop {
             let piece = self.file.fill_buf()?;
             let is_over = piece.is_empty();
@@ -115,9 +115,10 @@ impl Records {
             grow(&mut self.ends, num_ends + piece.len() + 1);
             let (bytes, ends) = (&mut self.bytes[num_bytes..], &mut self.ends[num_ends..]);
             let (result, read, written, ended) = self.machine.read_record(piece, bytes, ends);
-            let count = |wanted| piece[..read].iter().filter(|&&byte| byte == wanted).count();
-            num_marks += count(b'"');
-            self.line += count(b'\n') as u64;
+            for &byte in &piece[..read] {
+                num_marks += u64::from(byte == b'"');
+                self.line += u64::from(byte == b'\n');
+            }
             self.file.consume(read);
             length += read as u64;
             (num_bytes, num_ends) = (num_bytes + written, num_ends + ended);

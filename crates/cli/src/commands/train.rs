@@ -24,18 +24,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
         say(quiet, &format!("warning: {warning}"));
     }
     check_files(&experiment.referenced_files())?;
-    let corpus = Corpus::read(&experiment)?.map(Rc::new);
-    if let Some(corpus) = &corpus {
-        for line in corpus.census() {
-            say(quiet, &line);
-        }
-        if let Some(warning) = corpus.warning()? {
-            say(quiet, &format!("warning: {warning}"));
-        }
-        if args.resume {
-            corpus.check(&args.root.join(&experiment.name))?; // before prompts are encoded
-        }
-    }
+    let corpus = read_prompts(&experiment, args, quiet)?;
     // Everything is loaded before a folder is made: bad inputs leave nothing behind.
     let distillation = Distillation::with_corpus(&experiment, corpus.as_ref())?;
     let environment = environment::detect(&experiment.device.to_string());
@@ -48,6 +37,30 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
         );
     }
     finish(outcome, &run, "student.safetensors", args, quiet)
+}
+
+/// Reads the prompt files, says what became of their rows, and refuses files that changed under the run to resume: before
+/// anything is encoded.
+fn read_prompts(
+    experiment: &Experiment,
+    args: &RunArgs,
+    quiet: bool,
+) -> Result<Option<Rc<Corpus>>> {
+    let Some(corpus) = Corpus::read(experiment)? else {
+        return Ok(None);
+    };
+    for line in corpus.census() {
+        say(quiet, &line);
+    }
+    if let Some(warning) = corpus.warning()? {
+        say(quiet, &format!("warning: {warning}"));
+    }
+    if args.resume
+        && let Ok(begun) = RunDir::open(args.root.join(&experiment.name))
+    {
+        corpus.check(&begun)?;
+    }
+    Ok(Some(Rc::new(corpus)))
 }
 
 /// A branch of a repository may have moved since the run was started: it goes on with the commit that it began with.

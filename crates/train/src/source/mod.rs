@@ -55,7 +55,7 @@ impl Source {
                 let compute = compute(experiment.precision, device);
                 let placement = Placement { device, compute };
                 let folder = hub::folder(&experiment.teacher)?;
-                let corpus = corpus.expect("a world of prompt files has them").clone();
+                let corpus = corpus.expect("a world of prompt files has them");
                 let source = Published::load(experiment, files, corpus, &folder, placement)?;
                 Ok(Self::Published(Box::new(source)))
             }

@@ -54,7 +54,7 @@ impl Published {
     pub fn load(
         experiment: &Experiment,
         files: &PromptFiles,
-        corpus: Rc<Corpus>,
+        corpus: &Rc<Corpus>,
         folder: &Path,
         placement: Placement,
     ) -> Result<Self, TrainError> {
@@ -64,7 +64,7 @@ impl Published {
         let vae = AutoencoderKl::new(&store, load_diffusers_config::<AutoencoderKl>(&vae_folder)?)?;
         AutoencoderKl::load(&store, &vae_folder)?;
         let mut source = Self {
-            corpus: Rc::clone(&corpus),
+            corpus: Rc::clone(corpus),
             embeddings: Embeddings::Rehearsed(Conditioning::none(1, placement.device)),
             pipeline,
             folder: folder.to_owned(),
