@@ -1,4 +1,5 @@
-//! A pipeline of the Hugging Face hub: a run pins its commit, fetches what is read and nothing else, goes on without the hub.
+//! Pipelines and data sets of the Hugging Face hub: a run pins their commits, fetches what is read and nothing else, goes on
+//! without the hub.
 
 mod common;
 
@@ -19,7 +20,8 @@ use dmdr_world::Image;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// A hub with one repository, `lab/tiny-1.0`: the folder `root`. Gives its address and the paths that were asked for.
+/// A hub with one repository, `lab/tiny-1.0`, a model or a data set: the folder `root`. Gives its address and the paths that were
+/// asked for.
 fn hub(root: PathBuf) -> (String, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&asked);
@@ -32,7 +34,8 @@ fn hub(root: PathBuf) -> (String, Arc<Mutex<Vec<String>>>) {
 
 fn answer(root: &Path, request: &Request) -> Answer {
     let path = &request.path;
-    if path.starts_with("/api/models/lab/tiny-1.0/revision/") {
+    let is_info = |kind| path.starts_with(&format!("/api/{kind}/lab/tiny-1.0/revision/"));
+    if is_info("models") || is_info("datasets") {
         let files: Vec<_> = files(root)
             .iter()
             .map(|file| serde_json::json!({ "rfilename": file }))
@@ -40,14 +43,15 @@ fn answer(root: &Path, request: &Request) -> Answer {
         let info = serde_json::json!({ "sha": COMMIT, "siblings": files });
         return Answer::ok(info.to_string());
     }
-    let Some((_, file)) = path.split_once(&format!("/resolve/{COMMIT}/")) else {
+    let file = path.split_once(&format!("/resolve/{COMMIT}/"));
+    let found = file.and_then(|(_, file)| Some((file, fs::read(root.join(file)).ok()?)));
+    let Some((file, whole)) = found else {
         return Answer {
             status: 404,
             head: Vec::new(),
             body: Vec::new(),
         };
     };
-    let whole = fs::read(root.join(file)).expect("a file of the repository");
     let size = whole.len();
     let range = request.header("range").expect("the client asks for parts");
     let (first, last) = range
@@ -195,4 +199,61 @@ fn a_run_from_the_hub_is_one_from_a_folder() {
         "{error}"
     );
     assert!(!here.join("runs/other").exists());
+}
+
+#[test]
+fn prompts_of_a_data_set_stay_at_their_commit() {
+    let dir = pipeline::tiny_run();
+    let here = dir.path();
+    let set = here.join("set");
+    fs::create_dir_all(set.join("data")).expect("writable");
+    let rows = "[{\"prompt\": \"a red cat\"}, {\"prompt\": \"two boats\"}]";
+    fs::write(set.join("data/train.json"), rows).expect("writable");
+    fs::write(set.join("images.tar"), "large").expect("writable");
+    let (hub, asked) = hub(set);
+    let with = |file: &str| format!("world.prompts.train=hf://datasets/lab/{file}");
+    let train = |file: &str| {
+        let set = with(file);
+        let arguments = ["train", "run.toml", "--set", &set];
+        arguments.map(str::to_owned).to_vec()
+    };
+    let command = |endpoint: &str, arguments: &[String]| {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        with_hub(here, endpoint, &arguments)
+    };
+    checked(&mut command(&hub, &train("tiny/data/train.json")));
+    let config = fs::read_to_string(here.join("runs/tiny/config.toml")).expect("a run");
+    let pinned = format!("train = \"hf://datasets/lab/tiny-1.0@{COMMIT}/data/train.json\"");
+    assert!(config.contains(&pinned), "{config}");
+    let record = fs::read_to_string(here.join("runs/tiny/prompts.json")).expect("a run");
+    assert!(record.contains("\"kept\": 2"), "{record}");
+    let asked = asked.lock().expect("not poisoned").clone();
+    let files: Vec<_> = asked
+        .iter()
+        .filter(|path| !path.starts_with("/api"))
+        .collect();
+    let expected = format!("/datasets/lab/tiny-1.0/resolve/{COMMIT}/data/train.json");
+    assert!(files.iter().all(|path| **path == expected), "{files:?}");
+
+    // Its commit is known and its file is in the cache.
+    let resume = [train("tiny/data/train.json"), vec!["--resume".to_owned()]].concat();
+    checked(&mut command("http://127.0.0.1:9", &resume));
+
+    for (file, expected) in [
+        ("tiny/data/none.json", "`data/none.json`"),
+        ("other/train.json", "`lab/other` at revision `main`"),
+        (
+            "tiny",
+            "expected `hf://datasets/OWNER/NAME[@REVISION]/PATH`",
+        ),
+    ] {
+        let arguments = [train(file), vec!["--set".into(), "name=other".into()]].concat();
+        let output = command(&hub, &arguments).output().expect("it starts");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && error.contains(expected),
+            "{error}"
+        );
+        assert!(!here.join("runs/other").exists());
+    }
 }

@@ -277,6 +277,7 @@ fn what_does_not_fit_is_named_before_any_work() {
         error.contains("train.jsonl") && error.contains("line 2"),
         "{error}"
     );
+    fs::write(here.join("train.jsonl"), "{\"text\": \"a cat\"}\n").expect("writable");
     fs::write(
         here.join("base/model_index.json"),
         "{\"_class_name\": \"FluxPipeline\"}",

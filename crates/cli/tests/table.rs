@@ -53,6 +53,7 @@ fn a_table_is_the_mean_of_its_scores_and_goes_on_where_it_stopped() {
     succeed(here, &MEASURE);
     let folder = here.join("runs/tables/tiny-table");
     let table = json(&folder.join("table.json"));
+    assert_eq!(table["census"]["kept"], 3);
     let rows = table["table"]["rows"].as_array().expect("rows");
     assert_eq!(rows.len(), 2);
     assert_eq!(rows[0]["num_evaluations"], 4, "two steps, guided");
@@ -87,10 +88,9 @@ fn a_table_is_the_mean_of_its_scores_and_goes_on_where_it_stopped() {
         .expect("a hash");
     assert_eq!(sha.len(), 64);
     let page = fs::read_to_string(folder.join("table.md")).expect("written");
-    assert!(
-        page.contains("| student - teacher |") && page.contains("pick_score"),
-        "{page}"
-    );
+    for part in ["| student - teacher |", "pick_score", "(3 rows, 3 kept)"] {
+        assert!(page.contains(part), "{page}");
+    }
 
     // The teacher is there already, the student is not: only it is drawn, and comes out the same.
     let first = folder.join("scores/0.json");
@@ -108,7 +108,20 @@ fn a_table_is_the_mean_of_its_scores_and_goes_on_where_it_stopped() {
         rows[1]["means"]
     );
 
-    // Other prompts are another table.
+    // Other prompts are another table, and a list of files is one.
+    fs::write(
+        here.join("more.jsonl"),
+        "{\"prompt\": \"a cow\"}\n{\"prompt\": \"A cow\"}\n",
+    )
+    .expect("writable");
+    let several = "prompts.file=[\"eval.jsonl\", \"more.jsonl\"]";
+    let sets = ["--set", several, "--set", "prompts.deduplicate=true"];
+    succeed(here, &[&MEASURE[..], &sets].concat());
+    assert_eq!(scores(0).len(), 8);
+    assert_eq!(
+        json(&folder.join("table.json"))["prompts"][1]["path"],
+        "more.jsonl"
+    );
     succeed(
         here,
         &[&MEASURE[..], &["--set", "prompts.count=2"]].concat(),

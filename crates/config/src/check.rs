@@ -111,6 +111,9 @@ fn world(e: &Experiment, problems: &mut Vec<Problem>) {
         !matches!(e.world, World::Classes(_)) && e.teacher.vae.is_some(),
         "a class-conditional teacher",
     );
+    if let World::Prompts(files) = &e.world {
+        problems.extend(files.rules().problem("world.prompts"));
+    }
     if !is_emoji && e.events.evaluate_every > 0 {
         problems.push(Problem::new(
             &["events.evaluate_every", "world"],

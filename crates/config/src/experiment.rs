@@ -309,8 +309,14 @@ impl Experiment {
                 );
             }
             World::Prompts(prompts) => {
-                named("world.prompts.train", Some(&prompts.train));
-                named("world.prompts.validation", Some(&prompts.validation));
+                for (set, paths) in [
+                    ("train", &prompts.train),
+                    ("validation", &prompts.validation),
+                ] {
+                    for (key, path) in paths.keyed(&format!("world.prompts.{set}")) {
+                        named(&key, Some(&path.to_owned()));
+                    }
+                }
             }
             World::Classes(_) => {}
         }

@@ -18,11 +18,13 @@ mod events;
 mod experiment;
 mod guard;
 mod hint;
+mod hub;
 mod method;
 mod optimizer;
 mod overrides;
 mod precision;
 mod pretrain;
+mod prompts;
 mod range;
 mod reward;
 mod rl;
@@ -37,6 +39,7 @@ pub use error::{ConfigError, Problem};
 pub use events::{Evaluation, Events};
 pub use experiment::{Assets, Experiment, FakeForm, FakeScore, Lora, Student, Teacher, Tuning};
 pub use guard::{Guard, GuardAction, Watched};
+pub use hub::HubFile;
 pub use method::{Augmentation, DistributionMatching, Dmdr, Method, Score};
 pub use optimizer::{Ema, Optim, Optimizer};
 pub use precision::Precision;
@@ -44,6 +47,7 @@ pub use pretrain::{
     KindShares, Prediction, PreferenceModel, Pretrain, PretrainModel, Repaint, TeacherModel,
     WorldClipModel,
 };
+pub use prompts::{OnBadRow, PromptPaths, RowRules};
 pub use reward::{
     CaptionReward, ClipCheckpoint, ClipReward, HeadReward, RemoteReward, Reward, RewardModel,
     RewardWeights,

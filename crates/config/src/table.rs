@@ -8,6 +8,7 @@ use crate::device::Device;
 use crate::document::{self, Kind, ReferencedFile};
 use crate::error::ConfigError;
 use crate::precision::Precision;
+use crate::prompts::{OnBadRow, PromptPaths, RowRules};
 use crate::reward::RewardModel;
 use crate::{check, defaults, range};
 
@@ -45,18 +46,52 @@ pub struct Table {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TablePrompts {
-    /// Text with one a line, JSON lines, CSV, TSV, Parquet, Arrow, or a tar of `WebDataset`, told by the file's ending.
-    pub file: PathBuf,
+    /// Text with one a line, JSON lines, a JSON array, CSV, TSV, Parquet, Arrow, or a tar of `WebDataset`, told by the file's
+    /// ending. A list of files is read as one; a file of a data set on the hub is `hf://datasets/OWNER/NAME[@REVISION]/PATH`.
+    pub file: PromptPaths,
     /// The column of tables, or the field of JSON lines, that holds the prompt.
     #[serde(default = "defaults::prompt_column")]
     pub column: String,
-    /// Only the first ones; absent = all.
+    /// The fewest characters of a prompt; shorter ones are left out.
+    #[serde(
+        default,
+        deserialize_with = "range::optional_count",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub min_chars: Option<usize>,
+    /// The most characters of a prompt; longer ones are left out.
+    #[serde(
+        default,
+        deserialize_with = "range::optional_count",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub max_chars: Option<usize>,
+    /// Keeps the first of prompts that differ only in case and white space.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deduplicate: bool,
+    /// What becomes of a row that is no prompt.
+    #[serde(default, skip_serializing_if = "OnBadRow::is_default")]
+    pub on_bad_row: OnBadRow,
+    /// Only the first ones of those that are kept; absent = all.
     #[serde(
         default,
         deserialize_with = "range::optional_count",
         skip_serializing_if = "Option::is_none"
     )]
     pub count: Option<usize>,
+}
+
+impl TablePrompts {
+    /// Which rows are kept.
+    pub fn rules(&self) -> RowRules<'_> {
+        RowRules {
+            column: &self.column,
+            min_chars: self.min_chars,
+            max_chars: self.max_chars,
+            deduplicate: self.deduplicate,
+            on_bad_row: self.on_bad_row,
+        }
+    }
 }
 
 /// A row.
@@ -137,7 +172,10 @@ impl Table {
 
     /// Every file the configuration names, with its key; the caller checks that they exist.
     pub fn referenced_files(&self) -> Vec<ReferencedFile> {
-        let mut files = vec![ReferencedFile::new("prompts.file", &self.prompts.file)];
+        let mut files = Vec::new();
+        for (key, path) in self.prompts.file.keyed("prompts.file") {
+            files.push(ReferencedFile::new(key, path));
+        }
         for (index, model) in self.models.iter().enumerate() {
             files.push(ReferencedFile::new(
                 format!("models.{index}.run"),

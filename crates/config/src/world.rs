@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::prompts::{OnBadRow, PromptPaths, RowRules};
 use crate::{defaults, range};
 
 /// `[world]` of a distillation: the source of prompts.
@@ -30,19 +31,53 @@ impl Default for World {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptFiles {
-    /// Prompts of the training: text with one a line, JSON lines, CSV, TSV, Parquet, Arrow, or a tar of `WebDataset`, told by the
-    /// file's ending.
-    pub train: PathBuf,
+    /// Prompts of the training: text with one a line, JSON lines, a JSON array, CSV, TSV, Parquet, Arrow, or a tar of `WebDataset`, told
+    /// by the file's ending. A list of files is read as one; a file of a data set on the hub is
+    /// `hf://datasets/OWNER/NAME[@REVISION]/PATH`.
+    pub train: PromptPaths,
     /// Prompts of the sample sheets, likewise.
-    pub validation: PathBuf,
+    pub validation: PromptPaths,
     /// The column of tables, or the field of JSON lines, that holds the prompt.
     #[serde(default = "defaults::prompt_column")]
     pub column: String,
+    /// The fewest characters of a prompt; shorter ones are left out.
+    #[serde(
+        default,
+        deserialize_with = "range::optional_count",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub min_chars: Option<usize>,
+    /// The most characters of a prompt; longer ones are left out.
+    #[serde(
+        default,
+        deserialize_with = "range::optional_count",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub max_chars: Option<usize>,
+    /// Keeps the first of prompts that differ only in case and white space.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deduplicate: bool,
+    /// What becomes of a row that is no prompt.
+    #[serde(default, skip_serializing_if = "OnBadRow::is_default")]
+    pub on_bad_row: OnBadRow,
     /// Height and width of an image in pixels.
     #[serde(deserialize_with = "range::count")]
     pub size: usize,
     /// Folder in which encoded prompts are kept, so that the text encoders run once and not during training.
     pub embeddings: PathBuf,
+}
+
+impl PromptFiles {
+    /// Which rows are kept.
+    pub fn rules(&self) -> RowRules<'_> {
+        RowRules {
+            column: &self.column,
+            min_chars: self.min_chars,
+            max_chars: self.max_chars,
+            deduplicate: self.deduplicate,
+            on_bad_row: self.on_bad_row,
+        }
+    }
 }
 
 /// Which classes.

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dmdr_config::{Curve, Document, Experiment, Method, Pretrain, TimeDistribution};
+use dmdr_config::{
+    Curve, Document, Experiment, HubFile, Method, Pretrain, Table, TimeDistribution,
+};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs")
@@ -46,6 +48,21 @@ fn all_load_and_resolve_to_themselves() {
         assert_eq!(again, document);
         assert_eq!(again.hash(), document.hash());
     }
+}
+
+/// The paper's prompts come from the data set as its owners published it, a JSON array.
+#[test]
+fn the_table_reads_the_published_prompts() {
+    let table = Table::load(folder().join("table1.toml"), &[]).expect("valid");
+    let files: Vec<_> = table.prompts.file.iter().map(HubFile::of).collect();
+    let [Some(file)] = &files[..] else {
+        panic!("{files:?}");
+    };
+    assert_eq!(file.repository, "FreedomIntelligence/ShareGPT-4o-Image");
+    assert_eq!(file.path, "text_to_image.json");
+    assert_eq!(table.prompts.column, "input_prompt");
+    let named = table.referenced_files();
+    assert!(named.iter().all(|file| file.key != "prompts.file"));
 }
 
 fn experiment(name: &str) -> Experiment {

@@ -16,6 +16,7 @@ const CONFIG: &str = "config.toml";
 /// ```text
 /// config.toml                  the resolved configuration
 /// env.json                     program, machine, command
+/// prompts.json                 prompt files, what was kept of them and what became of their rows
 /// metrics.jsonl                one record per line
 /// tensorboard/                 the same numbers as event files
 /// samples/step-000500.png      sheets of samples
@@ -115,6 +116,11 @@ impl RunDir {
     /// Program, machine and command.
     pub fn env(&self) -> PathBuf {
         self.path.join("env.json")
+    }
+
+    /// What the prompt files held when the run began; of a run without any it is not there.
+    pub fn prompts(&self) -> PathBuf {
+        self.path.join("prompts.json")
     }
 
     /// The records.

@@ -66,6 +66,14 @@ fn open(dir: &Path, encoder: &Lengths, kind: Kind) -> Result<EmbeddingCache, Mod
     )
 }
 
+/// Prompts as a source gives them that never fails.
+fn texts(prompts: &[&str]) -> Vec<Result<String, ModelError>> {
+    prompts
+        .iter()
+        .map(|prompt| Ok((*prompt).to_owned()))
+        .collect()
+}
+
 /// All files of all caches.
 fn shards(dir: &Path) -> Vec<PathBuf> {
     let list = |folder: &Path| -> Vec<PathBuf> {
@@ -93,7 +101,7 @@ fn each_prompt_is_encoded_once() {
     let mut cache = open(dir.path(), &encoder, Kind::Float).expect("opens");
     assert!(!cache.contains("abc"));
     cache
-        .fill(&encoder, &["abc", "", "a", "abc", "日"], 2)
+        .fill(&encoder, texts(&["abc", "", "a", "abc", "日"]), 2)
         .expect("fills");
     assert_eq!(encoder.num_encoded.get(), 4);
     agrees(&cache, &["日", "", "abc", "abc"]);
@@ -117,14 +125,16 @@ fn a_killed_process_goes_on_where_it_was() {
     let prompts = ["a", "ab", "abc", "abcd"];
     let encoder = Lengths::new();
     let mut cache = open(dir.path(), &encoder, Kind::Float).expect("opens");
-    cache.fill(&encoder, &prompts[..2], 1).expect("fills");
+    cache
+        .fill(&encoder, texts(&prompts[..2]), 1)
+        .expect("fills");
     drop(cache);
     let folder = shards(dir.path())[0].with_file_name(".half.safetensors.1-0.tmp");
     fs::write(folder, "half a fi").expect("writable"); // what a kill in the middle of a write leaves
     let encoder = Lengths::new();
     let mut cache = open(dir.path(), &encoder, Kind::Float).expect("opens");
     assert!(cache.contains("ab") && !cache.contains("abc"));
-    cache.fill(&encoder, &prompts, 3).expect("fills");
+    cache.fill(&encoder, texts(&prompts), 3).expect("fills");
     assert_eq!(encoder.num_encoded.get(), 2);
     agrees(&cache, &prompts);
     agrees(
@@ -138,7 +148,7 @@ fn other_weights_rules_and_kinds_do_not_answer() {
     let dir = place();
     let mut encoder = Lengths::new();
     let mut cache = open(dir.path(), &encoder, Kind::Float).expect("opens");
-    cache.fill(&encoder, &["ab"], 1).expect("fills");
+    cache.fill(&encoder, texts(&["ab"]), 1).expect("fills");
     let knows = |encoder: &Lengths, kind| {
         open(dir.path(), encoder, kind)
             .expect("opens")
@@ -157,7 +167,7 @@ fn half_precision_is_widened() {
     let dir = place();
     let encoder = Lengths::new();
     let mut cache = open(dir.path(), &encoder, Kind::BFloat16).expect("opens");
-    cache.fill(&encoder, &["ab"], 1).expect("fills");
+    cache.fill(&encoder, texts(&["ab"]), 1).expect("fills");
     let found = cache.get(&["ab"], Device::Cpu).expect("there");
     assert_eq!([found.tokens.kind(), found.pooled.kind()], [Kind::Float; 2]);
     let error = (found.pooled.double_value(&[0, 0]) - 2.1).abs();
@@ -169,7 +179,7 @@ fn a_broken_file_is_named() {
     let dir = place();
     let encoder = Lengths::new();
     let mut cache = open(dir.path(), &encoder, Kind::Float).expect("opens");
-    cache.fill(&encoder, &["ab"], 1).expect("fills");
+    cache.fill(&encoder, texts(&["ab"]), 1).expect("fills");
     let path = &shards(dir.path())[0];
     let good = fs::read(path).expect("readable");
     let check = |bytes: Vec<u8>| {

@@ -1,6 +1,6 @@
 //! The distillation loop. Read from top to bottom, [`Distillation::run`] is one iteration in order.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Instant};
+use std::{collections::BTreeMap, fs, path::Path, rc::Rc, time::Instant};
 
 use dmdr_config::{Experiment, FakeForm, Method as MethodConfig, Tuning};
 use dmdr_diffusion::time_grid;
@@ -11,8 +11,8 @@ use dmdr_tensor::{Kind as TensorKind, device};
 use dmdr_world::Split;
 
 use crate::{
-    Alternation, Backbone, Checkpoint, Networks, Observer, Outcome, Recorder, Source, Stats,
-    Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due, compute,
+    Alternation, Backbone, Checkpoint, Corpus, Networks, Observer, Outcome, Recorder, Source,
+    Stats, Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due, compute,
     guard::Guard, rewards::rewards, sheet::Sheet,
 };
 
@@ -40,8 +40,23 @@ impl<'a> Distillation<'a> {
     /// # Errors
     /// Any input that is missing, unreadable or does not fit.
     pub fn new(experiment: &'a Experiment) -> Result<Self, TrainError> {
+        let corpus = Corpus::read(experiment)?;
+        Self::with_corpus(experiment, corpus.map(Rc::new).as_ref())
+    }
+
+    /// As [`Self::new`], where the prompt files were read already: `corpus` is that of `experiment`.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    ///
+    /// # Panics
+    /// The experiment has prompt files, and `corpus` is none.
+    pub fn with_corpus(
+        experiment: &'a Experiment,
+        corpus: Option<&Rc<Corpus>>,
+    ) -> Result<Self, TrainError> {
         let device = device(&experiment.device.to_string())?;
-        let source = Source::load(experiment, device)?;
+        let source = Source::with_corpus(experiment, corpus, device)?;
         let compute = compute(experiment.precision, device);
         let networks = Networks::build(experiment, &source, device, compute)?;
         Self::assemble(experiment, source, networks)
@@ -126,7 +141,7 @@ impl<'a> Distillation<'a> {
     /// or from the beginning if none was written yet, to the same numbers as a run that was never stopped.
     ///
     /// # Errors
-    /// A loss that is not finite, a damaged checkpoint, or a file that cannot be written.
+    /// A loss that is not finite, a damaged checkpoint, prompts that changed since, or a file that cannot be written.
     pub fn run(
         &mut self,
         run: &RunDir,
@@ -134,6 +149,9 @@ impl<'a> Distillation<'a> {
         notes: &BTreeMap<String, String>,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, TrainError> {
+        if let Some(corpus) = self.source.corpus() {
+            corpus.keep(run)?;
+        }
         let events = &self.experiment.events;
         let checkpoints = Checkpoint::new(run, self.experiment.hash(), events.keep_checkpoints);
         let resumed = if resume {

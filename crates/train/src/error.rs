@@ -40,8 +40,23 @@ pub enum TrainError {
         /// Hash in the manifest.
         found: String,
     },
-    /// A checkpoint file that differs from what its manifest says.
-    #[error("checkpoint file `{}` is damaged: {reason}", path.display())]
+    /// Prompts that changed under a run.
+    #[error(
+        "`{}` (key `{key}`) no longer holds the prompts that run `{}` began with: put the old file back, or train under \
+         another `name`",
+        path.display(),
+        run.display()
+    )]
+    OtherPrompts {
+        /// The config key.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The run's folder.
+        run: PathBuf,
+    },
+    /// A checkpoint file that differs from what its manifest says, or another file of a run.
+    #[error("file `{}` of a run is damaged: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -1,4 +1,5 @@
-//! Pipelines of the Hugging Face hub: a repository at a commit becomes a local folder. Token, endpoint and cache are those of
+//! Pipelines and data sets of the Hugging Face hub: a repository at a commit becomes a local folder, a file of one a local
+//! file. Token, endpoint and cache are those of
 //! `huggingface-cli` (`HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME`).
 
 use std::{
@@ -6,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dmdr_config::{Experiment, Teacher};
+use dmdr_config::{Experiment, HubFile, PromptPaths, Teacher, World};
 use hf_hub::{
     Cache, Repo, RepoType,
     api::sync::{ApiBuilder, ApiError, ApiRepo},
@@ -17,18 +18,31 @@ use crate::TrainError;
 /// What makes a folder a pipeline.
 const INDEX: &str = "model_index.json";
 
-/// Replaces the tag or branch that `teacher.revision` names by its commit, so that the run keeps what it stood for. Local
-/// folders and commits stay as they are.
+/// Replaces every tag or branch that `experiment` names on the hub, of its teacher and of its prompt files, by its commit, so
+/// that the run keeps what it stood for. Local files and commits stay as they are.
 ///
 /// # Errors
 /// A repository or revision that does not exist, or a hub that does not answer.
 pub fn pin(experiment: &mut Experiment) -> Result<(), TrainError> {
     let teacher = &mut experiment.teacher;
     if teacher.is_on_hub() && !teacher.revision.as_deref().is_some_and(is_commit) {
-        let info = repository(teacher).and_then(|repo| repo.info());
-        teacher.revision = Some(info.map_err(|error| failed(teacher, &error))?.sha);
+        teacher.revision = Some(Remote::model(teacher).commit()?);
+    }
+    if let World::Prompts(prompts) = &mut experiment.world {
+        pin_files(&mut prompts.train)?;
+        pin_files(&mut prompts.validation)?;
     }
     Ok(())
+}
+
+/// As [`pin`], of prompt files.
+pub(crate) fn pin_files(paths: &mut PromptPaths) -> Result<(), TrainError> {
+    paths.revise(|file| {
+        if !file.revision.as_deref().is_some_and(is_commit) {
+            file.revision = Some(Remote::dataset(file).commit()?);
+        }
+        Ok(())
+    })
 }
 
 /// The folder of `teacher`: its own, or that of a snapshot in the hub's cache, downloaded first where it is not there. A
@@ -40,8 +54,9 @@ pub(crate) fn folder(teacher: &Teacher) -> Result<PathBuf, TrainError> {
     if !teacher.is_on_hub() {
         return Ok(teacher.weights.clone());
     }
+    let remote = Remote::model(teacher);
     let download = || {
-        let repo = repository(teacher)?;
+        let repo = remote.open()?;
         let files = repo.info()?.siblings.into_iter().map(|file| file.rfilename);
         for file in files.filter(|file| file != INDEX && is_wanted(file)) {
             repo.get(&file)?;
@@ -50,13 +65,30 @@ pub(crate) fn folder(teacher: &Teacher) -> Result<PathBuf, TrainError> {
     };
     let mut path = match download() {
         Err(error) if is_unreachable(&error) => {
-            let cached = Cache::from_env().repo(name(teacher)).get(INDEX);
-            cached.ok_or_else(|| failed(teacher, &error))?
+            let cached = Cache::from_env().repo(remote.repo()).get(INDEX);
+            cached.ok_or_else(|| remote.failed(&error))?
         }
-        downloaded => downloaded.map_err(|error| failed(teacher, &error))?,
+        downloaded => downloaded.map_err(|error| remote.failed(&error))?,
     };
     path.pop();
     Ok(path)
+}
+
+/// Where the prompt file `path` lies: there, or in the hub's cache, downloaded first where it is not in it.
+///
+/// # Errors
+/// As for [`pin`], or a file that cannot be downloaded.
+pub(crate) fn file(path: &Path) -> Result<PathBuf, TrainError> {
+    let Some(file) = HubFile::of(path) else {
+        return Ok(path.to_owned());
+    };
+    let remote = Remote::dataset(&file);
+    let downloaded = remote.open().and_then(|repo| repo.get(&file.path));
+    downloaded.map_err(|error| TrainError::Hub {
+        reason: format!("`{}`: {error}", file.path),
+        repository: remote.repository,
+        revision: remote.revision,
+    })
 }
 
 /// The hub did not answer at all.
@@ -64,17 +96,56 @@ fn is_unreachable(error: &ApiError) -> bool {
     matches!(error, ApiError::RequestError(error) if !matches!(**error, ureq::Error::StatusCode(_)))
 }
 
-fn repository(teacher: &Teacher) -> Result<ApiRepo, ApiError> {
-    Ok(ApiBuilder::from_env().build()?.repo(name(teacher)))
+/// A repository at a revision.
+struct Remote {
+    kind: RepoType,
+    repository: String,
+    revision: String,
 }
 
-fn name(teacher: &Teacher) -> Repo {
-    let revision = teacher.revision.as_deref().unwrap_or("main");
-    Repo::with_revision(
-        teacher.weights.display().to_string(),
-        RepoType::Model,
-        revision.to_owned(),
-    )
+impl Remote {
+    fn model(teacher: &Teacher) -> Self {
+        Self {
+            kind: RepoType::Model,
+            repository: teacher.weights.display().to_string(),
+            revision: teacher.revision.clone().unwrap_or_else(main),
+        }
+    }
+
+    fn dataset(file: &HubFile) -> Self {
+        Self {
+            kind: RepoType::Dataset,
+            repository: file.repository.clone(),
+            revision: file.revision.clone().unwrap_or_else(main),
+        }
+    }
+
+    fn repo(&self) -> Repo {
+        let revision = self.revision.clone();
+        Repo::with_revision(self.repository.clone(), self.kind, revision)
+    }
+
+    fn open(&self) -> Result<ApiRepo, ApiError> {
+        Ok(ApiBuilder::from_env().build()?.repo(self.repo()))
+    }
+
+    /// The commit that the revision stands for now.
+    fn commit(&self) -> Result<String, TrainError> {
+        let info = self.open().and_then(|repo| repo.info());
+        Ok(info.map_err(|error| self.failed(&error))?.sha)
+    }
+
+    fn failed(&self, error: &ApiError) -> TrainError {
+        TrainError::Hub {
+            repository: self.repository.clone(),
+            revision: self.revision.clone(),
+            reason: error.to_string(),
+        }
+    }
+}
+
+fn main() -> String {
+    "main".to_owned()
 }
 
 /// Whether a revision can never mean something else.
@@ -103,17 +174,6 @@ fn is_wanted(file: &str) -> bool {
         _ => false,
     };
     is_read && !is_variant
-}
-
-fn failed(teacher: &Teacher, error: &ApiError) -> TrainError {
-    TrainError::Hub {
-        repository: teacher.weights.display().to_string(),
-        revision: teacher
-            .revision
-            .clone()
-            .unwrap_or_else(|| "main".to_owned()),
-        reason: error.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod alternation;
 mod backbone;
 mod checkpoint;
+mod corpus;
 mod distill;
 mod error;
 mod export;
@@ -28,6 +29,7 @@ mod update;
 pub use alternation::{Alternation, Stats, Stores};
 pub use backbone::Backbone;
 pub use checkpoint::{Checkpoint, Manifest, Part};
+pub use corpus::Corpus;
 pub use distill::Distillation;
 pub use error::TrainError;
 pub use export::{Layout, comfyui_names, export, merged, peft_names};

@@ -1,11 +1,11 @@
 //! What a distillation takes, from an update on a device without memory.
 
-use std::path::Path;
+use std::{path::Path, rc::Rc};
 
 use dmdr_config::{Experiment, Precision};
 use dmdr_tensor::{Device, Kind, ParamStore, phantom};
 
-use crate::{Distillation, Networks, Source, TrainError, compute};
+use crate::{Corpus, Distillation, Networks, Source, TrainError, compute};
 
 /// Bytes of a distillation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,22 @@ impl Rehearsal {
     /// # Errors
     /// Any input that is missing, unreadable or does not fit.
     pub fn of(experiment: &Experiment, target: Device) -> Result<Self, TrainError> {
+        let corpus = Corpus::read(experiment)?;
+        Self::with_corpus(experiment, corpus.map(Rc::new).as_ref(), target)
+    }
+
+    /// As [`Self::of`], where the prompt files were read already: `corpus` is that of `experiment`.
+    ///
+    /// # Errors
+    /// As for [`Self::of`].
+    ///
+    /// # Panics
+    /// The experiment has prompt files, and `corpus` is none.
+    pub fn with_corpus(
+        experiment: &Experiment,
+        corpus: Option<&Rc<Corpus>>,
+        target: Device,
+    ) -> Result<Self, TrainError> {
         let device = phantom::device();
         let kind = compute(experiment.precision, target);
         let experiment = Experiment {
@@ -35,7 +51,7 @@ impl Rehearsal {
             ..experiment.clone()
         };
         let count = phantom::Count::start();
-        let source = Source::load(&experiment, device)?;
+        let source = Source::with_corpus(&experiment, corpus, device)?;
         let source_bytes = count.live_bytes();
         let encoding = count.peak_bytes() - source_bytes;
         let mut resident = vec![("text and images", source_bytes)];

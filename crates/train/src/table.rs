@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dmdr_bench::prompts::{Options, PromptSet, Source as PromptFile};
+use dmdr_bench::prompts::Census;
 use dmdr_config::{Table, TableModel, Who};
 use dmdr_data::Prompts;
 use dmdr_eval::{Rated, Rater, RatingTable, Sampler};
@@ -16,14 +16,16 @@ use dmdr_tensor::device;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{FinishedRun, TrainError, compute, rewards::reward_model};
+use crate::{FinishedRun, TrainError, compute, corpus, hub, rewards::reward_model};
 
 /// A finished table: `table.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct TableReport {
-    /// The prompts.
-    pub prompts: InputFile,
-    /// How many of them.
+    /// Files of the prompts.
+    pub prompts: Vec<InputFile>,
+    /// What became of their rows.
+    pub census: Census,
+    /// How many prompts were drawn.
     pub num_prompts: usize,
     /// Seeds of the noise.
     pub seeds: Vec<u64>,
@@ -67,7 +69,7 @@ struct Kept {
 
 /// Everything the scores of a model depend on.
 struct Measured<'a> {
-    prompts: &'a InputFile,
+    prompts: &'a [InputFile],
     table: &'a Table,
     metrics: &'a [MetricSource],
 }
@@ -86,8 +88,13 @@ impl Measured<'_> {
             .map(|metric| metric.name.as_str())
             .collect();
         let table = self.table;
+        let prompts: Vec<&str> = self
+            .prompts
+            .iter()
+            .map(|file| file.sha256.as_str())
+            .collect();
         let all = serde_json::json!({
-            "prompts": self.prompts.sha256, "column": table.prompts.column, "count": table.prompts.count,
+            "prompts": prompts, "kept": table.prompts,
             "seeds": table.seeds, "batch_size": table.batch_size, "precision": table.precision,
             "metrics": names, "files": files, "who": model.who,
             "config": InputFile::read(&model.run.join("config.toml"))?, "student": InputFile::read(&student)?,
@@ -138,7 +145,7 @@ pub fn measure_table(
     environment: Environment,
     progress: &mut dyn FnMut(&str, usize, usize),
 ) -> Result<TableReport, TrainError> {
-    let (prompts, captions) = captions(table)?;
+    let (prompts, census, captions) = captions(table)?;
     let device = device(&table.device.to_string())?;
     let placement = Placement {
         device,
@@ -197,6 +204,7 @@ pub fn measure_table(
     let names = metrics.iter().map(|metric| metric.name.clone()).collect();
     let report = TableReport {
         prompts,
+        census,
         num_prompts: captions.len(),
         seeds: table.seeds.clone(),
         metrics,
@@ -209,14 +217,21 @@ pub fn measure_table(
     Ok(report)
 }
 
-/// The prompt file and what of it is drawn.
-fn captions(table: &Table) -> Result<(InputFile, Vec<String>), TrainError> {
-    let path = &table.prompts.file;
-    let source = PromptFile::new(path, &table.prompts.column)?;
-    let set = PromptSet::read(&[source], &Options::default())?;
-    let count = table.prompts.count.unwrap_or(usize::MAX);
+/// The prompt files, what became of their rows, and what is drawn of them.
+fn captions(table: &Table) -> Result<(Vec<InputFile>, Census, Vec<String>), TrainError> {
+    let prompts = &table.prompts;
+    let mut paths = prompts.file.clone();
+    hub::pin_files(&mut paths)?;
+    let set = corpus::read(&paths, prompts.rules())?;
+    let count = prompts.count.unwrap_or(usize::MAX);
     let captions = set.iter().take(count).collect::<Result<_, _>>()?;
-    Ok((InputFile::read(path)?, captions))
+    let file = |path: &Path| -> Result<InputFile, TrainError> {
+        let read = InputFile::read(&hub::file(path)?)?;
+        let path = path.to_owned();
+        Ok(InputFile { path, ..read })
+    };
+    let files = paths.iter().map(file).collect::<Result<_, _>>()?;
+    Ok((files, set.census().clone(), captions))
 }
 
 fn rate(
@@ -248,30 +263,33 @@ impl TableReport {
         let mut text = self.table.to_markdown();
         let _ = write!(
             text,
-            "\n{} prompts of `{}` (sha256 {:.12}), seeds {:?}; means with 95 % intervals over prompts, differences paired. \
+            "\n{} prompts of {} ({}), seeds {:?}; means with 95 % intervals over prompts, differences paired. \
              Commit {}, {}.\n\n",
             self.num_prompts,
-            self.prompts.path.display(),
-            self.prompts.sha256,
+            named(&self.prompts),
+            self.census,
             self.seeds,
             self.environment.commit,
             self.environment.machine()
         );
         for metric in &self.metrics {
-            let files: Vec<String> = metric
-                .files
-                .iter()
-                .map(|file| format!("`{}` (sha256 {:.12})", file.path.display(), file.sha256))
-                .collect();
             let _ = writeln!(
                 text,
                 "- {}: `{}`, times {}; {}",
                 metric.name,
                 metric.model,
                 metric.factor,
-                files.join(", ")
+                named(&metric.files)
             );
         }
         text
     }
+}
+
+/// Files with the start of their hashes.
+fn named(files: &[InputFile]) -> String {
+    let names = files
+        .iter()
+        .map(|file| format!("`{}` (sha256 {:.12})", file.path.display(), file.sha256));
+    names.collect::<Vec<_>>().join(", ")
 }

@@ -33,6 +33,16 @@ pub enum PromptsError {
         /// Its columns.
         has: Vec<String>,
     },
+    /// A file that is no JSON array as a whole.
+    #[error("cannot read `{}` as a JSON array, after row {after}: {reason}", path.display())]
+    JsonArray {
+        /// The file.
+        path: PathBuf,
+        /// The last row before the place.
+        after: u64,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A file that is not Parquet, is damaged, or is compressed in another way than with Snappy.
     #[error("cannot read `{}` as Parquet: {source}", path.display())]
     Parquet {

@@ -1,4 +1,4 @@
-//! Prompt sets of any size: plain text, JSON lines, CSV, TSV, WebDataset shards, Parquet and Arrow; read in
+//! Prompt sets of any size: plain text, JSON lines, JSON arrays, CSV, TSV, WebDataset shards, Parquet and Arrow; read in
 //! an order that resumes without state.
 //!
 //! ```no_run
@@ -12,7 +12,9 @@
 //! # }
 //! ```
 
+mod array;
 mod arrow;
+mod census;
 mod columnar;
 mod error;
 mod fault;
@@ -24,19 +26,12 @@ mod shard;
 mod source;
 mod spool;
 mod table;
+mod undamaged;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
+pub use census::Census;
 pub use error::PromptsError;
 pub use fault::{BadRow, Fault, Position};
 pub use order::Order;
-pub use set::{Census, OnBadRow, Options, Overlap, PromptSet};
+pub use set::{OnBadRow, Options, Overlap, PromptSet};
 pub use source::{Format, Source};
-
-/// What a columnar library's `read` gives, or `panicked`: some damaged files make such libraries panic.
-fn undamaged<T, E>(
-    read: impl FnOnce() -> Result<T, E>,
-    panicked: impl FnOnce() -> E,
-) -> Result<T, E> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(panicked()))
-}
+use undamaged::undamaged;

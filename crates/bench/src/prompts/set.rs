@@ -1,15 +1,14 @@
 //! A set of prompts read from files, with a census of what was read.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
 
 use super::fingerprint::fingerprint;
 use super::spool::{Spool, SpoolWriter};
-use super::{BadRow, Fault, Order, PromptsError, Source};
+use super::{BadRow, Census, Fault, Order, PromptsError, Source};
 use crate::FileError;
-
-/// How many bad rows a [`Census`] tells in full.
-const MAX_EXAMPLES: usize = 20;
 
 /// What to do with a bad row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,27 +47,6 @@ impl Default for Options {
     }
 }
 
-/// What became of all rows: `rows = kept + bad + short + long + duplicates`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Census {
-    /// All rows of all sources.
-    pub rows: u64,
-    /// Prompts of the set.
-    pub kept: u64,
-    /// Rows with a fault.
-    pub bad: u64,
-    /// Prompts with too few characters.
-    pub short: u64,
-    /// Prompts with too many characters.
-    pub long: u64,
-    /// Prompts that were there before; counted on request only.
-    pub duplicates: u64,
-    /// Number of bad rows by [`Fault::kind`].
-    pub faults: BTreeMap<&'static str, u64>,
-    /// The first bad rows.
-    pub examples: Vec<BadRow>,
-}
-
 /// Prompts in the order of their sources, without the white space around them.
 ///
 /// Reading goes once through all sources and copies what is kept to a file without a name; memory holds eight bytes a
@@ -77,6 +55,7 @@ pub struct Census {
 pub struct PromptSet {
     spool: Spool,
     census: Census,
+    digests: Vec<String>,
 }
 
 /// A prompt that is in two sets.
@@ -102,7 +81,9 @@ impl PromptSet {
         let mut spool = SpoolWriter::new(folder).map_err(spooled("create a file in"))?;
         let mut census = Census::default();
         let mut seen = HashSet::new();
+        let mut digests = Vec::new();
         for source in sources {
+            let mut digest = Sha256::new();
             source.read(&mut |position, text| {
                 census.rows += 1;
                 let text = match text {
@@ -114,6 +95,8 @@ impl PromptSet {
                         let text = text.trim();
                         if census.admit(text, options, &mut seen) {
                             spool.push(text).map_err(spooled("write to"))?;
+                            digest.update((text.len() as u64).to_le_bytes());
+                            digest.update(text);
                         }
                         Ok(())
                     }
@@ -130,18 +113,28 @@ impl PromptSet {
                     }
                 }
             })?;
+            digests.push(format!("{:x}", digest.finalize()));
         }
         if census.kept == 0 {
             let Census { rows, bad, .. } = census;
             return Err(PromptsError::NoPrompts { rows, bad });
         }
         let spool = spool.finish().map_err(spooled("write to"))?;
-        Ok(Self { spool, census })
+        Ok(Self {
+            spool,
+            census,
+            digests,
+        })
     }
 
     /// What became of all rows.
     pub fn census(&self) -> &Census {
         &self.census
+    }
+
+    /// SHA-256 of what was kept of each source: another digest, another order.
+    pub fn digests(&self) -> &[String] {
+        &self.digests
     }
 
     /// Number of prompts, at least one.
@@ -194,58 +187,32 @@ impl PromptSet {
     }
 
     /// Prompts of `self` that are in `other` too, but for case and white space. For the check that no prompt of an
-    /// evaluation is trained on, `other` is the evaluation: only its fingerprints are held.
+    /// evaluation is trained on, `other` is the evaluation: 32 bytes are held for each of its prompts.
     ///
     /// # Errors
-    /// As for [`get`](Self::get).
-    pub fn overlap(&self, other: &Self) -> Result<Vec<Overlap>, PromptsError> {
-        let mut places: HashMap<u128, usize> = HashMap::new();
+    /// As for [`get`](Self::get), also of an item.
+    pub fn overlap<'a>(
+        &'a self,
+        other: &Self,
+    ) -> Result<impl Iterator<Item = Result<Overlap, PromptsError>> + use<'a>, PromptsError> {
+        let mut places: Vec<(u128, usize)> = Vec::with_capacity(other.len());
         for (place, prompt) in other.iter().enumerate() {
-            places.entry(fingerprint(&prompt?)).or_insert(place);
+            places.push((fingerprint(&prompt?), place));
         }
-        let mut found = Vec::new();
-        for (index, prompt) in self.iter().enumerate() {
-            let prompt = prompt?;
-            if let Some(&other) = places.get(&fingerprint(&prompt)) {
-                found.push(Overlap {
-                    index,
-                    other,
-                    prompt,
-                });
-            }
-        }
-        Ok(found)
-    }
-}
-
-impl Census {
-    /// Counts a good row, and whether it is kept.
-    fn admit(&mut self, text: &str, options: &Options, seen: &mut HashSet<u128>) -> bool {
-        let chars = text.chars().count();
-        let count = if chars < options.min_chars {
-            &mut self.short
-        } else if chars > options.max_chars {
-            &mut self.long
-        } else if options.deduplicate && !seen.insert(fingerprint(text)) {
-            &mut self.duplicates
-        } else {
-            self.kept += 1;
-            return true;
-        };
-        *count += 1;
-        false
-    }
-
-    /// Counts a bad row, or stops with it.
-    fn refuse(&mut self, row: BadRow, on_bad_row: OnBadRow) -> Result<(), PromptsError> {
-        if on_bad_row == OnBadRow::Fail {
-            return Err(row.into());
-        }
-        self.bad += 1;
-        *self.faults.entry(row.fault.kind()).or_default() += 1;
-        if self.examples.len() < MAX_EXAMPLES {
-            self.examples.push(row);
-        }
-        Ok(())
+        places.sort_unstable();
+        Ok(self.iter().enumerate().filter_map(move |(index, prompt)| {
+            let prompt = match prompt {
+                Ok(prompt) => prompt,
+                Err(error) => return Some(Err(error)),
+            };
+            let wanted = fingerprint(&prompt);
+            let first = places.partition_point(|(found, _)| *found < wanted);
+            let (found, other) = *places.get(first)?;
+            (found == wanted).then_some(Ok(Overlap {
+                index,
+                other,
+                prompt,
+            }))
+        }))
     }
 }

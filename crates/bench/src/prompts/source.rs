@@ -3,13 +3,14 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::{Fault, Position, PromptsError, arrow, columnar, lines, shard, table};
+use super::{Fault, Position, PromptsError, array, arrow, columnar, lines, shard, table};
 
 /// The longest row of any format. Prompts are shorter by far; a file in another format, or a table with a lost
 /// quotation mark, is found out by this before it fills the memory.
 pub(super) const MAX_ROW_BYTES: u64 = 1 << 20;
 
-const ENDINGS: &str = ".txt, .jsonl, .ndjson, .csv, .tsv, .tar, .parquet, .arrow or .feather";
+const ENDINGS: &str =
+    ".txt, .jsonl, .ndjson, .json, .csv, .tsv, .tar, .parquet, .arrow or .feather";
 
 /// How prompts lie in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum Format {
     Text,
     /// A JSON object a line, with the prompt under the column's name.
     JsonLines,
+    /// One JSON array of objects, with the prompt under the column's name.
+    JsonArray,
     /// Comma-separated values with a header line; fields may be quoted.
     Csv,
     /// Tab-separated values with a header line; a quotation mark is a character like any other.
@@ -73,6 +76,7 @@ impl Source {
         match self.format {
             Format::Text => lines::read(path, None, visit),
             Format::JsonLines => lines::read(path, Some(column), visit),
+            Format::JsonArray => array::read(path, column, visit),
             Format::Csv => table::read(path, b',', true, column, visit),
             Format::Tsv => table::read(path, b'\t', false, column, visit),
             Format::Tar => shard::read(path, column, visit),
@@ -90,6 +94,7 @@ fn format_of(path: &Path) -> Option<Format> {
     Some(match ending.as_str() {
         "txt" => Format::Text,
         "jsonl" | "ndjson" => Format::JsonLines,
+        "json" => Format::JsonArray,
         "csv" => Format::Csv,
         "tsv" => Format::Tsv,
         "tar" => Format::Tar,

@@ -1,12 +1,11 @@
 //! Prompt sets from files of every format, good and bad.
 
 mod files;
+mod fuzz;
 
 use std::fs;
 use std::path::Path;
 
-use dmdr_bench::dpg::{Answers, Graph, Quirks};
-use dmdr_bench::geneval::{Detection, Metadata};
 use dmdr_bench::prompts::{OnBadRow, Options, PromptSet, PromptsError, Source};
 use files::Files;
 use proptest::prelude::*;
@@ -63,7 +62,11 @@ fn every_format_gives_the_same_prompts() {
         ),
         (files.write("a.jsonl", lines.join("\n")), "prompt"),
         (
-            files.write("a.csv", format!("id,prompt\n{}\n", quoted.join("\n"))),
+            files.write("a.json", format!("\u{FEFF} [{}]\n", lines.join(" ,\n"))),
+            "prompt",
+        ),
+        (
+            files.write("a.csv", format!("id,prompt\r\n{}\r\n", quoted.join("\r\n"))),
             "prompt",
         ),
         (
@@ -142,6 +145,23 @@ fn bad_lines_are_told_with_file_and_number_or_stop_the_reading() {
             "line 6: empty",
         ],
     );
+    let (good, escaped) = (json("a, \"]\" }"), json("\\"));
+    let long = json(&long());
+    let text = format!(
+        "[{good}, [1],{{\"id\":{{\"a\":[1,2]}}}},{{\"prompt\":7}},,{escaped},\n{{\"prompt\" 1}},{long},{good}]"
+    );
+    expect_bad(
+        &files.write("a.json", text),
+        "prompt",
+        &[
+            "row 2: not a JSON object",
+            "row 3: no column `prompt`",
+            "row 4: column `prompt` is not text",
+            "row 5: EOF while parsing",
+            "row 7: expected `:`",
+            "row 8: 1048",
+        ],
+    );
     let text = b"id,prompt\n1,good\n1,two, dogs\n1,\xFF\n1,\"good\nas well\"\n1,\n";
     expect_bad(
         &files.write("a.csv", text),
@@ -152,6 +172,34 @@ fn bad_lines_are_told_with_file_and_number_or_stop_the_reading() {
             "line 7: empty",
         ],
     );
+}
+
+/// After a lost quotation mark the rest of a file is one field. It is one bad row, read over without being held.
+#[test]
+fn a_lost_quotation_mark_is_named_where_it_is() {
+    let files = Files::new();
+    for end in ["\n", "\r\n"] {
+        let rows =
+            ["id,prompt", "1,good", "2,\"two, dogs", "3,good"].map(|row| format!("{row}{end}"));
+        expect_bad(
+            &files.write("a.csv", rows.concat()),
+            "prompt",
+            &["line 3: a quotation mark is not closed up to the end of the file"],
+        );
+        let rest = format!("3,good{end}").repeat(200_000);
+        expect_bad(
+            &files.write("b.csv", rows.concat() + &rest),
+            "prompt",
+            &["line 3: "],
+        );
+        let header = format!("id,\"prompt{end}{rest}");
+        let error = read(&files.write("c.csv", header), "prompt", &skip());
+        let error = error.expect_err("no header").to_string();
+        assert!(error.contains("c.csv` line 1: "), "{error}");
+    }
+    let inches = files.write("d.csv", "id,prompt\n1,\"a\nb\"\n2,a 5\" pipe");
+    let set = read(&inches, "prompt", &Options::default()).expect("valid");
+    assert_eq!(all(&set), ["a\nb", "a 5\" pipe"]);
 }
 
 #[test]
@@ -216,6 +264,19 @@ fn files_that_cannot_be_read_are_named() {
             files.write("a.csv", "id,Prompt\n"),
             "has no column `prompt`; it has id, Prompt",
         ),
+        (
+            files.write("a.json", "{\"prompt\": \"a cow\"}\n"),
+            "after row 0: expected `[`",
+        ),
+        (
+            files.write("b.json", "[{\"prompt\": \"a cow\"},\n{\"prompt"),
+            "after row 1: it is cut short",
+        ),
+        (
+            files.write("c.json", "[{\"prompt\": \"a cow\"}]]"),
+            "after row 1: there is more",
+        ),
+        (files.write("d.json", " [ ]\n"), "no prompts: of 0 rows"),
         (files.write("a.parquet", "PAR1"), "as Parquet"),
         (files.write("a.arrow", "not that"), "as Arrow"),
         (files.write("cut.feather", cut_file), "is cut short"),
@@ -250,6 +311,32 @@ fn files_that_cannot_be_read_are_named() {
     );
 }
 
+/// A byte that is wrong makes the Parquet library panic in places, which is an error like others.
+#[test]
+fn a_damaged_parquet_file_is_an_error_wherever_the_damage_is() {
+    let files = Files::new();
+    let path = files.parquet(
+        "a.parquet",
+        &[&[Some(b"a cow"), None], &[Some(b"two dogs")]],
+    );
+    let whole = fs::read(&path).expect("written");
+    let mut num_panics = 0;
+    for place in 0..whole.len() {
+        for flip in [0x01, 0x06, 0x80] {
+            let mut bytes = whole.clone();
+            bytes[place] ^= flip;
+            fs::write(&path, bytes).expect("writable");
+            if let Err(error) = read(&path, "prompt", &skip()) {
+                let error = error.to_string();
+                let is_named = error.contains("a.parquet") || error.contains("no prompts");
+                assert!(is_named, "{error}");
+                num_panics += usize::from(error.contains("the file is damaged"));
+            }
+        }
+    }
+    assert!(num_panics > 0, "nothing needs to be caught any more");
+}
+
 #[test]
 fn lengths_and_duplicates_are_filtered_and_counted() {
     let files = Files::new();
@@ -268,8 +355,18 @@ fn lengths_and_duplicates_are_filtered_and_counted() {
     let census = set.census();
     assert_eq!((census.rows, census.kept, census.short), (6, 2, 1));
     assert_eq!((census.long, census.duplicates), (1, 2));
+    let told = "6 rows, 2 kept, 1 too short, 1 too long, 2 duplicates";
+    assert_eq!(census.to_string(), told);
     let everything = PromptSet::read(&sources, &Options::default()).expect("valid");
     assert_eq!(everything.len(), 6);
+
+    // A digest is of what is kept of its file: the second file keeps nothing here, and one prompt more changes the first.
+    let [first, second] = [&set, &everything].map(|set| set.digests().to_vec());
+    assert_eq!((first.len(), second.len()), (2, 2));
+    assert!(first[0] != second[0] && first[1] != second[1]);
+    fs::write(&sources[0].path, "A red cow\nдва коня\n").expect("writable");
+    let edited = PromptSet::read(&sources, &options).expect("valid");
+    assert!(edited.digests()[0] != first[0] && edited.digests()[1] == first[1]);
 }
 
 #[test]
@@ -278,19 +375,18 @@ fn prompts_of_the_evaluation_are_found_among_those_of_training() {
     let train = files.write("train.txt", "a cow\ntwo dogs\nA  Cat\n");
     let eval = files.write("eval.txt", "a cat\na horse\na cat\n");
     let [train, eval] = [train, eval].map(|path| read(&path, "", &skip()).expect("valid"));
-    let found = train.overlap(&eval).expect("readable");
+    let common = |set: &PromptSet| -> Vec<_> {
+        let found = set.overlap(&eval).expect("readable");
+        found.collect::<Result<_, _>>().expect("readable")
+    };
+    let found = common(&train);
     assert_eq!(found.len(), 1);
     assert_eq!(
         (found[0].index, found[0].other, found[0].prompt.as_str()),
         (2, 0, "A  Cat")
     );
-    assert!(
-        read(&files.write("b.txt", "a\n"), "", &skip())
-            .expect("valid")
-            .overlap(&eval)
-            .expect("readable")
-            .is_empty()
-    );
+    let other = read(&files.write("b.txt", "a\n"), "", &skip()).expect("valid");
+    assert!(common(&other).is_empty());
 }
 
 proptest! {
@@ -336,75 +432,6 @@ fn published_sets_read_in_full_where_they_are_at_hand() {
             let set =
                 read(&path, column, &Options::default()).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(set.len(), rows, "{name}");
-        }
-    }
-}
-
-/// A place of a file, what happens there, and with which byte.
-type Damage = (prop::sample::Index, u8, u8);
-
-fn damaged(bytes: &[u8], damages: &[Damage]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for (place, what, byte) in damages {
-        let place = place.index(bytes.len() + 1);
-        match what {
-            0 => bytes.truncate(place),
-            1 => bytes.insert(place, *byte),
-            2 if place < bytes.len() => bytes[place] ^= *byte,
-            3 => drop(bytes.drain(place..(place + usize::from(*byte)).min(bytes.len()))),
-            _ => {
-                let end = (place + usize::from(*byte)).min(bytes.len());
-                let copy = bytes[place..end].to_vec();
-                bytes.splice(place..place, copy);
-            }
-        }
-    }
-    bytes
-}
-
-proptest! {
-    /// Every reader of this crate gives what is left or one error that names the file. `PROPTEST_CASES` says how often.
-    #[test]
-    fn damaged_files_are_read_or_refused(
-        reader in 0..12,
-        damages in prop::collection::vec((any::<prop::sample::Index>(), 0..5_u8, any::<u8>()), 1..6),
-    ) {
-        let files = Files::new();
-        let path = match reader {
-            0 => files.write("a.txt", PROMPTS.join("\n")),
-            1 => files.write("a.jsonl", "{\"prompt\": \"a cow\"}\n{\"prompt\": \"кот\"}\n"),
-            2 => files.write("a.csv", "id,prompt\n1,a cow\n2,\"two, dogs\"\n"),
-            3 => files.write("a.tsv", "id\tprompt\n1\ta cow\n2\ttwo dogs\n"),
-            4 => files.parquet("a.parquet", &[&[Some(b"a cow"), None], &[Some(b"two dogs")]]),
-            5 => files.tar("a.tar", &[("1.json", b"{\"prompt\": \"a cow\"}"), ("1.jpg", b"..")]),
-            6 => files.write("a.jsonl", "{\"tag\": \"colors\", \"include\": [{\"class\": \"cow\", \"count\": 1, \
-                \"color\": \"red\"}], \"prompt\": \"a red cow\"}\n"),
-            7 => files.write("a.jsonl", "{\"image\": \"0/1.png\", \"detections\": [{\"class\": \"cow\", \
-                \"box\": [0, 1, 8.5, 9], \"score\": 0.9}]}\n"),
-            8 => files.write("a.csv", "item_id,text,keywords,proposition_id,dependency,category_broad,category_detailed,\
-                tuple,question_natural_language\na,a cow,,1,0,e,w,entity - whole (cow),Is there a cow?\n\
-                a,a cow,,2,1,e,w,entity - whole (cow),Is it red?\n"),
-            9 => files.arrow("a.arrow", &[&[Some("a cow"), None], &[Some("two dogs")]]),
-            10 => files.arrow("a.feather", &[&[Some("a cow"), None], &[Some("two dogs")]]),
-            _ => files.write("a.jsonl", "{\"item\": \"a\", \"image\": 0, \"answers\": {\"1\": \"yes\", \"2\": \"no\"}}\n"),
-        };
-        let bytes = fs::read(&path).expect("written");
-        fs::write(&path, damaged(&bytes, &damages)).expect("writable");
-        let outcome = match reader {
-            0..=5 | 9 | 10 => {
-                let source = Source::new(&path, "prompt").expect("a known ending");
-                let set = PromptSet::read(&[source], &Options::default());
-                set.map(drop).map_err(|error| error.to_string())
-            }
-            6 => Metadata::read(&path).map(drop).map_err(|error| error.to_string()),
-            7 => Detection::read(&path).map(drop).map_err(|error| error.to_string()),
-            8 => Graph::read(&path, Quirks::NONE).map(drop).map_err(|error| error.to_string()),
-            _ => Answers::read(&path).map(drop).map_err(|error| error.to_string()),
-        };
-        // What is wrong with a whole set or graph names no file: no prompts, an item without its questions.
-        if let Err(error) = outcome {
-            let names = error.contains("a.") || error.contains("no prompt") || error.contains("item `");
-            prop_assert!(names, "{error}");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! `dmdr doctor`: files, device, and memory of a distillation, before any work.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, rc::Rc};
 
 use anyhow::Result;
-use dmdr_config::{Experiment, Lora, Method, Tuning, World};
+use dmdr_config::{Experiment, Lora, Method, Tuning};
 use dmdr_tensor::{Device, LIBTORCH_VERSION, device, get_num_threads, total_memory_bytes};
-use dmdr_train::{Rehearsal, compute};
+use dmdr_train::{Corpus, Rehearsal, compute};
 
 use super::check_files;
 use crate::{args::DoctorArgs, environment, progress::print_data};
@@ -27,6 +27,10 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         let path = file.path.display();
         print_data(&format!("file       {path} ({})", in_words(bytes)));
     }
+    let corpus = Corpus::read(&experiment)?.map(Rc::new);
+    if let Some(corpus) = &corpus {
+        print_prompts(corpus)?;
+    }
     let name = experiment.device.to_string();
     let (target, capacity) = match args.memory {
         // It need not be here, so nobody is asked.
@@ -43,7 +47,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         experiment.precision
     ));
 
-    let rehearsal = Rehearsal::of(&experiment, target)?;
+    let rehearsal = Rehearsal::with_corpus(&experiment, corpus.as_ref(), target)?;
     print_data("memory");
     for (name, bytes) in &rehearsal.resident {
         print_line(name, *bytes, "");
@@ -54,7 +58,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         kept[usize::from(experiment.gradient_checkpointing)]
     );
     print_line("an update", rehearsal.update, &note);
-    if matches!(experiment.world, World::Prompts(_)) {
+    if corpus.is_some() {
         print_line(
             "text encoders",
             rehearsal.encoding,
@@ -69,7 +73,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let fits = |peak: u64| capacity.is_none_or(|capacity| peak <= capacity);
     print_data("switches");
     for (switch, changed) in switches(&experiment) {
-        let peak = Rehearsal::of(&changed, target)?.peak();
+        let peak = Rehearsal::with_corpus(&changed, corpus.as_ref(), target)?.peak();
         let verdict = if fits(peak) { "" } else { "does not fit" };
         print_data(&format!("  {switch:<36} {:>10}  {verdict}", in_words(peak)));
     }
@@ -79,6 +83,16 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     }
     print_data("does not fit: use one or more of the switches");
     Ok(ExitCode::FAILURE)
+}
+
+fn print_prompts(corpus: &Corpus) -> Result<()> {
+    for line in corpus.census() {
+        print_data(&line);
+    }
+    if let Some(warning) = corpus.warning()? {
+        print_data(&format!("warning    {warning}"));
+    }
+    Ok(())
 }
 
 /// What else could be set, and the experiment with it.

@@ -5,7 +5,7 @@ use crate::table::{Table, TableMetric};
 
 /// Every broken rule of a table.
 pub(crate) fn table(t: &Table) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let mut problems = Vec::from_iter(t.prompts.rules().problem("prompts"));
     let mut seeds = t.seeds.clone();
     seeds.sort_unstable();
     seeds.dedup();

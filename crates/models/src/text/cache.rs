@@ -3,7 +3,8 @@
 //! A cache is a folder named by a hash of the encoders' files and the rule that combines them, so that other weights or
 //! another rule never answer. In it lies one safetensors file for each batch that was inserted, named by the hash of its
 //! content; its metadata list the prompts. Files appear by rename after they are on disk: a process killed at any
-//! moment leaves whole batches and at most a temporary file that nobody reads.
+//! moment leaves whole batches and at most a temporary file that nobody reads. Memory holds a hash of each prompt, not
+//! its text.
 
 use std::{
     cell::RefCell,
@@ -29,10 +30,24 @@ pub struct EmbeddingCache {
     folder: PathBuf,
     kind: Kind,
     shards: Vec<Shard>,
-    /// Prompt -> shard, row.
-    places: BTreeMap<String, (usize, usize)>,
+    places: BTreeMap<Key, Place>,
     /// Shards whose content was found to agree with their name.
     checked: RefCell<BTreeSet<usize>>,
+}
+
+/// Half of a prompt's SHA-256: among a billion prompts a chance meeting has probability below 1e-20.
+type Key = [u8; 16];
+
+fn key(prompt: &str) -> Key {
+    let digest: [u8; 32] = Sha256::digest(prompt).into();
+    std::array::from_fn(|index| digest[index])
+}
+
+/// Where a prompt's encoding is; 32 bits, since there is one for every prompt.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    shard: u32,
+    row: u32,
 }
 
 #[derive(Debug)]
@@ -66,7 +81,7 @@ impl EmbeddingCache {
         for path in found {
             if path.extension().is_some_and(|ext| ext == "safetensors") {
                 let (length, prompts) = read_header(&path)?;
-                cache.add(Shard { path, length }, prompts);
+                cache.add(Shard { path, length }, &prompts);
             }
         }
         Ok(cache)
@@ -74,7 +89,7 @@ impl EmbeddingCache {
 
     /// Whether `prompt` is encoded.
     pub fn contains(&self, prompt: &str) -> bool {
-        self.places.contains_key(prompt)
+        self.places.contains_key(&key(prompt))
     }
 
     /// Stores the rows of `cond`, which encode `prompts`, but those that are there already; on disk when it returns.
@@ -101,7 +116,7 @@ impl EmbeddingCache {
             let tokens = without_trailing_zeros(&cond.tokens.select(0, row));
             tensors.insert(format!("tokens.{place}"), tokens);
             tensors.insert(format!("pooled.{place}"), cond.pooled.select(0, row));
-            new.push((*prompt).to_owned());
+            new.push(*prompt);
         }
         if new.is_empty() {
             return Ok(());
@@ -116,26 +131,42 @@ impl EmbeddingCache {
             .folder
             .join(format!("{:x}.safetensors", Sha256::digest(&bytes)));
         atomic_write(&path, &bytes).map_err(TensorError::from)?;
-        self.add(Shard { path, length }, new);
+        self.add(Shard { path, length }, &new);
         Ok(())
     }
 
-    /// Encodes those of `prompts` that are not there, `batch` at a time. Interrupted, it goes on where it was.
+    /// Encodes those of `prompts` that are not there, `batch` at a time; no more than these are held. Interrupted, it goes on
+    /// where it was.
     ///
     /// # Errors
-    /// As for [`TextEncoder::encode`] and [`Self::insert_batch`].
-    pub fn fill(
+    /// As for an item, [`TextEncoder::encode`] and [`Self::insert_batch`].
+    pub fn fill<E: From<ModelError>>(
         &mut self,
         encoder: &dyn TextEncoder,
-        prompts: &[&str],
+        prompts: impl IntoIterator<Item = Result<String, E>>,
         batch: usize,
-    ) -> Result<(), ModelError> {
-        let missing: BTreeSet<&str> = prompts.iter().copied().collect();
-        let missing: Vec<&str> = missing.into_iter().filter(|p| !self.contains(p)).collect();
-        for prompts in missing.chunks(batch) {
-            self.insert_batch(prompts, &encoder.encode(prompts)?)?;
+    ) -> Result<(), E> {
+        let mut missing: Vec<String> = Vec::with_capacity(batch);
+        for prompt in prompts {
+            let prompt = prompt?;
+            if self.contains(&prompt) || missing.contains(&prompt) {
+                continue;
+            }
+            missing.push(prompt);
+            if missing.len() == batch {
+                self.encode(encoder, &missing)?;
+                missing.clear();
+            }
         }
-        Ok(())
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Ok(self.encode(encoder, &missing)?)
+    }
+
+    fn encode(&mut self, encoder: &dyn TextEncoder, prompts: &[String]) -> Result<(), ModelError> {
+        let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+        self.insert_batch(&prompts, &encoder.encode(&prompts)?)
     }
 
     /// What was inserted for `prompts`, a row each, in f32 on `device`; all are as long as the longest of their batches. A
@@ -147,10 +178,12 @@ impl EmbeddingCache {
         let mut wanted: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
         let mut places = Vec::with_capacity(prompts.len());
         for prompt in prompts {
-            let &(shard, row) = self.places.get(*prompt).ok_or_else(|| ModelError::Cache {
+            let place = self.places.get(&key(prompt));
+            let &Place { shard, row } = place.ok_or_else(|| ModelError::Cache {
                 path: self.folder.clone(),
                 reason: format!("the prompt `{prompt}` was never encoded"),
             })?;
+            let shard = shard as usize;
             let names = [format!("tokens.{row}"), format!("pooled.{row}")];
             wanted.entry(shard).or_default().extend(names.clone());
             places.push((shard, names));
@@ -183,9 +216,11 @@ impl EmbeddingCache {
         })
     }
 
-    fn add(&mut self, shard: Shard, prompts: Vec<String>) {
-        for (row, prompt) in prompts.into_iter().enumerate() {
-            self.places.insert(prompt, (self.shards.len(), row));
+    fn add(&mut self, shard: Shard, prompts: &[impl AsRef<str>]) {
+        let place = self.shards.len() as u32;
+        for (row, prompt) in (0..).zip(prompts) {
+            self.places
+                .insert(key(prompt.as_ref()), Place { shard: place, row });
         }
         self.shards.push(shard);
     }

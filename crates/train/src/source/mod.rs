@@ -13,7 +13,7 @@ use dmdr_methods::TrueImages;
 use dmdr_models::{Conditioning, Decoder, Pipeline, Pixels, Placement};
 use dmdr_tensor::Device;
 
-use crate::{TrainError, compute, hub};
+use crate::{Corpus, TrainError, compute, hub};
 
 pub use classes::Classes;
 pub use emoji::Emoji;
@@ -36,6 +36,16 @@ impl Source {
     /// # Errors
     /// An input that is missing, unreadable or does not fit.
     pub fn load(experiment: &Experiment, device: Device) -> Result<Self, TrainError> {
+        let corpus = Corpus::read(experiment)?;
+        Self::with_corpus(experiment, corpus.map(Rc::new).as_ref(), device)
+    }
+
+    /// As [`Self::load`], where the prompt files were read already.
+    pub(crate) fn with_corpus(
+        experiment: &Experiment,
+        corpus: Option<&Rc<Corpus>>,
+        device: Device,
+    ) -> Result<Self, TrainError> {
         match &experiment.world {
             World::Preset(preset) => {
                 let emoji = Emoji::load(experiment, *preset, device)?;
@@ -45,7 +55,8 @@ impl Source {
                 let compute = compute(experiment.precision, device);
                 let placement = Placement { device, compute };
                 let folder = hub::folder(&experiment.teacher)?;
-                let source = Published::load(experiment, files, &folder, placement)?;
+                let corpus = corpus.expect("a world of prompt files has them");
+                let source = Published::load(experiment, files, corpus, &folder, placement)?;
                 Ok(Self::Published(Box::new(source)))
             }
             World::Classes(_) => Ok(Self::Classes(Classes::load(experiment, device)?)),
@@ -149,6 +160,14 @@ impl Source {
                 what: "world".to_owned(),
                 reason: "this evaluation judges emoji scenes".to_owned(),
             }),
+        }
+    }
+
+    /// What was read of the prompt files, if there are any.
+    pub(crate) fn corpus(&self) -> Option<&Corpus> {
+        match self {
+            Self::Published(published) => Some(published.corpus()),
+            Self::Emoji(_) | Self::Classes(_) => None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use dmdr_bench::prompts::{Options, PromptSet, Source as PromptFile};
+use dmdr_bench::prompts::PromptsError;
 use dmdr_config::{Experiment, PromptFiles};
 use dmdr_data::Prompts;
 use dmdr_models::{
@@ -15,7 +15,7 @@ use dmdr_models::{
 };
 use dmdr_tensor::{ParamStore, Tensor, no_grad_guard, phantom};
 
-use crate::TrainError;
+use crate::{Corpus, TrainError};
 
 /// Prompts encoded together; one shard of the cache.
 const SHARD: usize = 32;
@@ -25,8 +25,7 @@ const NULL: &str = "\0";
 /// The prompts of a run on a pipeline.
 #[derive(Debug)]
 pub struct Published {
-    train: PromptSet,
-    validation: PromptSet,
+    corpus: Rc<Corpus>,
     embeddings: Embeddings,
     pipeline: Pipeline,
     folder: PathBuf,
@@ -48,13 +47,14 @@ enum Embeddings {
 }
 
 impl Published {
-    /// The pipeline in `folder` with the prompts of `files`; what the cache lacks is encoded now.
+    /// The pipeline in `folder` with the prompts of `corpus`; what the cache that `files` names lacks is encoded now.
     ///
     /// # Errors
-    /// An unreadable prompt file, or a pipeline that is unreadable or does not fit.
+    /// A pipeline that is unreadable or does not fit.
     pub fn load(
         experiment: &Experiment,
         files: &PromptFiles,
+        corpus: &Rc<Corpus>,
         folder: &Path,
         placement: Placement,
     ) -> Result<Self, TrainError> {
@@ -64,8 +64,7 @@ impl Published {
         let vae = AutoencoderKl::new(&store, load_diffusers_config::<AutoencoderKl>(&vae_folder)?)?;
         AutoencoderKl::load(&store, &vae_folder)?;
         let mut source = Self {
-            train: prompts(&files.train, &files.column)?,
-            validation: prompts(&files.validation, &files.column)?,
+            corpus: Rc::clone(corpus),
             embeddings: Embeddings::Rehearsed(Conditioning::none(1, placement.device)),
             pipeline,
             folder: folder.to_owned(),
@@ -75,53 +74,62 @@ impl Published {
             seed: experiment.seed,
             placement,
         };
-        let all = source.train.iter().chain(source.validation.iter());
-        let all = all.collect::<Result<Vec<String>, _>>()?;
-        let prompts: Vec<&str> = all.iter().map(String::as_str).chain([NULL]).collect();
+        let prompts = || corpus.train.iter().chain(corpus.validation.iter());
         if phantom::is_phantom(placement.device) {
-            source.rehearse(&prompts)?;
+            source.rehearse(prompts())?;
             return Ok(source);
         }
         let rule = rule(pipeline, folder)?;
         let cache = EmbeddingCache::open(&files.embeddings, folder, &rule, placement.compute)?;
         source.embeddings = Embeddings::Cached(RefCell::new(cache));
-        source.encode_missing(&prompts)?;
+        source.encode_missing(prompts)?;
         source.null = source.cached(&[NULL])?;
         Ok(source)
     }
 
     /// Encodes a shard of the longest of `prompts`, which stands for all of them from now on.
-    fn rehearse(&mut self, prompts: &[&str]) -> Result<(), TrainError> {
+    fn rehearse(
+        &mut self,
+        prompts: impl Iterator<Item = Result<String, PromptsError>>,
+    ) -> Result<(), TrainError> {
         let _guard = no_grad_guard();
         let encoder = self.text_encoder()?;
-        let longest = prompts.iter().max_by_key(|prompt| prompt.len());
-        let shard = vec![*longest.expect("at least the empty one"); SHARD];
+        let mut longest = String::new();
+        for prompt in prompts {
+            let prompt = prompt?;
+            if prompt.len() > longest.len() {
+                longest = prompt;
+            }
+        }
+        let shard = [longest.as_str(); SHARD];
         let one = encoder.encode(&shard)?.narrow(0, 1).repeat(1); // not a view of all
         self.null = self.sized(encoder.unconditional()?);
         self.embeddings = Embeddings::Rehearsed(one);
         Ok(())
     }
 
-    /// Encodes those of `prompts` that the cache lacks. The text encoders are loaded for it and freed.
-    fn encode_missing(&self, prompts: &[&str]) -> Result<(), TrainError> {
+    /// Encodes those of `prompts` that the cache lacks, and the empty one. The text encoders are loaded for it and freed.
+    /// Prompts are asked for twice, so that they need not all be held.
+    fn encode_missing<I: Iterator<Item = Result<String, PromptsError>>>(
+        &self,
+        prompts: impl Fn() -> I,
+    ) -> Result<(), TrainError> {
         let Embeddings::Cached(cache) = &self.embeddings else {
             return Ok(());
         };
         let mut cache = cache.borrow_mut();
-        let missing: Vec<&str> = prompts
-            .iter()
-            .copied()
-            .filter(|prompt| !cache.contains(prompt))
-            .collect();
-        if missing.is_empty() {
+        let mut is_whole = cache.contains(NULL);
+        for prompt in prompts() {
+            is_whole = is_whole && cache.contains(&prompt?);
+        }
+        if is_whole {
             return Ok(());
         }
         let _guard = no_grad_guard();
         let encoder = self.text_encoder()?;
-        let (null, texts): (Vec<&str>, Vec<&str>) =
-            missing.iter().partition(|prompt| **prompt == NULL);
-        cache.fill(&*encoder, &texts, SHARD)?;
-        if !null.is_empty() {
+        let prompts = prompts().map(|prompt| prompt.map_err(TrainError::from));
+        cache.fill(&*encoder, prompts, SHARD)?;
+        if !cache.contains(NULL) {
             cache.insert_batch(&[NULL], &encoder.unconditional()?)?;
         }
         Ok(())
@@ -169,28 +177,34 @@ impl Published {
 
     /// Every prompt once an epoch: a pure function of seed and iteration.
     pub(super) fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {
-        let order = self.train.order(self.seed, count as u64, 0, 1);
-        let captions = self.train.batch(&order, iteration)?;
+        let train = &self.corpus.train;
+        let order = train.order(self.seed, count as u64, 0, 1);
+        let captions = train.batch(&order, iteration)?;
         Ok(Prompts::plain(captions, self.placement.device))
     }
 
     /// The first prompts for validation, again from the start where there are fewer.
     pub(super) fn sheet(&self, count: usize) -> Result<Prompts, TrainError> {
-        let caption = |index| self.validation.get(index % self.validation.len());
+        let validation = &self.corpus.validation;
+        let caption = |index| validation.get(index % validation.len());
         let captions = (0..count).map(caption).collect::<Result<_, _>>()?;
         Ok(Prompts::plain(captions, self.placement.device))
     }
 
     /// Encodes all of `captions` that the cache lacks, so that the text encoders are loaded once for them.
     pub(super) fn prepare(&self, captions: &[String]) -> Result<(), TrainError> {
-        let captions: Vec<&str> = captions.iter().map(String::as_str).collect();
-        self.encode_missing(&captions)
+        self.encode_missing(|| captions.iter().cloned().map(Ok))
+    }
+
+    /// What was read of the prompt files.
+    pub(super) fn corpus(&self) -> &Corpus {
+        &self.corpus
     }
 
     /// From the cache; a prompt it lacks, as `dmdr sample` may bring, is encoded now.
     pub(super) fn encode(&self, prompts: &Prompts) -> Result<Conditioning, TrainError> {
+        self.prepare(&prompts.captions)?;
         let captions: Vec<&str> = prompts.captions.iter().map(String::as_str).collect();
-        self.encode_missing(&captions)?;
         self.cached(&captions)
     }
 
@@ -222,13 +236,4 @@ fn rule(pipeline: Pipeline, folder: &Path) -> Result<String, TrainError> {
             format!("{pipeline:?}, width {}", config.joint_attention_dim)
         }
     })
-}
-
-/// The prompts of a file.
-fn prompts(path: &Path, column: &str) -> Result<PromptSet, TrainError> {
-    let options = Options::default();
-    Ok(PromptSet::read(
-        &[PromptFile::new(path, column)?],
-        &options,
-    )?)
 }
