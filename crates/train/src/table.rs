@@ -1,13 +1,14 @@
 //! `dmdr eval table`: teachers and students of runs on one prompt set, scored by reward models.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
 };
 
 use dmdr_bench::prompts::{Options, PromptSet, Source as PromptFile};
-use dmdr_config::{Table, TableModel, Who};
+use dmdr_config::{Experiment, Table, TableModel, Teacher, Who};
 use dmdr_data::Prompts;
 use dmdr_eval::{Rated, Rater, RatingTable, Sampler};
 use dmdr_events::{Environment, atomic_write};
@@ -70,30 +71,42 @@ struct Measured<'a> {
     prompts: &'a InputFile,
     table: &'a Table,
     metrics: &'a [MetricSource],
+    /// By run.
+    runs: BTreeMap<&'a Path, Vec<InputFile>>,
 }
 
 impl Measured<'_> {
-    fn fingerprint(&self, model: &TableModel) -> Result<String, TrainError> {
-        let student = model.run.join("student.safetensors");
-        let files: Vec<&InputFile> = self
-            .metrics
-            .iter()
-            .flat_map(|metric| &metric.files)
-            .collect();
-        let names: Vec<&str> = self
-            .metrics
-            .iter()
-            .map(|metric| metric.name.as_str())
-            .collect();
+    fn fingerprint(&self, model: &TableModel) -> String {
         let table = self.table;
         let all = serde_json::json!({
             "prompts": self.prompts.sha256, "column": table.prompts.column, "count": table.prompts.count,
             "seeds": table.seeds, "batch_size": table.batch_size, "precision": table.precision,
-            "metrics": names, "files": files, "who": model.who,
-            "config": InputFile::read(&model.run.join("config.toml"))?, "student": InputFile::read(&student)?,
+            "metrics": table.metrics, "sources": self.metrics, "who": model.who,
+            "run": self.runs[model.run.as_path()],
         });
-        Ok(format!("{:x}", Sha256::digest(all.to_string())))
+        format!("{:x}", Sha256::digest(all.to_string()))
     }
+}
+
+/// What the models of the run in `path` are made of. Weights of the hub are pinned by the config.
+fn files_of(path: &Path) -> Result<Vec<InputFile>, TrainError> {
+    let config = path.join("config.toml");
+    let Teacher {
+        weights,
+        text_encoder,
+        vae,
+        ..
+    } = Experiment::load(&config, &[])?.teacher;
+    let local = [
+        Some(weights).filter(|path| path.exists()),
+        text_encoder,
+        vae,
+    ];
+    [config, path.join("student.safetensors")]
+        .iter()
+        .chain(local.iter().flatten())
+        .map(|path| InputFile::read(path))
+        .collect()
 }
 
 impl InputFile {
@@ -159,10 +172,17 @@ pub fn measure_table(
                 .collect::<Result<_, _>>()?,
         });
     }
+    let mut runs = BTreeMap::new();
+    for model in &table.models {
+        if !runs.contains_key(model.run.as_path()) {
+            runs.insert(model.run.as_path(), files_of(&model.run)?);
+        }
+    }
     let measured = Measured {
         prompts: &prompts,
         table,
         metrics: &metrics,
+        runs,
     };
     let scores = folder.join("scores");
     fs::create_dir_all(&scores).map_err(|source| TrainError::File {
@@ -174,7 +194,7 @@ pub fn measure_table(
     let mut models = Vec::new();
     for (index, model) in table.models.iter().enumerate() {
         let path = scores.join(format!("{index}.json"));
-        let fingerprint = measured.fingerprint(model)?;
+        let fingerprint = measured.fingerprint(model);
         let kept = fs::read(&path).ok();
         let kept = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
         let rated = match kept {
