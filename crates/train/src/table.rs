@@ -1,23 +1,22 @@
 //! `dmdr eval table`: teachers and students of runs on one prompt set, scored by reward models.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs, io,
-    path::{Path, PathBuf},
-};
+mod columns;
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use dmdr_bench::prompts::{Options, PromptSet, Source as PromptFile};
 use dmdr_config::{Experiment, Table, TableModel, Teacher, Who};
 use dmdr_data::Prompts;
-use dmdr_eval::{Rated, Rater, RatingTable, Sampler};
-use dmdr_events::{Environment, atomic_write};
+use dmdr_eval::{EvalError, LEAST_IMAGES, Rated, Rater, RatingTable, Sampler};
+use dmdr_events::{Environment, InputFile, atomic_write};
 use dmdr_models::Placement;
 use dmdr_tensor::device;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{FinishedRun, TrainError, compute, rewards::reward_model};
+pub use self::columns::MetricSource;
+use self::columns::Truth;
+use crate::{FinishedRun, TrainError, compute};
 
 /// A finished table: `table.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -34,28 +33,6 @@ pub struct TableReport {
     pub table: RatingTable,
     /// The command line, the commit and the machine.
     pub environment: Environment,
-}
-
-/// What a metric was computed with.
-#[derive(Debug, Clone, Serialize)]
-pub struct MetricSource {
-    /// Its name in the table.
-    pub name: String,
-    /// Kind of the reward model, which fixes its preprocessing.
-    pub model: &'static str,
-    /// What scores were multiplied by.
-    pub factor: f64,
-    /// Its files.
-    pub files: Vec<InputFile>,
-}
-
-/// A file or folder and what was in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputFile {
-    /// Where.
-    pub path: PathBuf,
-    /// SHA-256; of a folder, that of its files' names and hashes.
-    pub sha256: String,
 }
 
 /// Scores of one model as they are kept, so that a table that was stopped goes on.
@@ -81,7 +58,8 @@ impl Measured<'_> {
         let all = serde_json::json!({
             "prompts": self.prompts.sha256, "column": table.prompts.column, "count": table.prompts.count,
             "seeds": table.seeds, "batch_size": table.batch_size, "precision": table.precision,
-            "metrics": table.metrics, "sources": self.metrics, "who": model.who,
+            "metrics": table.metrics, "diversity": table.diversity, "fidelity": table.fidelity,
+            "sources": self.metrics, "who": model.who,
             "run": self.runs[model.run.as_path()],
         });
         format!("{:x}", Sha256::digest(all.to_string()))
@@ -102,42 +80,12 @@ fn files_of(path: &Path) -> Result<Vec<InputFile>, TrainError> {
         text_encoder,
         vae,
     ];
-    [config, path.join("student.safetensors")]
-        .iter()
-        .chain(local.iter().flatten())
-        .map(|path| InputFile::read(path))
-        .collect()
-}
-
-impl InputFile {
-    /// # Errors
-    /// If it cannot be read.
-    pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let hash = hash(path).map_err(|source| TrainError::File {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            path: path.to_owned(),
-            sha256: hash,
-        })
-    }
-}
-
-fn hash(path: &Path) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    if path.is_dir() {
-        let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let line = format!("{} {}\n", entry.file_name().display(), hash(&entry.path())?);
-            hasher.update(line);
-        }
-    } else {
-        io::copy(&mut fs::File::open(path)?, &mut hasher)?;
-    }
-    Ok(format!("{:x}", hasher.finalize()))
+    let student = path.join("student.safetensors");
+    let all = [config, student]
+        .into_iter()
+        .chain(local.into_iter().flatten());
+    let files = all.map(|path| InputFile::read(&path));
+    Ok(files.collect::<Result<_, _>>()?)
 }
 
 /// Measures what `table` names and keeps everything in `folder`: `scores/` as it goes, then `table.json` and `table.md`.
@@ -157,21 +105,17 @@ pub fn measure_table(
         device,
         compute: compute(table.precision, device),
     };
-    let mut rater = Rater::default();
-    let mut metrics = Vec::new();
-    for metric in &table.metrics {
-        let model = reward_model(metric.name(), &metric.model, placement)?;
-        rater.push(metric.name(), metric.factor(), model);
-        let files = metric.model.files().into_iter();
-        metrics.push(MetricSource {
-            name: metric.name().to_owned(),
-            model: metric.model.name(),
-            factor: metric.factor(),
-            files: files
-                .map(|(_, path)| InputFile::read(path))
-                .collect::<Result<_, _>>()?,
-        });
-    }
+    let (mut rater, mut metrics) = columns::rater(table, placement)?;
+    let truth = match &table.fidelity {
+        None => None,
+        Some(_) if captions.len() * table.seeds.len() < LEAST_IMAGES => {
+            return Err(
+                EvalError::Set("`[fidelity]` needs at least 4 images of each model").into(),
+            );
+        }
+        Some(fidelity) => Some(Truth::open(fidelity, placement)?),
+    };
+    metrics.extend(truth.iter().map(|truth| truth.source.clone()));
     let mut runs = BTreeMap::new();
     for model in &table.models {
         if !runs.contains_key(model.run.as_path()) {
@@ -190,16 +134,20 @@ pub fn measure_table(
         path: scores.clone(),
         source,
     })?;
+    if let Some(truth) = truth {
+        let path = scores.join("reference.safetensors");
+        let mut tell = |done, of| progress("reference", done, of);
+        let reference = truth.reference(&path, table.batch_size, device, &mut tell)?;
+        rater.compare_with(truth.encoder, reference);
+    }
     let mut open: Option<FinishedRun> = None;
     let mut models = Vec::new();
     for (index, model) in table.models.iter().enumerate() {
         let path = scores.join(format!("{index}.json"));
         let fingerprint = measured.fingerprint(model);
-        let kept = fs::read(&path).ok();
-        let kept = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
-        let rated = match kept {
-            Some(kept) if kept.fingerprint == fingerprint => kept.rated,
-            _ => {
+        let rated = match kept(&path, &fingerprint) {
+            Some(rated) => rated,
+            None => {
                 let run = match open.take() {
                     Some(run) if run.run.path() == model.run => run,
                     _ => FinishedRun::open(&model.run)?,
@@ -214,19 +162,24 @@ pub fn measure_table(
         };
         models.push((model.name.clone(), rated));
     }
-    let names = metrics.iter().map(|metric| metric.name.clone()).collect();
     let report = TableReport {
         prompts,
         num_prompts: captions.len(),
         seeds: table.seeds.clone(),
         metrics,
-        table: RatingTable::new(names, &models, captions.len()),
+        table: RatingTable::new(&rater, &models, captions.len()),
         environment,
     };
     let json = serde_json::to_vec_pretty(&report).expect("plain values serialise");
     atomic_write(folder.join("table.json"), json)?;
     atomic_write(folder.join("table.md"), report.to_markdown())?;
     Ok(report)
+}
+
+/// The scores in the file `path`, if they are of what `fingerprint` stands for.
+fn kept(path: &Path, fingerprint: &str) -> Option<Rated> {
+    let kept: Kept = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    (kept.fingerprint == fingerprint).then_some(kept.rated)
 }
 
 /// The prompt file and what of it is drawn.
@@ -277,19 +230,33 @@ impl TableReport {
             self.environment.commit,
             self.environment.machine()
         );
+        if !self.table.set_metrics.is_empty() {
+            let _ = writeln!(
+                text,
+                "{} are of all {} images of a model as a set, without interval; compare equal numbers of images.\n",
+                self.table.set_metrics.join(", "),
+                self.num_prompts * self.seeds.len()
+            );
+        }
         for metric in &self.metrics {
             let files: Vec<String> = metric
                 .files
                 .iter()
                 .map(|file| format!("`{}` (sha256 {:.12})", file.path.display(), file.sha256))
                 .collect();
+            let settings = metric.settings.iter();
+            let settings = settings.map(|(name, value)| format!("{name} {value}"));
+            let parts = [
+                vec![format!("times {}", metric.factor)],
+                settings.collect(),
+                files,
+            ];
             let _ = writeln!(
                 text,
-                "- {}: `{}`, times {}; {}",
+                "- {}: `{}`, {}",
                 metric.name,
                 metric.model,
-                metric.factor,
-                files.join(", ")
+                parts.concat().join(", ")
             );
         }
         text
