@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
 };
@@ -206,7 +207,7 @@ pub fn pictures(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+            let ending = path.extension().map(OsStr::to_ascii_lowercase);
             if path.is_dir() {
                 folders.push(path);
             } else if ending.is_some_and(|it| it == "png" || it == "jpg" || it == "jpeg") {

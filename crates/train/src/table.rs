@@ -145,20 +145,19 @@ pub fn measure_table(
     for (index, model) in table.models.iter().enumerate() {
         let path = scores.join(format!("{index}.json"));
         let fingerprint = measured.fingerprint(model);
-        let rated = match kept(&path, &fingerprint) {
-            Some(rated) => rated,
-            None => {
-                let run = match open.take() {
-                    Some(run) if run.run.path() == model.run => run,
-                    _ => FinishedRun::open(&model.run)?,
-                };
-                let rated = rate(&run, model, &rater, table, &captions, progress)?;
-                open = Some(run);
-                let kept = Kept { fingerprint, rated };
-                let json = serde_json::to_vec(&kept).expect("plain values serialise");
-                atomic_write(&path, json)?;
-                kept.rated
-            }
+        let rated = if let Some(rated) = kept(&path, &fingerprint) {
+            rated
+        } else {
+            let run = match open.take() {
+                Some(run) if run.run.path() == model.run => run,
+                _ => FinishedRun::open(&model.run)?,
+            };
+            let rated = rate(&run, model, &rater, table, &captions, progress)?;
+            open = Some(run);
+            let kept = Kept { fingerprint, rated };
+            let json = serde_json::to_vec(&kept).expect("plain values serialise");
+            atomic_write(&path, json)?;
+            kept.rated
         };
         models.push((model.name.clone(), rated));
     }

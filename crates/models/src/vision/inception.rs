@@ -126,7 +126,7 @@ impl Mixed {
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        let padding = if self.stride == 2 { 0 } else { 1 };
+        let padding = 2 - self.stride; // what halves is not padded
         let outputs: Vec<Tensor> = self
             .branches
             .iter()
