@@ -33,6 +33,7 @@ parity: cargo setup peer ## make the parity fixtures anew with PyTorch, and draw
 	@.venv-peer/bin/python tools/peer/dmd.py
 	@.venv-peer/bin/python tools/peer/text.py
 	@.venv-peer/bin/python tools/peer/rewards.py
+	@.venv-peer/bin/python tools/peer/fidelity.py
 	@cargo build --release --quiet
 	@.venv-peer/bin/python tools/peer/export.py
 

@@ -166,22 +166,22 @@ def clip_transformers() -> None:
     write(MODELS / "clip_transformers.safetensors", found, config=config)
 
 
-def clip_open() -> None:
-    """Both towers under open_clip's names: exact GELU, prompts padded with 0."""
-    torch.manual_seed(2)
-    vision = dict(layers=2, width=16, head_width=8, patch_size=4, image_size=12)
+def clip_open(name: str, seed: int, mlp_ratio: float) -> None:
+    """Both towers under open_clip's names: exact GELU, prompts padded with 0. The width of an MLP is rounded down."""
+    torch.manual_seed(seed)
+    vision = dict(layers=2, width=16, head_width=8, patch_size=4, image_size=12, mlp_ratio=mlp_ratio)
     text = dict(layers=2, width=12, heads=2, context_length=7, vocab_size=20)
     net = open_clip.model.CLIP(embed_dim=10, vision_cfg=vision, text_cfg=text).eval()
     randomise(net, STD)
     ids = torch.tensor([[18, 5, 9, 19, 0, 0, 0], [18, 1, 3, 4, 5, 6, 19]])
     found = towers(net, lambda net, pixels: net.encode_image(pixels), lambda net, ids: net.encode_text(ids), ids)
     common = dict(projection_dim=10, num_hidden_layers=2, num_attention_heads=2, hidden_act="gelu", layer_norm_eps=1e-5)
-    vision = common | dict(hidden_size=16, intermediate_size=64, image_size=12, patch_size=4)
+    vision = common | dict(hidden_size=16, intermediate_size=int(16 * mlp_ratio), image_size=12, patch_size=4)
     text = common | dict(hidden_size=12, intermediate_size=48, vocab_size=20, max_position_embeddings=7, eos_token_id=2)
     text["architectures"] = ["CLIPTextModelWithProjection"]
     config = json.dumps(dict(text_config=text, vision_config=vision))
-    write(MODELS / "clip_open.safetensors", found, config=config)
-    write(MODELS / "clip_open_weights.safetensors", net.state_dict())
+    write(MODELS / f"{name}.safetensors", found, config=config)
+    write(MODELS / f"{name}_weights.safetensors", net.state_dict())
 
 
 def dino() -> tuple[Callable, dict[str, Tensor]]:
@@ -355,8 +355,15 @@ def shapes() -> None:
         sizes = [part | dict(projection_dim=width) for part in (text, vision | dict(patch_size=14))]
         config = CLIPConfig(text_config=sizes[0], vision_config=sizes[1], projection_dim=width)
         list_shapes(name, lambda config=config: CLIPModel(config))
-    config = open_clip.get_model_config("ViT-H-14-378-quickgelu")
-    list_shapes("open_clip_h_14_378", lambda: open_clip.model.CLIP(**config))
+    for name, model in [
+        ("b_32", "ViT-B-32"),
+        ("b_16", "ViT-B-16"),
+        ("l_14", "ViT-L-14"),
+        ("g_14", "ViT-g-14"),
+        ("h_14_378", "ViT-H-14-378-quickgelu"),
+    ]:
+        config = open_clip.get_model_config(model)
+        list_shapes(f"open_clip_{name}", lambda config=config: open_clip.model.CLIP(**config))
 
     def dino_l_14() -> nn.Module:
         sizes = dict(img_size=518, patch_size=14, embed_dim=1024, depth=24, num_heads=16)
@@ -366,12 +373,23 @@ def shapes() -> None:
 
     list_shapes("dino_l_14", dino_l_14)
 
+    def image_reward_1() -> nn.Module:
+        sizes = dict(img_size=224, patch_size=16, embed_dim=1024, depth=24, num_heads=16)
+        image = timm.models.VisionTransformer(num_classes=0, **sizes)
+        config = BlipTextConfig(vocab_size=30524, encoder_hidden_size=1024, num_attention_heads=12)
+        text = BlipTextModel(config, add_pooling_layer=False)
+        blip = nn.ModuleDict({"visual_encoder": image, "text_encoder": text})
+        return nn.ModuleDict({"blip": blip, "mlp": nn.ModuleDict({"layers": rating_head(768)})})
+
+    list_shapes("image_reward", image_reward_1)
+
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     preprocess()
     clip_transformers()
-    clip_open()
+    clip_open("clip_open", 2, 4.0)
+    clip_open("clip_open_uneven", 6, 2.3)
     dino_logits()
     perceptual()
     rewards()

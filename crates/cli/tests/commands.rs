@@ -45,6 +45,10 @@ fn train_sample_eval_report() {
         ),
         (&4.into(), &2.into())
     );
+    for tower in ["world_clip", "preference", "preference_heldout"] {
+        let hash = reports[1]["towers"][tower]["sha256"].as_str();
+        assert_eq!(hash.map(str::len), Some(64), "{tower}");
+    }
     for metric in [
         "geneval/overall",
         "geneval/position",

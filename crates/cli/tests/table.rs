@@ -2,9 +2,10 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use common::{fail, pipeline, succeed};
+use dmdr_tensor::{Kind, read_tensors, write_tensors};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -128,6 +129,48 @@ fn a_table_is_the_mean_of_its_scores_and_goes_on_where_it_stopped() {
     );
     assert_eq!(scores(0).len(), 4);
     assert_eq!(scores(0)[..2], teacher[..2]);
+}
+
+#[test]
+fn what_was_measured_with_something_else_is_measured_again() {
+    let dir = place();
+    let here = dir.path();
+    succeed(here, &["train", "run.toml"]);
+    let measure = |text: &str| {
+        fs::write(here.join("table.toml"), text).expect("writable");
+        succeed(here, &MEASURE);
+        let kept =
+            |model: usize| json(&here.join(format!("runs/tables/tiny-table/scores/{model}.json")));
+        let [teacher, student] = [kept(0), kept(1)];
+        let score = |kept: &Value| {
+            kept["rated"]["scores"]["CLIP"][0]
+                .as_f64()
+                .expect("a score")
+        };
+        let marks = [&teacher, &student].map(|kept| kept["fingerprint"].to_string());
+        (marks, score(&teacher))
+    };
+    let (marks, cosine) = measure(TABLE);
+    assert_eq!(measure(TABLE), (marks.clone(), cosine));
+    // The same files and the same name, but other preprocessing, then another formula.
+    let (others, _) = measure(&TABLE.replace("openai_l14", "dfn_h14"));
+    assert!(others[0] != marks[0] && others[1] != marks[1]);
+    let clip = "model.clip = { checkpoint = \"openai_l14\", ";
+    let pick = TABLE.replace(clip, "model.pick_score = { ");
+    let (_, scaled) = measure(&pick);
+    let temperature = 3.0_f64.exp(); // of the fixture
+    let error = scaled / temperature - cosine / 100.0;
+    assert!(error.abs() < 1e-6, "{scaled} {cosine}");
+    // Other weights under the teacher's name.
+    let weights = here.join("base/transformer/diffusion_pytorch_model.safetensors");
+    let mut tensors = read_tensors(&weights).expect("tensors");
+    for tensor in tensors.values_mut() {
+        *tensor = &*tensor * 1.25;
+    }
+    write_tensors(&weights, &tensors, Kind::Float, &BTreeMap::new()).expect("writable");
+    let (others, other) = measure(TABLE);
+    assert!(others[0] != marks[0] && others[1] != marks[1]);
+    assert!((other - cosine).abs() > 1e-6, "another teacher, {other}");
 }
 
 #[test]

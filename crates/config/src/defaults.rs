@@ -288,6 +288,10 @@ pub(crate) fn table_batch_size() -> usize {
     8
 }
 
+pub(crate) fn diversity_size() -> usize {
+    256
+}
+
 pub(crate) fn prompt_column() -> String {
     "prompt".to_owned()
 }

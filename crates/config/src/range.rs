@@ -96,6 +96,11 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> 
     integer(d, "a count of at least 1", |n| n >= 1).map(|n| n as usize)
 }
 
+/// AlexNet's second pooling has nothing left of smaller images.
+pub(crate) fn lpips_side<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    integer(d, "a side of at least 32 pixels", |n| n >= 32).map(|n| n as usize)
+}
+
 pub(crate) fn optional_count<'de, D: Deserializer<'de>>(d: D) -> Result<Option<usize>, D::Error> {
     count(d).map(Some)
 }

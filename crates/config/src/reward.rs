@@ -75,8 +75,18 @@ pub struct ClipReward {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClipCheckpoint {
+    /// `openai/clip-vit-base-patch32`.
+    OpenaiB32,
+    /// `openai/clip-vit-base-patch16`.
+    OpenaiB16,
     /// `openai/clip-vit-large-patch14`.
     OpenaiL14,
+    /// `laion/CLIP-ViT-B-32-laion2B-s34B-b79K`.
+    LaionB32,
+    /// `laion/CLIP-ViT-L-14-laion2B-s32B-b82K`.
+    LaionL14,
+    /// `laion/CLIP-ViT-g-14-laion2B-s12B-b42K` and `s34B-b88K`.
+    LaionG14,
     /// `laion/CLIP-ViT-H-14-laion2B-s32B-b79K`.
     LaionH14,
     /// `apple/DFN5B-CLIP-ViT-H-14`.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::Device;
 use crate::document::{self, Kind, ReferencedFile};
 use crate::error::ConfigError;
+use crate::fidelity::{Detector, Diversity, Fidelity};
 use crate::precision::Precision;
 use crate::prompts::{OnBadRow, PromptPaths, RowRules};
 use crate::reward::RewardModel;
@@ -34,12 +35,22 @@ pub struct Table {
         deserialize_with = "range::count"
     )]
     pub batch_size: usize,
+    /// Numbers of pixels that betray a gamed reward, as columns behind those of `metrics`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detectors: Vec<Detector>,
     /// What is drawn.
     pub prompts: TablePrompts,
     /// Who draws, in the order of the rows. The others are compared with the first.
     pub models: Vec<TableModel>,
     /// Who scores, in the order of the columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<TableMetric>,
+    /// How far apart the images of a prompt are; needs at least two seeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diversity: Option<Diversity>,
+    /// How near all images are to true pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fidelity: Option<Fidelity>,
 }
 
 /// `[prompts]`.
@@ -187,6 +198,12 @@ impl Table {
                 let key = format!("metrics.{index}.model.{}.{field}", metric.model.name());
                 files.push(ReferencedFile::new(key, path));
             }
+        }
+        for (field, path) in self.diversity.iter().flat_map(Diversity::files) {
+            files.push(ReferencedFile::new(format!("diversity.{field}"), path));
+        }
+        for (field, path) in self.fidelity.iter().flat_map(Fidelity::files) {
+            files.push(ReferencedFile::new(format!("fidelity.{field}"), path));
         }
         files
     }

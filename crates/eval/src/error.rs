@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use dmdr_data::DataError;
 use dmdr_events::EventsError;
+use dmdr_models::ModelError;
 use dmdr_rewards::RewardError;
+use dmdr_world::WorldError;
+
+use crate::fidelity::LEAST_IMAGES;
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,31 @@ pub enum EvalError {
         /// First prompt of the batch.
         first: usize,
     },
+    /// A metric that gives no number.
+    #[error(
+        "metric `{metric}` gave {score} for prompt {prompt}; its model or what it read is broken"
+    )]
+    Score {
+        /// The metric.
+        metric: String,
+        /// What it gave.
+        score: f64,
+        /// Place of the prompt.
+        prompt: usize,
+    },
+    /// A folder of pictures that is too small to be a reference.
+    #[error(
+        "`{folder}` holds {found} PNG or JPEG files; precision and recall need at least {LEAST_IMAGES}"
+    )]
+    FewPictures {
+        /// The folder.
+        folder: PathBuf,
+        /// How many are there.
+        found: usize,
+    },
+    /// Pictures.
+    #[error(transparent)]
+    World(#[from] WorldError),
     /// A set without prompts or seeds, or with a seed twice.
     #[error("evaluation set: {0}")]
     Set(&'static str),
@@ -84,6 +113,9 @@ pub enum EvalError {
     /// Captions.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Networks of other metrics.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// Towers.
     #[error(transparent)]
     Reward(#[from] RewardError),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use dmdr_events::{EvalReport, Statistic, atomic_write};
+use dmdr_events::{EvalReport, InputFile, Statistic, atomic_write};
 use dmdr_world::Image;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -38,6 +38,8 @@ pub struct Provenance {
     pub what: String,
     /// The weights, as a path or name.
     pub checkpoint: String,
+    /// [`crate::Evaluator::towers`].
+    pub towers: BTreeMap<String, InputFile>,
     /// The command line.
     pub command: String,
     /// The commit of the program.
@@ -52,6 +54,7 @@ impl<S> Evaluation<S> {
         let Provenance {
             what,
             checkpoint,
+            towers,
             command,
             commit,
             machine,
@@ -59,6 +62,7 @@ impl<S> Evaluation<S> {
         EvalReport {
             what,
             checkpoint,
+            towers,
             split: self.set.split_name().to_owned(),
             num_prompts: self.set.num_prompts,
             seeds: self.set.seeds.clone(),

@@ -2,11 +2,13 @@
 
 use std::{
     cell::{Ref, RefCell},
+    collections::BTreeMap,
     path::Path,
 };
 
 use dmdr_config::Assets;
 use dmdr_data::{images_from_tensor, images_to_tensor};
+use dmdr_events::InputFile;
 use dmdr_rewards::{ClipScore, RewardModel};
 use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard};
 use dmdr_world::{Image, Judge, Prompt, Split, World};
@@ -29,6 +31,7 @@ pub struct Evaluator {
     world_clip: ClipScore,
     preference: ClipScore,
     preference_heldout: ClipScore,
+    towers: BTreeMap<String, InputFile>,
     device: Device,
     num_kept: usize,
     /// Features of true scenes of the set that was evaluated last.
@@ -41,7 +44,9 @@ impl Evaluator {
     /// # Errors
     /// A file that cannot be read, holds something else, or was made for another world.
     pub fn load(world: World, assets: &Assets, device: Device) -> Result<Self, EvalError> {
-        let load = |name: &str, path: &Path| {
+        let mut files = BTreeMap::new();
+        let mut load = |name: &str, path: &Path| {
+            files.insert(name.to_owned(), InputFile::read(path)?);
             let towers = ClipScore::load(name, path, device)?;
             check_world(&towers, &world, path)?;
             Ok::<_, EvalError>(towers)
@@ -51,11 +56,17 @@ impl Evaluator {
             preference: load("preference", &assets.preference)?,
             preference_heldout: load("preference_heldout", &assets.preference_heldout)?,
             judge: Judge::new(&world),
+            towers: files,
             world,
             device,
             num_kept: 0,
             truth: RefCell::new(None),
         })
+    }
+
+    /// The files that the towers were read from, by metric.
+    pub fn towers(&self) -> &BTreeMap<String, InputFile> {
+        &self.towers
     }
 
     /// Keeps the images of the first `num_prompts` prompts of every seed in [`Evaluation::images`].

@@ -1,7 +1,7 @@
 //! Fréchet distance between Gaussian fits of features (the rule of FID, arXiv 1706.08500, eq. 6; not its features).
 //!
-//! Features are World-CLIP's, so the numbers are comparable among themselves only; the metric is never called FID. As
-//! with FID, few images bias it upwards: compare equal numbers of prompts.
+//! Of World-CLIP's features the numbers are comparable among themselves only and never called FID; of Inception's they
+//! are ([`crate::Encoder`]). Few images bias the distance upwards: compare equal numbers.
 
 use dmdr_tensor::{Kind, Tensor};
 

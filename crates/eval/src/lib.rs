@@ -9,15 +9,17 @@
 
 mod compare;
 mod dense;
+mod detector;
+mod diversity;
 mod error;
 mod evaluation;
 mod evaluator;
+mod fidelity;
 mod frechet;
 mod interval;
 mod judging;
 mod manifold;
 mod metrics;
-mod perceptual;
 mod rating;
 mod sampler;
 mod sampling;
@@ -27,15 +29,18 @@ mod true_scenes;
 
 pub use compare::{Comparison, compare};
 pub use dense::{DenseEvaluator, DenseScore};
+pub use detector::Detector;
+pub use diversity::{Diversity, pairwise_lpips};
 pub use error::EvalError;
 pub use evaluation::{Evaluation, Provenance, scalars};
 pub use evaluator::Evaluator;
+pub use fidelity::{Encoder, Features, LEAST_IMAGES, Reference, pictures};
 pub use frechet::Gaussian;
 pub use interval::Interval;
 pub use manifold::Manifold;
 pub use metrics::ImageScore;
-pub use perceptual::pairwise_lpips;
 pub use rating::{Rated, Rater, RatingTable};
 pub use sampler::Sampler;
 pub use set::{BATCH_SIZE, EvalSet, PROMPT_SEED};
+pub use texture::{GRID_SIDE, grid, high_frequency, saturation};
 pub use true_scenes::TrueScenes;

@@ -4,6 +4,8 @@ use dmdr_tensor::{Kind, Tensor};
 
 /// Neighbours that span a ball, as in the paper.
 const NEIGHBOURS: i64 = 3;
+/// Features whose distances to all others are held at a time: 82 MB of them to 10,000.
+const CHUNK: i64 = 1024;
 
 /// The union of balls around features, each as large as the distance to its third nearest neighbour.
 #[derive(Debug)]
@@ -20,17 +22,21 @@ impl Manifold {
     pub fn new(features: &Tensor) -> Self {
         assert!(features.size()[0] > NEIGHBOURS, "a ball needs neighbours");
         let centres = features.to_kind(Kind::Double);
-        let distances = distances(&centres, &centres);
-        // The nearest is the feature itself.
-        let (radii, _) = distances.kthvalue(NEIGHBOURS + 1, -1, false);
+        let radii = chunked(&centres, |features| {
+            // The nearest is the feature itself.
+            let distances = Tensor::cdist(features, &centres, 2.0, None::<i64>);
+            distances.kthvalue(NEIGHBOURS + 1, -1, false).0
+        });
         Self { centres, radii }
     }
 
     /// Share of `features [M, E]` that lie in it: precision, if the manifold is the truth's, or recall, if it is the
     /// generator's.
     pub fn share_of(&self, features: &Tensor) -> f64 {
-        let distances = distances(&features.to_kind(Kind::Double), &self.centres);
-        let is_within = distances.le_tensor(&self.radii).any_dim(-1, false);
+        let is_within = chunked(&features.to_kind(Kind::Double), |features| {
+            let distances = Tensor::cdist(features, &self.centres, 2.0, None::<i64>);
+            distances.le_tensor(&self.radii).any_dim(-1, false)
+        });
         is_within
             .to_kind(Kind::Double)
             .mean(Kind::Double)
@@ -38,13 +44,10 @@ impl Manifold {
     }
 }
 
-/// Euclidean, `[A, E]` and `[B, E]` to `[A, B]`.
-fn distances(a: &Tensor, b: &Tensor) -> Tensor {
-    let difference = a.unsqueeze(1) - b.unsqueeze(0);
-    let squared = difference.square();
-    squared
-        .sum_dim_intlist(&[-1i64][..], false, Kind::Double)
-        .sqrt()
+/// What `of` gives for each row of `features [N, E]`, a chunk at a time, `[N]`.
+fn chunked(features: &Tensor, of: impl Fn(&Tensor) -> Tensor) -> Tensor {
+    let parts: Vec<Tensor> = features.split(CHUNK, 0).iter().map(of).collect();
+    Tensor::cat(&parts, 0)
 }
 
 #[cfg(test)]
@@ -74,5 +77,21 @@ mod tests {
         let own = Manifold::new(&features);
         assert!((own.share_of(&features) - 1.0).abs() < 1e-12);
         assert!(own.share_of(&(&features + 50.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn chunks_change_nothing() {
+        // A line of 2,500 points, three chunks.
+        let count = Tensor::arange(2500, (Kind::Double, dmdr_tensor::Device::Cpu));
+        let line = count.reshape([-1, 1]);
+        let manifold = Manifold::new(&line);
+        let radii = Vec::<f64>::try_from(&manifold.radii).expect("f64");
+        assert_eq!(radii.len(), 2500);
+        let ends = [radii[0], radii[2499], radii[1024], radii[1500]];
+        for (found, expected) in ends.into_iter().zip([3.0, 3.0, 2.0, 2.0]) {
+            assert!((found - expected).abs() < 1e-3, "{ends:?}");
+        }
+        let share = manifold.share_of(&(line * 2.0));
+        assert!((share - 0.5).abs() < 2e-3, "{share}");
     }
 }

@@ -4,15 +4,27 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use dmdr_data::Prompts;
 use dmdr_rewards::RewardModel;
-use dmdr_tensor::{Device, no_grad_guard};
+use dmdr_tensor::{Device, Tensor, no_grad_guard};
 use serde::{Deserialize, Serialize};
 
-use crate::{EvalError, Interval, Sampler, evaluator::values, sampling::Sampling, set::Batch};
+use crate::{
+    EvalError, Interval, Sampler,
+    diversity::Diversity,
+    evaluator::values,
+    fidelity::{Encoder, Features, Reference},
+    sampling::Sampling,
+    set::Batch,
+};
 
-/// Reward models as metrics, in the order of a table's columns.
+/// Name of the column of [`Diversity`].
+const DIVERSITY: &str = "diversity";
+
+/// Metrics, in the order of a table's columns: reward models, diversity, fidelity.
 #[derive(Default)]
 pub struct Rater {
     metrics: Vec<(String, f64, Box<dyn RewardModel>)>,
+    diversity: Option<Diversity>,
+    fidelity: Option<(Encoder, Reference)>,
 }
 
 impl std::fmt::Debug for Rater {
@@ -32,8 +44,11 @@ pub struct Rated {
     pub guidance: f64,
     /// Speed of sampling, scoring left out.
     pub images_per_second: f64,
-    /// By metric, one an image: all prompts of the first seed, then of the next.
+    /// By metric, one an image: all prompts of the first seed, then of the next. Of diversity one a prompt.
     pub scores: BTreeMap<String, Vec<f64>>,
+    /// By metric of all images as a set.
+    #[serde(default)]
+    pub of_set: BTreeMap<String, f64>,
 }
 
 impl Rater {
@@ -42,13 +57,36 @@ impl Rater {
         self.metrics.push((name.to_owned(), factor, model));
     }
 
+    /// Adds how far apart the images of a prompt are; needs at least two seeds.
+    pub fn measure_diversity(&mut self, diversity: Diversity) {
+        self.diversity = Some(diversity);
+    }
+
+    /// Adds how near all images are to `reference`, whose features are `encoder`'s; needs [`crate::LEAST_IMAGES`].
+    pub fn compare_with(&mut self, encoder: Encoder, reference: Reference) {
+        self.fidelity = Some((encoder, reference));
+    }
+
+    /// Names of the metrics with a number an image or prompt.
+    pub fn columns(&self) -> Vec<String> {
+        let names = self.metrics.iter().map(|(name, ..)| name.clone());
+        let diversity = self.diversity.as_ref().map(|_| DIVERSITY.to_owned());
+        names.chain(diversity).collect()
+    }
+
+    /// Names of the metrics of sets.
+    pub fn set_columns(&self) -> Vec<String> {
+        let fidelity = self.fidelity.as_ref();
+        fidelity.map_or_else(Vec::new, |(encoder, _)| encoder.columns())
+    }
+
     /// Lets `sampler` draw `batches` of prompts once for each of `seeds`, from noise of shape `noise` `[C, H, W]` on `device`,
     /// and scores the images. `progress` is told (images done, of) after every batch.
     ///
     /// Results are a pure function of sampler, prompts, their batches and seeds; libtorch's random state is left changed.
     ///
     /// # Errors
-    /// A sampler that fails or makes pixels that are not finite; a metric that fails.
+    /// A sampler that fails or makes pixels that are not finite; a metric that fails or gives scores that are not finite.
     pub fn rate(
         &self,
         sampler: &dyn Sampler,
@@ -58,39 +96,83 @@ impl Rater {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Rated, EvalError> {
         let num_images = batches.iter().map(Prompts::len).sum::<usize>() * seeds.len();
-        let batches: Vec<Batch> = batches
-            .into_iter()
-            .scan(0, |first, prompts| {
-                let batch = Batch {
-                    first: *first,
-                    prompts,
-                };
-                *first += batch.prompts.len();
-                Some(batch)
-            })
-            .collect();
         let mut sampling = Sampling::new(sampler, noise, device);
-        let mut scores: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-        let mut num_done = 0;
-        for &seed in seeds {
-            for batch in &batches {
-                let images = sampling.images(batch, seed)?;
+        let mut by_seed = vec![BTreeMap::<String, Vec<f64>>::new(); seeds.len()];
+        let (mut distances, mut features) = (Vec::new(), Vec::new());
+        let (mut first, mut num_done) = (0, 0);
+        for prompts in batches {
+            let batch = Batch { first, prompts };
+            first += batch.prompts.len();
+            // Diversity needs all images of a prompt at once.
+            let mut of_seeds = Vec::with_capacity(seeds.len());
+            for (&seed, scores) in seeds.iter().zip(&mut by_seed) {
+                let images = sampling.images(&batch, seed)?;
                 let _no_grad = no_grad_guard();
-                for (name, factor, model) in &self.metrics {
-                    let found = values(&model.score(&images, &batch.prompts)?);
-                    let column = scores.entry(name.clone()).or_default();
-                    column.extend(found.into_iter().map(|score| score * factor));
+                for (name, found) in self.score(&images, &batch)? {
+                    scores.entry(name).or_default().extend(found);
+                }
+                if let Some((encoder, _)) = &self.fidelity {
+                    features.push(encoder.features(&images));
+                }
+                if let Some(diversity) = &self.diversity {
+                    of_seeds.push(diversity.resize(&images));
                 }
                 num_done += batch.prompts.len();
                 progress(num_done, num_images);
             }
+            if let Some(diversity) = &self.diversity {
+                distances.extend(diversity.of_prompts(&of_seeds));
+            }
+        }
+        let mut scores = BTreeMap::<String, Vec<f64>>::new();
+        for (name, found) in by_seed.into_iter().flatten() {
+            scores.entry(name).or_default().extend(found);
+        }
+        if self.diversity.is_some() {
+            all_finite(DIVERSITY, &distances, 0)?;
+            scores.insert(DIVERSITY.to_owned(), distances);
         }
         Ok(Rated {
             num_evaluations: sampler.num_evaluations(),
             guidance: sampler.guidance(),
             images_per_second: sampling.images_per_second(),
             scores,
+            of_set: self.compare(features)?,
         })
+    }
+
+    /// What every reward model gives a batch's images.
+    fn score(&self, images: &Tensor, batch: &Batch) -> Result<Vec<(String, Vec<f64>)>, EvalError> {
+        let metrics = self.metrics.iter();
+        let score = |(name, factor, model): &(String, f64, Box<dyn RewardModel>)| {
+            let found = values(&model.score(images, &batch.prompts)?);
+            let found: Vec<f64> = found.into_iter().map(|score| score * factor).collect();
+            all_finite(name, &found, batch.first)?;
+            Ok((name.clone(), found))
+        };
+        metrics.map(score).collect()
+    }
+
+    /// The metrics of all images as a set.
+    fn compare(&self, features: Vec<Features>) -> Result<BTreeMap<String, f64>, EvalError> {
+        let Some((encoder, reference)) = &self.fidelity else {
+            return Ok(BTreeMap::new());
+        };
+        let found = reference.compare(&Features::join(features));
+        all_finite(encoder.name(), &found, 0)?;
+        Ok(encoder.columns().into_iter().zip(found).collect())
+    }
+}
+
+/// A score that is no number would make every mean none, and a kept one would stay.
+fn all_finite(metric: &str, scores: &[f64], first: usize) -> Result<(), EvalError> {
+    match scores.iter().position(|score| !score.is_finite()) {
+        None => Ok(()),
+        Some(place) => Err(EvalError::Score {
+            metric: metric.to_owned(),
+            score: scores[place],
+            prompt: first + place,
+        }),
     }
 }
 
@@ -99,6 +181,9 @@ impl Rater {
 pub struct RatingTable {
     /// Metrics, in the order of the columns.
     pub metrics: Vec<String>,
+    /// Metrics of all images of a model as a set, in the order of the columns behind them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set_metrics: Vec<String>,
     /// Models.
     pub rows: Vec<Row>,
 }
@@ -118,14 +203,26 @@ pub struct Row {
     pub means: BTreeMap<String, Interval>,
     /// What it is above the first model, image by image (paired bootstrap); empty for that one.
     pub differences: BTreeMap<String, Interval>,
+    /// By metric of sets; without interval.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub of_set: BTreeMap<String, f64>,
 }
 
 impl RatingTable {
-    /// Of `models`, with their names, all rated on the same `num_prompts` prompts and seeds.
+    /// Of `models`, with their names, all rated by `rater` on the same `num_prompts` prompts and seeds.
     ///
     /// # Panics
-    /// If there are none, or they were rated by other metrics than `metrics` or on different sets.
-    pub fn new(metrics: Vec<String>, models: &[(String, Rated)], num_prompts: usize) -> Self {
+    /// If there are none, or they were rated by other metrics or on different sets.
+    pub fn new(rater: &Rater, models: &[(String, Rated)], num_prompts: usize) -> Self {
+        Self::of_columns(rater.columns(), rater.set_columns(), models, num_prompts)
+    }
+
+    fn of_columns(
+        metrics: Vec<String>,
+        set_metrics: Vec<String>,
+        models: &[(String, Rated)],
+        num_prompts: usize,
+    ) -> Self {
         let (_, first) = &models[0];
         let row = |(index, (name, rated)): (usize, &(String, Rated))| {
             let by_metric = |value: &dyn Fn(&str) -> Vec<f64>| {
@@ -151,41 +248,46 @@ impl RatingTable {
                 } else {
                     by_metric(&differences)
                 },
+                of_set: rated.of_set.clone(),
             }
         };
         let rows = models.iter().enumerate().map(row).collect();
-        Self { metrics, rows }
+        Self {
+            metrics,
+            set_metrics,
+            rows,
+        }
     }
 
-    /// As Markdown: means with their intervals, then differences to the first model with theirs.
+    /// As Markdown: means with their intervals, then differences to the first model with theirs; metrics of sets without.
     pub fn to_markdown(&self) -> String {
+        let columns = [&self.metrics[..], &self.set_metrics].concat();
         let mut text = format!(
             "| | evaluations | {} |\n{}|\n",
-            self.metrics.join(" | "),
-            "|---".repeat(self.metrics.len() + 2)
+            columns.join(" | "),
+            "|---".repeat(columns.len() + 2)
         );
         let mut line = |name: &str, evaluations: &str, cells: Vec<String>| {
             let _ = writeln!(text, "| {name} | {evaluations} | {} |", cells.join(" | "));
         };
         let cells = |of: &BTreeMap<String, Interval>, show: &dyn Fn(&Interval) -> String| {
-            self.metrics
-                .iter()
-                .map(|metric| show(&of[metric]))
-                .collect()
+            let shown = self.metrics.iter().map(|metric| show(&of[metric]));
+            shown.collect::<Vec<_>>()
         };
         for row in &self.rows {
             let mean = |i: &Interval| format!("{:.4} [{:.4}, {:.4}]", i.mean, i.low, i.high);
-            line(
-                &row.name,
-                &row.num_evaluations.to_string(),
-                cells(&row.means, &mean),
-            );
+            let of_set = |metric: &String| format!("{:.4}", row.of_set[metric]);
+            let mut cells = cells(&row.means, &mean);
+            cells.extend(self.set_metrics.iter().map(of_set));
+            line(&row.name, &row.num_evaluations.to_string(), cells);
         }
-        for row in &self.rows[1..] {
+        for row in self.rows[1..].iter().filter(|_| !self.metrics.is_empty()) {
             let difference =
                 |i: &Interval| format!("{:+.4} [{:+.4}, {:+.4}]", i.mean, i.low, i.high);
             let name = format!("{} - {}", row.name, self.rows[0].name);
-            line(&name, "", cells(&row.differences, &difference));
+            let mut cells = cells(&row.differences, &difference);
+            cells.resize(columns.len(), String::new());
+            line(&name, "", cells);
         }
         text
     }
@@ -217,7 +319,15 @@ mod tests {
             guidance: 1.0,
             images_per_second: 2.0,
             scores: BTreeMap::from([("clip".to_owned(), scores.to_vec())]),
+            of_set: BTreeMap::from([("FID".to_owned(), 7.0)]),
         }
+    }
+
+    #[test]
+    fn scores_that_are_no_numbers_are_refused() {
+        assert!(all_finite("clip", &[0.5, -1.0], 0).is_ok());
+        let error = all_finite("clip", &[0.5, f64::NAN], 8).expect_err("refused");
+        assert!(error.to_string().contains("`clip` gave NaN for prompt 9"));
     }
 
     #[test]
@@ -229,7 +339,8 @@ mod tests {
             ("teacher".to_owned(), teacher),
             ("student".to_owned(), student),
         ];
-        let table = RatingTable::new(vec!["clip".to_owned()], &models, 3);
+        let table =
+            RatingTable::of_columns(vec!["clip".to_owned()], vec!["FID".to_owned()], &models, 3);
         let [teacher, student] = &table.rows[..] else {
             panic!("two rows")
         };
@@ -242,7 +353,8 @@ mod tests {
         );
         let text = table.to_markdown();
         assert!(
-            text.contains("| student - teacher |  | +1.0000 [+1.0000, +1.0000] |"),
+            text.contains("| student - teacher |  | +1.0000 [+1.0000, +1.0000] |  |")
+                && text.contains("] | 7.0000 |"),
             "{text}"
         );
         assert_eq!(text.lines().count(), 5);

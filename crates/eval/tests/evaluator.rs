@@ -159,6 +159,7 @@ fn evaluations_are_reproducible_and_survive_files() {
     let report = first.report(Provenance {
         what: "student".into(),
         checkpoint: "weights".into(),
+        towers: evaluator.towers().clone(),
         command: "dmdr eval".into(),
         commit: "abc".into(),
         machine: "2 threads".into(),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic::atomic_write;
 use crate::error::EventsError;
+use crate::input::InputFile;
 use crate::number;
 
 /// What was evaluated, how, and what came out.
@@ -18,6 +19,9 @@ pub struct EvalReport {
     pub what: String,
     /// The weights, as a path or name.
     pub checkpoint: String,
+    /// The towers that scored, by metric.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub towers: BTreeMap<String, InputFile>,
     /// Split of the prompts, such as `validation` or `test`.
     pub split: String,
     /// Number of prompts; each is drawn once per seed.

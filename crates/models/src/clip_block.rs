@@ -20,6 +20,14 @@ pub enum ClipActivation {
 }
 
 impl ClipActivation {
+    /// As in a `config.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QuickGelu => "quick_gelu",
+            Self::Gelu => "gelu",
+        }
+    }
+
     fn forward(self, x: &Tensor) -> Tensor {
         match self {
             Self::QuickGelu => x * (x * 1.702).sigmoid(),

@@ -47,6 +47,7 @@ pub use vae::{AutoencoderKl, AutoencoderKlConfig, DecoderBlockType, EncoderBlock
 pub use view::{Guidance, View};
 pub use vision::{
     BlipConfig, BlipRating, ClipPair, ClipPairConfig, ClipVision, ClipVisionConfig, DinoClassifier,
-    DinoConfig, Lpips, LpipsTrunk, RatingHead, from_open_clip,
+    DinoConfig, DinoVision, Inception, InceptionFeatures, Lpips, LpipsTrunk, RatingHead,
+    from_open_clip,
 };
 pub use z_image::{ZImage, ZImageConfig};

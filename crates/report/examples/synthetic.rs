@@ -188,6 +188,7 @@ fn evaluation(what: &str, quality: f64) -> EvalReport {
             "runs/demo/checkpoints/step-000500"
         }
         .to_owned(),
+        towers: std::collections::BTreeMap::new(),
         split: "test".to_owned(),
         num_prompts: 300,
         seeds: vec![0, 1, 2, 3],

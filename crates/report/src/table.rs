@@ -200,6 +200,7 @@ mod tests {
         EvalReport {
             what: what.to_owned(),
             checkpoint: "assets/x.safetensors".to_owned(),
+            towers: std::collections::BTreeMap::new(),
             split: "test".to_owned(),
             num_prompts: 10,
             seeds: (0..per_seed.len() as u64).collect(),

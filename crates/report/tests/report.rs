@@ -26,6 +26,7 @@ fn evaluation(what: &str, values: [f64; 2]) -> EvalReport {
     EvalReport {
         what: what.to_owned(),
         checkpoint: format!("{what}.safetensors"),
+        towers: std::collections::BTreeMap::new(),
         split: "validation".to_owned(),
         num_prompts: 60,
         seeds: vec![0, 1],

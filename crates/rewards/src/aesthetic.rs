@@ -11,7 +11,7 @@ use dmdr_models::{ClipPairConfig, ClipVision, Placement, RatingHead};
 use dmdr_tensor::{ParamStore, Scope, Tensor};
 
 use crate::{
-    RewardError, RewardModel,
+    RewardError, RewardModel, Settings,
     preprocess::{Fit, Preprocess},
 };
 
@@ -65,6 +65,10 @@ impl RewardModel for Aesthetic {
 
     fn is_differentiable(&self) -> bool {
         true
+    }
+
+    fn describe(&self) -> Settings {
+        self.preprocess.describe()
     }
 
     fn score(&self, images: &Tensor, _prompts: &Prompts) -> Result<Tensor, RewardError> {

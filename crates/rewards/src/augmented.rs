@@ -3,7 +3,7 @@
 use dmdr_data::{Prompts, augment};
 use dmdr_tensor::Tensor;
 
-use crate::{RewardError, RewardModel};
+use crate::{RewardError, RewardModel, Settings};
 
 /// The mean score of several copies of an image, each shifted, scaled, blurred and noised at random. What pleases a
 /// network only in one exact arrangement of pixels does not survive this; the idea is CLIP guidance's cutouts.
@@ -27,6 +27,12 @@ impl RewardModel for Augmented {
 
     fn is_differentiable(&self) -> bool {
         self.inner.is_differentiable()
+    }
+
+    fn describe(&self) -> Settings {
+        let mut settings = self.inner.describe();
+        settings.insert("augmentations", self.copies.to_string());
+        settings
     }
 
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {

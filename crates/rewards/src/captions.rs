@@ -6,10 +6,7 @@ use dmdr_data::Prompts;
 use dmdr_models::{ClipPair, ClipPairConfig, Placement, TextTokenizer};
 use dmdr_tensor::{Kind, Tensor, no_grad_guard};
 
-use crate::{
-    RewardError,
-    preprocess::{Fit, Preprocess},
-};
+use crate::{RewardError, Settings, preprocess::Preprocess};
 
 /// Towers, what they read and how.
 #[derive(Debug)]
@@ -21,11 +18,16 @@ pub(crate) struct CaptionCosine {
 }
 
 impl CaptionCosine {
-    /// Images become squares by `fit`; `name` is for metrics and messages.
-    pub(crate) fn new(name: &str, pair: ClipPair, tokenizer: TextTokenizer, fit: Fit) -> Self {
+    /// `preprocess` makes of images what the towers read; `name` is for metrics and messages.
+    pub(crate) fn new(
+        name: &str,
+        pair: ClipPair,
+        tokenizer: TextTokenizer,
+        preprocess: Preprocess,
+    ) -> Self {
         Self {
             name: name.to_owned(),
-            preprocess: Preprocess::clip(fit, pair.image().config().image_size),
+            preprocess,
             pair,
             tokenizer,
         }
@@ -33,6 +35,13 @@ impl CaptionCosine {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// [`crate::RewardModel::describe`].
+    pub(crate) fn describe(&self) -> Settings {
+        let mut settings = self.preprocess.describe();
+        settings.insert("text_length", self.tokenizer.max_tokens().to_string());
+        settings
     }
 
     /// `images [B, 3, H, W]` in `[0, 1]` with their captions -> cosines `[B]`, f32, with a gradient for the images.

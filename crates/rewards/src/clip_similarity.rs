@@ -7,42 +7,101 @@
 use std::path::Path;
 
 use dmdr_data::Prompts;
-use dmdr_models::{ClipPair, ClipPairConfig, Placement, TextTokenizer};
+use dmdr_models::{ClipActivation, ClipPair, ClipPairConfig, Placement, TextTokenizer};
 use dmdr_tensor::Tensor;
 
 use crate::{
-    RewardError, RewardModel,
+    RewardError, RewardModel, Settings,
     captions::{self, CaptionCosine},
-    preprocess::Fit,
+    preprocess::{Fit, Preprocess},
 };
 
-/// Published towers. Preprocessing is that of open_clip for each: bicubic, CLIP's normalisation.
+/// Published towers. Preprocessing is that of open_clip for each: bicubic, CLIP's normalisation, at 224 pixels if nothing
+/// else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClipCheckpoint {
-    /// `openai/clip-vit-large-patch14`, cropped to 224.
+    /// `openai/clip-vit-base-patch32`, cropped.
+    OpenAiB32,
+    /// `openai/clip-vit-base-patch16`, cropped.
+    OpenAiB16,
+    /// `openai/clip-vit-large-patch14`, cropped.
     OpenAiL14,
-    /// `laion/CLIP-ViT-H-14-laion2B-s32B-b79K`, cropped to 224.
+    /// `laion/CLIP-ViT-B-32-laion2B-s34B-b79K`, cropped.
+    LaionB32,
+    /// `laion/CLIP-ViT-L-14-laion2B-s32B-b82K`, cropped, normalised to `[-1, 1]`.
+    LaionL14,
+    /// `laion/CLIP-ViT-H-14-laion2B-s32B-b79K`, cropped.
     LaionH14,
-    /// `apple/DFN5B-CLIP-ViT-H-14`, squashed to 224.
+    /// `laion/CLIP-ViT-g-14-laion2B-s12B-b42K` and `s34B-b88K`, cropped.
+    LaionG14,
+    /// `apple/DFN5B-CLIP-ViT-H-14`, squashed.
     DfnH14,
     /// `apple/DFN5B-CLIP-ViT-H-14-378`, squashed to 378.
     DfnH14At378,
 }
 
 impl ClipCheckpoint {
-    fn config(self) -> ClipPairConfig {
+    /// As in configs.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::OpenAiL14 => ClipPairConfig::l_14(),
-            Self::LaionH14 => ClipPairConfig::h_14(),
-            Self::DfnH14 => ClipPairConfig::dfn_h_14(224),
-            Self::DfnH14At378 => ClipPairConfig::dfn_h_14(378),
+            Self::OpenAiB32 => "openai_b32",
+            Self::OpenAiB16 => "openai_b16",
+            Self::OpenAiL14 => "openai_l14",
+            Self::LaionB32 => "laion_b32",
+            Self::LaionL14 => "laion_l14",
+            Self::LaionH14 => "laion_h14",
+            Self::LaionG14 => "laion_g14",
+            Self::DfnH14 => "dfn_h14",
+            Self::DfnH14At378 => "dfn_h14_378",
         }
     }
 
-    fn fit(self) -> Fit {
+    /// Sizes of its towers. OpenAI's and Apple's have QuickGELU, LAION's exact GELU.
+    pub fn config(self) -> ClipPairConfig {
+        let config = match self {
+            Self::OpenAiB32 | Self::LaionB32 => ClipPairConfig::base(32),
+            Self::OpenAiB16 => ClipPairConfig::base(16),
+            Self::OpenAiL14 | Self::LaionL14 => ClipPairConfig::l_14(),
+            Self::LaionH14 => ClipPairConfig::h_14(),
+            Self::LaionG14 => ClipPairConfig::g_14(),
+            Self::DfnH14 => ClipPairConfig::dfn_h_14(224),
+            Self::DfnH14At378 => ClipPairConfig::dfn_h_14(378),
+        };
         match self {
-            Self::OpenAiL14 | Self::LaionH14 => Fit::Crop,
-            Self::DfnH14 | Self::DfnH14At378 => Fit::Squash,
+            Self::LaionB32 | Self::LaionL14 => config.with_activation(ClipActivation::Gelu),
+            _ => config,
+        }
+    }
+
+    /// What is done to images for towers that read squares of side `size`.
+    pub fn preprocess(self, size: i64) -> Preprocess {
+        match self {
+            Self::DfnH14 | Self::DfnH14At378 => Preprocess::clip(Fit::Squash, size),
+            Self::LaionL14 => Preprocess::half(Fit::Crop, size),
+            _ => Preprocess::clip(Fit::Crop, size),
+        }
+    }
+
+    /// That `found`, the towers of `folder`, have this checkpoint's activation: the same weights with another one load
+    /// and give other scores.
+    ///
+    /// # Errors
+    /// If they have not.
+    pub fn check(self, found: &ClipPairConfig, folder: &Path) -> Result<(), RewardError> {
+        let expected = self.config().vision_config.hidden_act;
+        let towers = [
+            ("text_config.hidden_act", found.text_config.hidden_act),
+            ("vision_config.hidden_act", found.vision_config.hidden_act),
+        ];
+        match towers.into_iter().find(|(_, found)| *found != expected) {
+            None => Ok(()),
+            Some((field, found)) => Err(RewardError::OtherCheckpoint {
+                path: folder.join("config.json"),
+                checkpoint: self.name(),
+                field,
+                found: found.name(),
+                expected: expected.name(),
+            }),
         }
     }
 }
@@ -51,13 +110,22 @@ impl ClipCheckpoint {
 #[derive(Debug)]
 pub struct ClipSimilarity {
     towers: CaptionCosine,
+    checkpoint: ClipCheckpoint,
 }
 
 impl ClipSimilarity {
-    /// `pair` and its tokenizer; images become squares by `fit`. `name` appears in metrics.
-    pub fn new(name: &str, pair: ClipPair, tokenizer: TextTokenizer, fit: Fit) -> Self {
-        let towers = CaptionCosine::new(name, pair, tokenizer, fit);
-        Self { towers }
+    /// `pair` and its tokenizer, with the preprocessing of `checkpoint`. `name` appears in metrics.
+    pub fn new(
+        name: &str,
+        pair: ClipPair,
+        tokenizer: TextTokenizer,
+        checkpoint: ClipCheckpoint,
+    ) -> Self {
+        let preprocess = checkpoint.preprocess(pair.image().config().image_size);
+        Self {
+            towers: CaptionCosine::new(name, pair, tokenizer, preprocess),
+            checkpoint,
+        }
     }
 
     /// `checkpoint` with its weights, a folder as transformers saves it, which states its own sizes, or one file under
@@ -72,8 +140,11 @@ impl ClipSimilarity {
         tokenizer: &Path,
         placement: Placement,
     ) -> Result<Self, RewardError> {
+        if weights.is_dir() {
+            checkpoint.check(&ClipPairConfig::of_folder(weights)?, weights)?;
+        }
         let (pair, tokenizer) = captions::load(checkpoint.config(), weights, tokenizer, placement)?;
-        Ok(Self::new(name, pair, tokenizer, checkpoint.fit()))
+        Ok(Self::new(name, pair, tokenizer, checkpoint))
     }
 }
 
@@ -84,6 +155,12 @@ impl RewardModel for ClipSimilarity {
 
     fn is_differentiable(&self) -> bool {
         true
+    }
+
+    fn describe(&self) -> Settings {
+        let mut settings = self.towers.describe();
+        settings.insert("checkpoint", self.checkpoint.name().to_owned());
+        settings
     }
 
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {

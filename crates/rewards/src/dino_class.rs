@@ -12,7 +12,7 @@ use dmdr_models::{DinoClassifier, DinoConfig, Placement};
 use dmdr_tensor::{Kind, ParamStore, Tensor};
 
 use crate::{
-    RewardError, RewardModel, captions,
+    RewardError, RewardModel, Settings, captions,
     preprocess::{Fit, Preprocess},
 };
 
@@ -65,6 +65,10 @@ impl RewardModel for DinoClass {
 
     fn is_differentiable(&self) -> bool {
         true
+    }
+
+    fn describe(&self) -> Settings {
+        self.preprocess.describe()
     }
 
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {

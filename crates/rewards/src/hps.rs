@@ -12,9 +12,9 @@ use dmdr_models::{ClipPair, ClipPairConfig, Placement, TextTokenizer};
 use dmdr_tensor::Tensor;
 
 use crate::{
-    RewardError, RewardModel,
+    RewardError, RewardModel, Settings,
     captions::{self, CaptionCosine},
-    preprocess::Fit,
+    preprocess::{Fit, Preprocess},
 };
 
 /// The cosine of an image with its caption, by towers trained on human choices.
@@ -26,7 +26,8 @@ pub struct Hps {
 impl Hps {
     /// `pair` and its tokenizer. `name` appears in metrics and says which version it is.
     pub fn new(name: &str, pair: ClipPair, tokenizer: TextTokenizer) -> Self {
-        let towers = CaptionCosine::new(name, pair, tokenizer, Fit::Pad);
+        let preprocess = Preprocess::clip(Fit::Pad, pair.image().config().image_size);
+        let towers = CaptionCosine::new(name, pair, tokenizer, preprocess);
         Self { towers }
     }
 
@@ -53,6 +54,10 @@ impl RewardModel for Hps {
 
     fn is_differentiable(&self) -> bool {
         true
+    }
+
+    fn describe(&self) -> Settings {
+        self.towers.describe()
     }
 
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {

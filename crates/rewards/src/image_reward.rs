@@ -11,7 +11,7 @@ use dmdr_models::{BlipConfig, BlipRating, Placement, TextTokenizer};
 use dmdr_tensor::Tensor;
 
 use crate::{
-    RewardError, RewardModel, captions,
+    RewardError, RewardModel, Settings, captions,
     preprocess::{Fit, Preprocess},
 };
 
@@ -53,7 +53,7 @@ impl ImageReward {
     ) -> Result<Self, RewardError> {
         let store = placement.store();
         let tokenizer = TextTokenizer::bert(tokenizer, MAX_TOKENS)?;
-        let net = BlipRating::load(&store, weights, BlipConfig::image_reward())?;
+        let net = BlipRating::load(&store, weights, BlipConfig::of_weights(weights)?)?;
         Ok(Self::new(name, net, tokenizer))
     }
 }
@@ -65,6 +65,12 @@ impl RewardModel for ImageReward {
 
     fn is_differentiable(&self) -> bool {
         true
+    }
+
+    fn describe(&self) -> Settings {
+        let mut settings = self.preprocess.describe();
+        settings.insert("text_length", MAX_TOKENS.to_string());
+        settings
     }
 
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {

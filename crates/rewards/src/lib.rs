@@ -13,6 +13,8 @@ mod mix;
 mod pick_score;
 pub mod preprocess;
 
+use std::{collections::BTreeMap, path::PathBuf};
+
 use dmdr_data::Prompts;
 use dmdr_models::ModelError;
 use dmdr_tensor::{Tensor, TensorError};
@@ -28,6 +30,9 @@ pub use judge::JudgeReward;
 pub use mix::{Mixed, RewardMix};
 pub use pick_score::PickScore;
 
+/// What a model computes with, by name: checkpoint, preprocessing, length of texts.
+pub type Settings = BTreeMap<&'static str, String>;
+
 /// Scores images against their prompts.
 pub trait RewardModel {
     /// Name in configs and metrics.
@@ -35,6 +40,11 @@ pub trait RewardModel {
 
     /// Whether `score` can be differentiated with respect to the images; `ReFL` needs it.
     fn is_differentiable(&self) -> bool;
+
+    /// What the scores depend on besides weights, for reports.
+    fn describe(&self) -> Settings {
+        Settings::new()
+    }
 
     /// `images [B, 3, H, W]` in `[0, 1]` -> `[B]`.
     ///
@@ -64,6 +74,32 @@ pub enum RewardError {
         expected: i64,
         /// What the prompts have.
         found: i64,
+    },
+    /// A folder whose networks are not those of the checkpoint.
+    #[error(
+        "`{path}` is not `{checkpoint}`: its `{field}` is {found}, that checkpoint's is {expected}; name the right one"
+    )]
+    OtherCheckpoint {
+        /// The folder's `config.json`.
+        path: PathBuf,
+        /// What the config says it is.
+        checkpoint: &'static str,
+        /// What differs.
+        field: &'static str,
+        /// In the folder.
+        found: &'static str,
+        /// Of the checkpoint.
+        expected: &'static str,
+    },
+    /// Images that are too small for what is measured.
+    #[error("`{name}` needs images of at least {expected} x {expected} pixels; found {found:?}")]
+    TooSmall {
+        /// The metric.
+        name: &'static str,
+        /// Least side in pixels.
+        expected: i64,
+        /// `[B, 3, H, W]`.
+        found: Vec<i64>,
     },
     /// A caption that should be the number of a class.
     #[error("reward `{name}`: `{found}` is no class; expected a number below {count}")]

@@ -10,9 +10,9 @@ use dmdr_models::{ClipPair, ClipPairConfig, Placement, TextTokenizer};
 use dmdr_tensor::Tensor;
 
 use crate::{
-    RewardError, RewardModel,
+    RewardError, RewardModel, Settings,
     captions::{self, CaptionCosine},
-    preprocess::Fit,
+    preprocess::{Fit, Preprocess},
 };
 
 /// The scaled cosine of an image with its caption, by towers trained on human choices.
@@ -24,7 +24,8 @@ pub struct PickScore {
 impl PickScore {
     /// `pair` and its tokenizer. `name` appears in metrics.
     pub fn new(name: &str, pair: ClipPair, tokenizer: TextTokenizer) -> Self {
-        let towers = CaptionCosine::new(name, pair, tokenizer, Fit::CropDown);
+        let preprocess = Preprocess::clip(Fit::CropDown, pair.image().config().image_size);
+        let towers = CaptionCosine::new(name, pair, tokenizer, preprocess);
         Self { towers }
     }
 
@@ -51,6 +52,10 @@ impl RewardModel for PickScore {
 
     fn is_differentiable(&self) -> bool {
         true
+    }
+
+    fn describe(&self) -> Settings {
+        self.towers.describe()
     }
 
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {

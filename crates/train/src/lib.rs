@@ -43,7 +43,7 @@ pub use recorder::Recorder;
 pub use rehearsal::Rehearsal;
 pub use samplers::{StudentSampler, TeacherSampler};
 pub use source::{Classes, Emoji, Published, Source};
-pub use table::{InputFile, MetricSource, TableReport, measure_table};
+pub use table::{MetricSource, TableReport, measure_table};
 pub use update::{Update, UpdateStats};
 
 /// The kind large matrix products are computed in.

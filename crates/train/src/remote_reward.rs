@@ -5,13 +5,14 @@ use std::{env, time::Duration};
 use dmdr_bench::judge::{ApiKey, Endpoint, RemoteReward as Server};
 use dmdr_config::RemoteReward as Config;
 use dmdr_data::{Prompts, images_from_tensor};
-use dmdr_rewards::{RewardError, RewardModel};
+use dmdr_rewards::{RewardError, RewardModel, Settings};
 use dmdr_tensor::{Kind, Tensor, phantom};
 
 /// The client of one server.
 #[derive(Debug)]
 pub(crate) struct RemoteReward {
     name: String,
+    url: String,
     server: Server,
 }
 
@@ -43,6 +44,7 @@ impl RemoteReward {
             .map_err(|error| failed(error.to_string()))?;
         Ok(Self {
             name: config.name.clone(),
+            url: config.url.clone(),
             server: Server::new(client),
         })
     }
@@ -55,6 +57,10 @@ impl RewardModel for RemoteReward {
 
     fn is_differentiable(&self) -> bool {
         false
+    }
+
+    fn describe(&self) -> Settings {
+        Settings::from([("url", self.url.clone())])
     }
 
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {

@@ -49,6 +49,21 @@ pub(crate) fn rewards(
     Ok(mix)
 }
 
+/// The towers that a config names.
+pub(crate) fn clip_checkpoint(named: ClipConfig) -> ClipCheckpoint {
+    match named {
+        ClipConfig::OpenaiB32 => ClipCheckpoint::OpenAiB32,
+        ClipConfig::OpenaiB16 => ClipCheckpoint::OpenAiB16,
+        ClipConfig::OpenaiL14 => ClipCheckpoint::OpenAiL14,
+        ClipConfig::LaionB32 => ClipCheckpoint::LaionB32,
+        ClipConfig::LaionL14 => ClipCheckpoint::LaionL14,
+        ClipConfig::LaionH14 => ClipCheckpoint::LaionH14,
+        ClipConfig::LaionG14 => ClipCheckpoint::LaionG14,
+        ClipConfig::DfnH14 => ClipCheckpoint::DfnH14,
+        ClipConfig::DfnH14At378 => ClipCheckpoint::DfnH14At378,
+    }
+}
+
 /// A reward model of the field.
 ///
 /// # Panics
@@ -60,12 +75,7 @@ pub(crate) fn reward_model(
 ) -> Result<Box<dyn RewardModel>, TrainError> {
     Ok(match model {
         RewardConfig::Clip(clip) => {
-            let checkpoint = match clip.checkpoint {
-                ClipConfig::OpenaiL14 => ClipCheckpoint::OpenAiL14,
-                ClipConfig::LaionH14 => ClipCheckpoint::LaionH14,
-                ClipConfig::DfnH14 => ClipCheckpoint::DfnH14,
-                ClipConfig::DfnH14At378 => ClipCheckpoint::DfnH14At378,
-            };
+            let checkpoint = clip_checkpoint(clip.checkpoint);
             let (weights, tokenizer) = (&clip.weights, &clip.tokenizer);
             let score = ClipSimilarity::load(name, checkpoint, weights, tokenizer, placement)?;
             Box::new(score)

@@ -1,22 +1,22 @@
 //! `dmdr eval table`: teachers and students of runs on one prompt set, scored by reward models.
 
-use std::{
-    fmt::Write as _,
-    fs, io,
-    path::{Path, PathBuf},
-};
+mod columns;
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use dmdr_bench::prompts::Census;
-use dmdr_config::{Table, TableModel, Who};
+use dmdr_config::{Experiment, Table, TableModel, Teacher, Who};
 use dmdr_data::Prompts;
-use dmdr_eval::{Rated, Rater, RatingTable, Sampler};
-use dmdr_events::{Environment, atomic_write};
+use dmdr_eval::{EvalError, LEAST_IMAGES, Rated, Rater, RatingTable, Sampler};
+use dmdr_events::{Environment, InputFile, atomic_write};
 use dmdr_models::Placement;
 use dmdr_tensor::device;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{FinishedRun, TrainError, compute, corpus, hub, rewards::reward_model};
+pub use self::columns::MetricSource;
+use self::columns::Truth;
+use crate::{FinishedRun, TrainError, compute, corpus, hub};
 
 /// A finished table: `table.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -37,28 +37,6 @@ pub struct TableReport {
     pub environment: Environment,
 }
 
-/// What a metric was computed with.
-#[derive(Debug, Clone, Serialize)]
-pub struct MetricSource {
-    /// Its name in the table.
-    pub name: String,
-    /// Kind of the reward model, which fixes its preprocessing.
-    pub model: &'static str,
-    /// What scores were multiplied by.
-    pub factor: f64,
-    /// Its files.
-    pub files: Vec<InputFile>,
-}
-
-/// A file or folder and what was in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputFile {
-    /// Where.
-    pub path: PathBuf,
-    /// SHA-256; of a folder, that of its files' names and hashes.
-    pub sha256: String,
-}
-
 /// Scores of one model as they are kept, so that a table that was stopped goes on.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
@@ -72,21 +50,12 @@ struct Measured<'a> {
     prompts: &'a [InputFile],
     table: &'a Table,
     metrics: &'a [MetricSource],
+    /// By run.
+    runs: BTreeMap<&'a Path, Vec<InputFile>>,
 }
 
 impl Measured<'_> {
-    fn fingerprint(&self, model: &TableModel) -> Result<String, TrainError> {
-        let student = model.run.join("student.safetensors");
-        let files: Vec<&InputFile> = self
-            .metrics
-            .iter()
-            .flat_map(|metric| &metric.files)
-            .collect();
-        let names: Vec<&str> = self
-            .metrics
-            .iter()
-            .map(|metric| metric.name.as_str())
-            .collect();
+    fn fingerprint(&self, model: &TableModel) -> String {
         let table = self.table;
         let prompts: Vec<&str> = self
             .prompts
@@ -96,42 +65,34 @@ impl Measured<'_> {
         let all = serde_json::json!({
             "prompts": prompts, "kept": table.prompts,
             "seeds": table.seeds, "batch_size": table.batch_size, "precision": table.precision,
-            "metrics": names, "files": files, "who": model.who,
-            "config": InputFile::read(&model.run.join("config.toml"))?, "student": InputFile::read(&student)?,
+            "metrics": table.metrics, "diversity": table.diversity, "fidelity": table.fidelity,
+            "sources": self.metrics, "who": model.who,
+            "run": self.runs[model.run.as_path()],
         });
-        Ok(format!("{:x}", Sha256::digest(all.to_string())))
+        format!("{:x}", Sha256::digest(all.to_string()))
     }
 }
 
-impl InputFile {
-    /// # Errors
-    /// If it cannot be read.
-    pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let hash = hash(path).map_err(|source| TrainError::File {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            path: path.to_owned(),
-            sha256: hash,
-        })
-    }
-}
-
-fn hash(path: &Path) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    if path.is_dir() {
-        let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let line = format!("{} {}\n", entry.file_name().display(), hash(&entry.path())?);
-            hasher.update(line);
-        }
-    } else {
-        io::copy(&mut fs::File::open(path)?, &mut hasher)?;
-    }
-    Ok(format!("{:x}", hasher.finalize()))
+/// What the models of the run in `path` are made of. Weights of the hub are pinned by the config.
+fn files_of(path: &Path) -> Result<Vec<InputFile>, TrainError> {
+    let config = path.join("config.toml");
+    let Teacher {
+        weights,
+        text_encoder,
+        vae,
+        ..
+    } = Experiment::load(&config, &[])?.teacher;
+    let local = [
+        Some(weights).filter(|path| path.exists()),
+        text_encoder,
+        vae,
+    ];
+    let student = path.join("student.safetensors");
+    let all = [config, student]
+        .into_iter()
+        .chain(local.into_iter().flatten());
+    let files = all.map(|path| InputFile::read(&path));
+    Ok(files.collect::<Result<_, _>>()?)
 }
 
 /// Measures what `table` names and keeps everything in `folder`: `scores/` as it goes, then `table.json` and `table.md`.
@@ -151,25 +112,28 @@ pub fn measure_table(
         device,
         compute: compute(table.precision, device),
     };
-    let mut rater = Rater::default();
-    let mut metrics = Vec::new();
-    for metric in &table.metrics {
-        let model = reward_model(metric.name(), &metric.model, placement)?;
-        rater.push(metric.name(), metric.factor(), model);
-        let files = metric.model.files().into_iter();
-        metrics.push(MetricSource {
-            name: metric.name().to_owned(),
-            model: metric.model.name(),
-            factor: metric.factor(),
-            files: files
-                .map(|(_, path)| InputFile::read(path))
-                .collect::<Result<_, _>>()?,
-        });
+    let (mut rater, mut metrics) = columns::rater(table, placement)?;
+    let truth = match &table.fidelity {
+        None => None,
+        Some(_) if captions.len() * table.seeds.len() < LEAST_IMAGES => {
+            return Err(
+                EvalError::Set("`[fidelity]` needs at least 4 images of each model").into(),
+            );
+        }
+        Some(fidelity) => Some(Truth::open(fidelity, placement)?),
+    };
+    metrics.extend(truth.iter().map(|truth| truth.source.clone()));
+    let mut runs = BTreeMap::new();
+    for model in &table.models {
+        if !runs.contains_key(model.run.as_path()) {
+            runs.insert(model.run.as_path(), files_of(&model.run)?);
+        }
     }
     let measured = Measured {
         prompts: &prompts,
         table,
         metrics: &metrics,
+        runs,
     };
     let scores = folder.join("scores");
     fs::create_dir_all(&scores).map_err(|source| TrainError::File {
@@ -177,44 +141,52 @@ pub fn measure_table(
         path: scores.clone(),
         source,
     })?;
+    if let Some(truth) = truth {
+        let path = scores.join("reference.safetensors");
+        let mut tell = |done, of| progress("reference", done, of);
+        let reference = truth.reference(&path, table.batch_size, device, &mut tell)?;
+        rater.compare_with(truth.encoder, reference);
+    }
     let mut open: Option<FinishedRun> = None;
     let mut models = Vec::new();
     for (index, model) in table.models.iter().enumerate() {
         let path = scores.join(format!("{index}.json"));
-        let fingerprint = measured.fingerprint(model)?;
-        let kept = fs::read(&path).ok();
-        let kept = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
-        let rated = match kept {
-            Some(kept) if kept.fingerprint == fingerprint => kept.rated,
-            _ => {
-                let run = match open.take() {
-                    Some(run) if run.run.path() == model.run => run,
-                    _ => FinishedRun::open(&model.run)?,
-                };
-                let rated = rate(&run, model, &rater, table, &captions, progress)?;
-                open = Some(run);
-                let kept = Kept { fingerprint, rated };
-                let json = serde_json::to_vec(&kept).expect("plain values serialise");
-                atomic_write(&path, json)?;
-                kept.rated
-            }
+        let fingerprint = measured.fingerprint(model);
+        let rated = if let Some(rated) = kept(&path, &fingerprint) {
+            rated
+        } else {
+            let run = match open.take() {
+                Some(run) if run.run.path() == model.run => run,
+                _ => FinishedRun::open(&model.run)?,
+            };
+            let rated = rate(&run, model, &rater, table, &captions, progress)?;
+            open = Some(run);
+            let kept = Kept { fingerprint, rated };
+            let json = serde_json::to_vec(&kept).expect("plain values serialise");
+            atomic_write(&path, json)?;
+            kept.rated
         };
         models.push((model.name.clone(), rated));
     }
-    let names = metrics.iter().map(|metric| metric.name.clone()).collect();
     let report = TableReport {
         prompts,
         census,
         num_prompts: captions.len(),
         seeds: table.seeds.clone(),
         metrics,
-        table: RatingTable::new(names, &models, captions.len()),
+        table: RatingTable::new(&rater, &models, captions.len()),
         environment,
     };
     let json = serde_json::to_vec_pretty(&report).expect("plain values serialise");
     atomic_write(folder.join("table.json"), json)?;
     atomic_write(folder.join("table.md"), report.to_markdown())?;
     Ok(report)
+}
+
+/// The scores in the file `path`, if they are of what `fingerprint` stands for.
+fn kept(path: &Path, fingerprint: &str) -> Option<Rated> {
+    let kept: Kept = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    (kept.fingerprint == fingerprint).then_some(kept.rated)
 }
 
 /// The prompt files, what became of their rows, and what is drawn of them.
@@ -272,14 +244,26 @@ impl TableReport {
             self.environment.commit,
             self.environment.machine()
         );
-        for metric in &self.metrics {
+        if !self.table.set_metrics.is_empty() {
             let _ = writeln!(
                 text,
-                "- {}: `{}`, times {}; {}",
+                "{} are of all {} images of a model as a set, without interval; compare equal numbers of images.\n",
+                self.table.set_metrics.join(", "),
+                self.num_prompts * self.seeds.len()
+            );
+        }
+        for metric in &self.metrics {
+            let settings = metric.settings.iter();
+            let settings = settings.map(|(name, value)| format!("{name} {value}"));
+            let mut parts = vec![format!("times {}", metric.factor)];
+            parts.extend(settings);
+            parts.extend((!metric.files.is_empty()).then(|| named(&metric.files)));
+            let _ = writeln!(
+                text,
+                "- {}: `{}`, {}",
                 metric.name,
                 metric.model,
-                metric.factor,
-                named(&metric.files)
+                parts.join(", ")
             );
         }
         text

@@ -97,6 +97,7 @@ pub(crate) fn measure(
         let report = evaluation.report(Provenance {
             what: sampler.name().to_owned(),
             checkpoint,
+            towers: evaluator.towers().clone(),
             command: environment.command.clone(),
             commit: environment.commit.clone(),
             machine: environment.machine(),

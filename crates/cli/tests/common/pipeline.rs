@@ -8,11 +8,13 @@ use std::{
 };
 
 use dmdr_models::{
-    Denoiser, DinoClassifier, DinoConfig, ModelError, Sd3, Sd3Config, SdxlUnet, Sit, SitConfig,
-    Stored, ZImage, load_diffusers_config,
+    BlipConfig, BlipRating, Denoiser, DinoClassifier, DinoConfig, Inception, Lpips, LpipsTrunk,
+    ModelError, RatingHead, Sd3, Sd3Config, SdxlUnet, Sit, SitConfig, Stored, ZImage,
+    load_diffusers_config,
 };
 use dmdr_tensor::{
-    AdapterSpec, Device, Kind, ParamStore, no_grad_guard, read_metadata, read_tensors, reseed,
+    AdapterSpec, Device, Kind, ParamStore, Scope, Tensor, no_grad_guard, read_metadata,
+    read_tensors, reseed, write_tensors,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -88,6 +90,65 @@ pub(crate) fn dino(folder: &Path) {
     let _net = DinoClassifier::new(&net, &head, sizes).expect("sizes fit");
     save_random(&net, &folder.join("dino.safetensors"));
     save_random(&head, &folder.join("head.safetensors"));
+}
+
+/// ImageReward, `image-reward.safetensors`, with a head for CLIP's tower, `aesthetic.safetensors`, and BERT's tokenizer,
+/// `bert-tokenizer/`.
+pub(crate) fn ratings(folder: &Path) {
+    let tokenizer = fixtures().join("../../../rewards/tests/fixtures/bert_tokenizer");
+    copy(&tokenizer, &folder.join("bert-tokenizer"));
+    let store = ParamStore::trainable(Device::Cpu, 3);
+    let sizes = BlipConfig {
+        image_size: 32,
+        image_dim: 64,
+        image_depth: 1,
+        image_heads: 1,
+        vocabulary: 120,
+        max_tokens: 40,
+        text_dim: 64,
+        text_hidden: 64,
+        text_depth: 1,
+        text_heads: 1,
+        ..BlipConfig::image_reward()
+    };
+    let _net = BlipRating::new(&store, sizes).expect("sizes fit");
+    save_random(&store, &folder.join("image-reward.safetensors"));
+    let store = ParamStore::trainable(Device::Cpu, 4);
+    let _net = RatingHead::new(&Scope::root(&store, &[]), 10);
+    save_random(&store, &folder.join("aesthetic.safetensors"));
+}
+
+/// LPIPS on AlexNet, `alexnet.safetensors` and `alex.safetensors`.
+pub(crate) fn lpips(folder: &Path) {
+    let stores = [1, 2].map(|seed| ParamStore::trainable(Device::Cpu, seed));
+    let _net = Lpips::new(&stores[0], &stores[1], LpipsTrunk::Alex);
+    save_random(&stores[0], &folder.join("alexnet.safetensors"));
+    let weights = stores[1].tensors().into_iter();
+    let positive = weights.map(|(name, tensor)| (name, tensor.ones_like() * 0.1));
+    let path = folder.join("alex.safetensors");
+    write_tensors(&path, &positive.collect(), Kind::Float, &BTreeMap::new()).expect("writable");
+}
+
+/// FID's Inception, `inception.safetensors`, whose products keep the size of what passes through.
+pub(crate) fn inception(folder: &Path) {
+    let store = ParamStore::shapes_only();
+    let _net = Inception::new(&store);
+    reseed(&[8]);
+    let weight = |(name, shape): (String, Vec<i64>)| {
+        let options = (Kind::Float, Device::Cpu);
+        let tensor = if shape.len() > 1 {
+            let fan_in = shape[1..].iter().product::<i64>() as f64;
+            Tensor::randn(&shape, options) * (2.0 / fan_in).sqrt()
+        } else if name.ends_with("weight") || name.ends_with("running_var") {
+            Tensor::ones(&shape, options)
+        } else {
+            Tensor::zeros(&shape, options)
+        };
+        (name, tensor)
+    };
+    let weights = store.shapes().into_iter().map(weight).collect();
+    let path = folder.join("inception.safetensors");
+    write_tensors(&path, &weights, Kind::BFloat16, &BTreeMap::new()).expect("writable");
 }
 
 /// A pipeline of `class` in `folder`.

@@ -24,9 +24,15 @@ pub(crate) fn table(t: &Table) -> Vec<Problem> {
                 .map(|model| model.name.as_str())
                 .collect::<Vec<_>>(),
         ),
-        ("metrics", t.metrics.iter().map(TableMetric::name).collect()),
+        (
+            "metrics",
+            (t.metrics.iter().map(TableMetric::name))
+                .chain(t.detectors.iter().map(|detector| detector.name()))
+                .chain(t.diversity.iter().map(|_| "diversity"))
+                .collect(),
+        ),
     ] {
-        if names.is_empty() {
+        if names.is_empty() && (key == "models" || t.fidelity.is_none()) {
             problems.push(Problem::new(
                 &[key],
                 "there are none",
@@ -35,13 +41,27 @@ pub(crate) fn table(t: &Table) -> Vec<Problem> {
         }
         for (index, name) in names.iter().enumerate() {
             if names[..index].contains(name) {
+                let key = match key {
+                    "metrics" if index >= t.metrics.len() => "detectors".to_owned(),
+                    _ => format!("{key}.{index}.name"),
+                };
                 problems.push(Problem::new(
-                    &[&format!("{key}.{index}.name")],
+                    &[&key],
                     format!("another one is called `{name}` as well"),
                     "give each a name of its own",
                 ));
             }
         }
+    }
+    if t.diversity.is_some() && t.seeds.len() < 2 {
+        problems.push(Problem::new(
+            &["diversity", "seeds"],
+            format!(
+                "diversity is the distance between a prompt's images, and {:?} makes one of each",
+                t.seeds
+            ),
+            "give at least two seeds, or remove `[diversity]`",
+        ));
     }
     for (index, metric) in t.metrics.iter().enumerate() {
         if metric.model.is_emoji() {

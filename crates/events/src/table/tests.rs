@@ -9,6 +9,7 @@ fn report(what: &str, metrics: &[(&str, &[f64])]) -> EvalReport {
     EvalReport {
         what: what.to_owned(),
         checkpoint: "runs/demo/checkpoints/step-000500".to_owned(),
+        towers: std::collections::BTreeMap::new(),
         split: "test".to_owned(),
         num_prompts: 120,
         seeds: vec![0, 1],

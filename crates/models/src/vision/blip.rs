@@ -10,7 +10,7 @@ use std::path::Path;
 use dmdr_tensor::{Init, Kind, ParamStore, Scope, Tensor};
 use serde::Deserialize;
 
-use super::{RatingHead, vit_block::VitBlock};
+use super::{RatingHead, shapes_where, vit_block::VitBlock};
 use crate::{
     Call, ModelError,
     attention::attend,
@@ -67,13 +67,65 @@ impl BlipConfig {
         }
     }
 
+    /// Sizes of the file `path`, told from the shapes of what is in it. Heads have 64 channels, as in every BLIP.
+    ///
+    /// # Errors
+    /// A file that cannot be read or lacks what the sizes are told from.
+    pub fn of_weights(path: &Path) -> Result<Self, ModelError> {
+        const TOLD_BY: [&str; 5] = [
+            "blip.visual_encoder.pos_embed",
+            "blip.visual_encoder.patch_embed.proj.weight",
+            "blip.text_encoder.embeddings.word_embeddings.weight",
+            "blip.text_encoder.embeddings.position_embeddings.weight",
+            "blip.text_encoder.encoder.layer.0.intermediate.dense.weight",
+        ];
+        const BLOCK: &str = ".norm1.weight"; // one a block of the image encoder
+        const LAYER: &str = ".crossattention.self.query.weight"; // one a layer of the text encoder
+        let found = shapes_where(path, &|name| {
+            TOLD_BY.contains(&name) || name.ends_with(BLOCK) || name.ends_with(LAYER)
+        })?;
+        let [places, patches, words, positions, mlp] =
+            TOLD_BY.map(|name| found.get(name).map(Vec::as_slice));
+        let (
+            Some(&[1, places, image_dim]),
+            Some(&[_, 3, patch_size, _]),
+            Some(&[vocabulary, text_dim]),
+            Some(&[max_tokens, _]),
+            Some(&[text_hidden, _]),
+        ) = (places, patches, words, positions, mlp)
+        else {
+            return Err(ModelError::Sizes {
+                network: "BLIP",
+                reason: format!("`{}` is not an ImageReward", path.display()),
+            });
+        };
+        let count = |end: &str| found.keys().filter(|name| name.ends_with(end)).count() as i64;
+        Ok(Self {
+            image_size: ((places - 1) as f64).sqrt() as i64 * patch_size,
+            patch_size,
+            image_dim,
+            image_depth: count(BLOCK),
+            image_heads: image_dim / 64,
+            vocabulary,
+            max_tokens,
+            text_dim,
+            text_hidden,
+            text_depth: count(LAYER),
+            text_heads: text_dim / 64,
+        })
+    }
+
     fn check(&self) -> Result<(), ModelError> {
         let reason = if self.image_size % self.patch_size != 0 {
             format!(
                 "image_size {} is no multiple of patch_size {}",
                 self.image_size, self.patch_size
             )
-        } else if self.image_dim % self.image_heads != 0 || self.text_dim % self.text_heads != 0 {
+        } else if self.image_heads < 1
+            || self.text_heads < 1
+            || self.image_dim % self.image_heads != 0
+            || self.text_dim % self.text_heads != 0
+        {
             "a width is no multiple of its attention heads".to_owned()
         } else {
             return Ok(());

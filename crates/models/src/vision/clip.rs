@@ -69,6 +69,29 @@ impl ClipVisionConfig {
         }
     }
 
+    /// OpenAI's ViT-B with patches of side `patch_size`, 32 or 16: 88 or 86 million parameters.
+    pub fn base(patch_size: i64) -> Self {
+        Self {
+            hidden_size: 768,
+            intermediate_size: 3072,
+            projection_dim: 512,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            patch_size,
+            ..Self::l_14()
+        }
+    }
+
+    /// open_clip's ViT-g/14: a billion parameters. Its MLPs are 4.3637 times as wide as the rest, rounded down.
+    pub fn g_14() -> Self {
+        Self {
+            hidden_size: 1408,
+            intermediate_size: 6144,
+            num_hidden_layers: 40,
+            ..Self::h_14()
+        }
+    }
+
     fn check(&self) -> Result<(), ModelError> {
         let reason = if self.hidden_size % self.num_attention_heads != 0 {
             format!(

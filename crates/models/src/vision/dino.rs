@@ -1,15 +1,16 @@
-//! DINOv2 (arXiv 2304.07193) with its linear classifier of ImageNet: the reward of DMDR's class-conditional demo.
+//! DINOv2 (arXiv 2304.07193): its features, and its linear classifier of ImageNet, the reward of DMDR's class-conditional
+//! demo.
 //!
 //! Parameters carry the names of the two published files, `dinov2_vitl14_pretrain` and `dinov2_vitl14_linear4_head`
 //! (github.com/facebookresearch/dinov2, `vision_transformer.py` and `hub/classifiers.py`). Deviation: patches, residual
 //! stream and classifier stay f32 whatever the compute kind.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
-use dmdr_tensor::{Init, ParamStore, Scope, Tensor, read_tensors_where};
+use dmdr_tensor::{Init, ParamStore, Scope, Tensor};
 use serde::Deserialize;
 
-use super::vit_block::VitBlock;
+use super::{shapes_where, vit_block::VitBlock};
 use crate::{
     Call, ModelError,
     blocks::Blocks,
@@ -35,7 +36,7 @@ pub struct DinoConfig {
     pub depth: i64,
     /// Attention heads.
     pub num_heads: i64,
-    /// Classes.
+    /// Classes; 0 of a backbone alone.
     pub num_classes: i64,
 }
 
@@ -52,31 +53,22 @@ impl DinoConfig {
         }
     }
 
-    /// Sizes of the published files `backbone` and `head`, told from the shapes of what is in them. Every DINOv2 has heads
-    /// of 64 channels.
+    /// Sizes of the published file `backbone`, told from the shapes of what is in it. Every DINOv2 has heads of 64 channels.
     ///
     /// # Errors
-    /// Files that cannot be read or lack what the sizes are told from.
-    pub fn of_weights(backbone: &Path, head: &Path) -> Result<Self, ModelError> {
+    /// A file that cannot be read or lacks what the sizes are told from.
+    pub fn of_backbone(backbone: &Path) -> Result<Self, ModelError> {
         const TOLD_BY: [&str; 2] = ["pos_embed", "patch_embed.proj.weight"];
         const SCALE: &str = ".ls1.gamma"; // one a block
-        let shapes = |path: &Path, is_read: &dyn Fn(&str) -> bool| {
-            let tensors = read_tensors_where(path, is_read)?.into_iter();
-            let shapes = tensors.map(|(name, tensor)| (name, tensor.size()));
-            Ok::<BTreeMap<String, Vec<i64>>, ModelError>(shapes.collect())
-        };
-        let found = shapes(backbone, &|name| {
+        let found = shapes_where(backbone, &|name| {
             TOLD_BY.contains(&name) || name.ends_with(SCALE)
         })?;
-        let classes = shapes(head, &|name| name == "weight")?;
         let [positions, patches] = TOLD_BY.map(|name| found.get(name).map(Vec::as_slice));
-        let (Some(&[1, places, embed_dim]), Some(&[_, 3, patch_size, _]), Some(&[num_classes, _])) =
-            (positions, patches, classes.get("weight").map(Vec::as_slice))
+        let (Some(&[1, places, embed_dim]), Some(&[_, 3, patch_size, _])) = (positions, patches)
         else {
-            let files = format!("`{}` and `{}`", backbone.display(), head.display());
             return Err(ModelError::Sizes {
                 network: "DINOv2",
-                reason: format!("{files} are not a published backbone and its linear classifier"),
+                reason: format!("`{}` is not a published backbone", backbone.display()),
             });
         };
         Ok(Self {
@@ -85,7 +77,26 @@ impl DinoConfig {
             embed_dim,
             depth: found.keys().filter(|name| name.ends_with(SCALE)).count() as i64,
             num_heads: embed_dim / 64,
+            num_classes: 0,
+        })
+    }
+
+    /// [`Self::of_backbone`] with the classifier in the published file `head`.
+    ///
+    /// # Errors
+    /// As for it.
+    pub fn of_weights(backbone: &Path, head: &Path) -> Result<Self, ModelError> {
+        let config = Self::of_backbone(backbone)?;
+        let classes = shapes_where(head, &|name| name == "weight")?;
+        let Some(&[num_classes, _]) = classes.get("weight").map(Vec::as_slice) else {
+            return Err(ModelError::Sizes {
+                network: "DINOv2",
+                reason: format!("`{}` is not its linear classifier", head.display()),
+            });
+        };
+        Ok(Self {
             num_classes,
+            ..config
         })
     }
 
@@ -115,30 +126,25 @@ impl DinoConfig {
     }
 }
 
-/// The network with its classifier.
+/// The network without its classifier.
 #[derive(Debug)]
-pub struct DinoClassifier {
+pub struct DinoVision {
     config: DinoConfig,
     patch_embed: PatchEmbed,
     class_token: Tensor,
     positions: Tensor,
     blocks: Blocks<VitBlock>,
     norm: LayerNorm,
-    head: Linear,
 }
 
-impl DinoClassifier {
-    /// Builds the backbone with parameters in `backbone` and the classifier with parameters in `head`.
+impl DinoVision {
+    /// Builds the network with parameters in `store`.
     ///
     /// # Errors
     /// Sizes that contradict each other.
-    pub fn new(
-        backbone: &ParamStore,
-        head: &ParamStore,
-        config: DinoConfig,
-    ) -> Result<Self, ModelError> {
+    pub fn new(store: &ParamStore, config: DinoConfig) -> Result<Self, ModelError> {
         config.check()?;
-        let scope = Scope::root(backbone, &[]);
+        let scope = Scope::root(store, &[]);
         let (dim, side) = (config.embed_dim, config.image_size / config.patch_size);
         let _masked = scope.param("mask_token", &[1, dim], Init::Zeros); // stored, but only used in training
         Ok(Self {
@@ -149,14 +155,18 @@ impl DinoClassifier {
                 VitBlock::scaled(&scope.sub("blocks").sub(index), dim, config.num_heads)
             })),
             norm: LayerNorm::affine(&scope.sub("norm"), dim),
-            head: Linear::precise(
-                &Scope::root(head, &[]),
-                (READ as i64 + 1) * dim,
-                config.num_classes,
-                Init::Zeros,
-            ),
             config,
         })
+    }
+
+    /// The published file `path`.
+    ///
+    /// # Errors
+    /// A file that cannot be read or does not fit.
+    pub fn load(store: &ParamStore, path: &Path) -> Result<Self, ModelError> {
+        let net = Self::new(store, DinoConfig::of_backbone(path)?)?;
+        store.load(path)?;
+        Ok(net)
     }
 
     /// Sizes.
@@ -164,26 +174,30 @@ impl DinoClassifier {
         &self.config
     }
 
-    /// `pixels [B, 3, H, W]`, normalised as ImageNet, sides multiples of the patch -> logits `[B, classes]`, f32.
-    pub fn forward(&self, pixels: &Tensor) -> Tensor {
+    /// The normalised class token `[B, D]` of `pixels [B, 3, H, W]`, f32: upstream's feature of a picture.
+    pub fn embed(&self, pixels: &Tensor) -> Tensor {
+        let (mut classes, _) = self.read(pixels);
+        classes.pop().expect("at least one block is read")
+    }
+
+    /// The normalised class tokens `[B, D]` behind each of the last blocks, and the patches `[B, N, D]` behind the last.
+    fn read(&self, pixels: &Tensor) -> (Vec<Tensor>, Tensor) {
         let (b, _, height, width) = pixels.size4().expect("images are [B, C, H, W]");
         let patch = self.config.patch_size;
         let class = self.class_token.expand([b, -1, -1], false);
         let tokens = Tensor::cat(&[class, self.patch_embed.forward(pixels)], 1);
         let mut x = tokens + self.positions_of([height / patch, width / patch]);
-        let mut read = Vec::with_capacity(READ + 1);
+        let mut classes = Vec::with_capacity(READ);
         let call = Call::default();
         for index in 0..self.blocks.len() {
             x = self
                 .blocks
                 .run_one(index, &[&x], &call, |block, x, _| block.forward(&x[0]));
             if index + READ >= self.blocks.len() {
-                read.push(self.norm.forward(&x.select(1, 0)));
+                classes.push(self.norm.forward(&x.select(1, 0)));
             }
         }
-        let patches = self.norm.forward(&x).slice(1, 1, None, 1);
-        read.push(patches.mean_dim(&[1i64][..], false, x.kind()));
-        self.head.forward(&Tensor::cat(&read, 1), &call)
+        (classes, self.norm.forward(&x).slice(1, 1, None, 1))
     }
 
     /// Positions `[1, 1 + h w, D]` of a grid `[h, w]`: the learned ones, resized by plain bicubic interpolation.
@@ -206,5 +220,42 @@ impl DinoClassifier {
             .flatten(2, 3)
             .transpose(1, 2);
         Tensor::cat(&[self.positions.narrow(1, 0, 1), resized], 1)
+    }
+}
+
+/// The network with its classifier.
+#[derive(Debug)]
+pub struct DinoClassifier {
+    vision: DinoVision,
+    head: Linear,
+}
+
+impl DinoClassifier {
+    /// Builds the backbone with parameters in `backbone` and the classifier with parameters in `head`.
+    ///
+    /// # Errors
+    /// Sizes that contradict each other.
+    pub fn new(
+        backbone: &ParamStore,
+        head: &ParamStore,
+        config: DinoConfig,
+    ) -> Result<Self, ModelError> {
+        let (width, classes) = ((READ as i64 + 1) * config.embed_dim, config.num_classes);
+        Ok(Self {
+            vision: DinoVision::new(backbone, config)?,
+            head: Linear::precise(&Scope::root(head, &[]), width, classes, Init::Zeros),
+        })
+    }
+
+    /// Sizes.
+    pub fn config(&self) -> &DinoConfig {
+        self.vision.config()
+    }
+
+    /// `pixels [B, 3, H, W]`, normalised as ImageNet, sides multiples of the patch -> logits `[B, classes]`, f32.
+    pub fn forward(&self, pixels: &Tensor) -> Tensor {
+        let (mut read, patches) = self.vision.read(pixels);
+        read.push(patches.mean_dim(&[1i64][..], false, patches.kind()));
+        self.head.forward(&Tensor::cat(&read, 1), &Call::default())
     }
 }

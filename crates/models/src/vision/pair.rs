@@ -68,6 +68,36 @@ impl ClipPairConfig {
         }
     }
 
+    /// OpenAI's ViT-B with patches of side `patch_size`, 32 or 16: 150 million parameters.
+    pub fn base(patch_size: i64) -> Self {
+        Self {
+            text_config: ClipTextConfig {
+                hidden_size: 512,
+                intermediate_size: 2048,
+                projection_dim: 512,
+                num_attention_heads: 8,
+                ..Self::l_14().text_config
+            },
+            vision_config: ClipVisionConfig::base(patch_size),
+        }
+    }
+
+    /// open_clip's ViT-g/14: 1.4 billion parameters.
+    pub fn g_14() -> Self {
+        Self {
+            vision_config: ClipVisionConfig::g_14(),
+            ..Self::h_14()
+        }
+    }
+
+    /// The same with `activation` in both towers.
+    #[must_use]
+    pub fn with_activation(mut self, activation: ClipActivation) -> Self {
+        self.text_config.hidden_act = activation;
+        self.vision_config.hidden_act = activation;
+        self
+    }
+
     /// Sizes that a folder states in its `config.json`; what it leaves out has transformers' defaults.
     ///
     /// # Errors
@@ -95,9 +125,7 @@ impl ClipPairConfig {
 
     /// Apple's DFN5B ViT-H/14, which has QuickGELU, for images of side 224 or 378.
     pub fn dfn_h_14(image_size: i64) -> Self {
-        let mut config = Self::h_14();
-        config.text_config.hidden_act = ClipActivation::QuickGelu;
-        config.vision_config.hidden_act = ClipActivation::QuickGelu;
+        let mut config = Self::h_14().with_activation(ClipActivation::QuickGelu);
         config.vision_config.image_size = image_size;
         config
     }

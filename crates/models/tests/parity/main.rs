@@ -2,6 +2,7 @@
 
 mod backbone;
 mod fixture;
+mod inception;
 mod lpips;
 mod schedulers;
 mod sd3;

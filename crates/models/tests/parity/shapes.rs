@@ -4,9 +4,10 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use dmdr_models::{
-    AutoencoderKl, AutoencoderKlConfig, ClipPair, ClipPairConfig, ClipText, ClipTextConfig,
-    DinoClassifier, DinoConfig, Qwen3, Qwen3Config, Sd3, Sd3Config, SdxlConfig, SdxlUnet, Sit,
-    SitConfig, T5Config, T5Encoder, Transformers, ZImage, ZImageConfig, from_open_clip,
+    AutoencoderKl, AutoencoderKlConfig, BlipConfig, BlipRating, ClipPair, ClipPairConfig, ClipText,
+    ClipTextConfig, DinoClassifier, DinoConfig, Inception, Qwen3, Qwen3Config, Sd3, Sd3Config,
+    SdxlConfig, SdxlUnet, Sit, SitConfig, T5Config, T5Encoder, Transformers, ZImage, ZImageConfig,
+    from_open_clip,
 };
 use dmdr_tensor::{AdapterSpec, ParamStore, Tensor};
 
@@ -169,14 +170,57 @@ fn clip_under_both_names() {
     asks_for("clip_l_14", 590, &[], pair(ClipPairConfig::l_14()));
     asks_for("clip_h_14", 910, &[], pair(ClipPairConfig::h_14()));
 
+    for (name, count, config) in [
+        ("b_32", 302, ClipPairConfig::base(32)),
+        ("b_16", 302, ClipPairConfig::base(16)),
+        ("l_14", 446, ClipPairConfig::l_14()),
+        ("g_14", 782, ClipPairConfig::g_14()),
+        ("h_14_378", 686, ClipPairConfig::dfn_h_14(378)),
+    ] {
+        let store = ParamStore::shapes_only();
+        let net = ClipPair::new(&store, config).expect("sizes fit");
+        let theirs = published(&format!("open_clip_{name}"));
+        assert_eq!(theirs.len(), count, "{name}");
+        let empty =
+            |(name, shape): (String, Vec<i64>)| (name, Tensor::from(0f32).expand(shape, false));
+        let own = from_open_clip(theirs.into_iter().map(empty).collect());
+        let shapes: BTreeMap<_, _> = own.into_iter().map(|(name, t)| (name, t.size())).collect();
+        assert_eq!(store.shapes(), shapes, "{name}");
+        let config = net.image().config();
+        let width = config.hidden_size / config.num_attention_heads;
+        let expected = match name {
+            "g_14" => 88,
+            "h_14_378" => 80,
+            _ => 64,
+        };
+        assert_eq!(width, expected, "{name}: channels of a head");
+    }
+}
+
+/// The published list without what is stored but not read.
+fn asks_for_read(name: &str, store: &ParamStore, is_read: impl Fn(&str) -> bool) {
+    let mut shapes = published(name);
+    shapes.retain(|name, _| is_read(name));
+    assert_eq!(store.shapes(), shapes, "{name}");
+}
+
+#[test]
+fn inception_of_fid() {
     let store = ParamStore::shapes_only();
-    ClipPair::new(&store, ClipPairConfig::dfn_h_14(378)).expect("sizes fit");
-    let theirs = published("open_clip_h_14_378");
-    assert_eq!(theirs.len(), 686);
-    let empty = |(name, shape): (String, Vec<i64>)| (name, Tensor::from(0f32).expand(shape, false));
-    let own = from_open_clip(theirs.into_iter().map(empty).collect());
-    let shapes: BTreeMap<_, _> = own.into_iter().map(|(name, t)| (name, t.size())).collect();
-    assert_eq!(store.shapes(), shapes);
+    let _net = Inception::new(&store);
+    assert_eq!(store.shapes().len(), 94 * 5);
+    asks_for_read("inception", &store, |name| {
+        !name.starts_with("fc.") && !name.ends_with(".num_batches_tracked")
+    });
+}
+
+#[test]
+fn image_reward() {
+    let store = ParamStore::shapes_only();
+    BlipRating::new(&store, BlipConfig::image_reward()).expect("sizes fit");
+    asks_for_read("image_reward", &store, |name| {
+        !name.ends_with(".position_ids")
+    });
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! CLIP against transformers and open_clip, DINOv2 against timm with upstream's positions.
 
-use dmdr_models::{ClipPair, ClipPairConfig, ClipVision, DinoClassifier, DinoConfig};
+use std::collections::BTreeMap;
+
+use dmdr_models::{ClipPair, ClipPairConfig, ClipVision, DinoClassifier, DinoConfig, DinoVision};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor};
 
 use crate::fixture::{self, Fixture, relative_error};
@@ -61,6 +63,12 @@ fn clip_under_the_names_of_open_clip() {
 }
 
 #[test]
+fn clip_whose_mlps_are_no_multiple_of_its_width() {
+    let pair = towers("clip_open_uneven", "clip_open_uneven_weights.safetensors");
+    assert_eq!(pair.image().config().intermediate_size, 36);
+}
+
+#[test]
 fn dino_v2() {
     let fixture = Fixture::read("dino");
     let config: DinoConfig = fixture.config();
@@ -75,6 +83,29 @@ fn dino_v2() {
     let product = (logits * fixture.get("cotangent")).sum(Kind::Float);
     let gradients = Tensor::run_backward(&[product], &[&pixels], false, false);
     fixture.agrees("grad.pixels", &gradients[0]);
+
+    // The feature of a picture is the last class token, which the classifier reads as its fourth.
+    let store = ParamStore::frozen(Device::Cpu);
+    let vision = DinoVision::new(&store, config.clone()).expect("sizes fit");
+    fixture.fill(&store, "backbone.");
+    let (dim, pixels) = (config.embed_dim, fixture.get("pixels"));
+    let only_last = Tensor::zeros([config.num_classes, 5 * dim], (Kind::Float, Device::Cpu));
+    let _ = only_last.narrow(0, 0, 1).narrow(1, 3 * dim, dim).fill_(1.0);
+    let head = BTreeMap::from([
+        ("weight".to_owned(), only_last),
+        (
+            "bias".to_owned(),
+            Tensor::zeros([config.num_classes], (Kind::Float, Device::Cpu)),
+        ),
+    ]);
+    stores[1]
+        .load_tensors(&head, "head".as_ref())
+        .expect("fits");
+    let sum = vision
+        .embed(pixels)
+        .sum_dim_intlist(&[1i64][..], false, Kind::Float);
+    let error = relative_error(&net.forward(pixels).select(1, 0), &sum);
+    assert!(error < 1e-5, "{error:.2e}");
 
     let shallow = DinoConfig { depth: 3, ..config };
     let store = ParamStore::shapes_only;

@@ -69,6 +69,7 @@ fn evaluations_are_grouped_and_compared_with_the_teacher() {
     let teacher = EvalReport {
         what: "teacher".to_owned(),
         checkpoint: String::new(),
+        towers: std::collections::BTreeMap::new(),
         split: "test".to_owned(),
         num_prompts: 1,
         seeds: vec![0],

@@ -19,6 +19,16 @@ pub enum Fit {
 }
 
 impl Fit {
+    /// As in reports.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Squash => "squash",
+            Self::Crop => "crop",
+            Self::CropDown => "crop, rounded down",
+            Self::Pad => "pad",
+        }
+    }
+
     /// Matrices of the rows and of the columns, each `[size, side]`: what every pixel of the result takes from the image.
     /// A pixel of the padding takes nothing.
     pub(super) fn matrices(self, sides: [i64; 2], size: i64) -> [Tensor; 2] {

@@ -7,7 +7,11 @@
 mod bicubic;
 mod fit;
 
+use std::collections::BTreeMap;
+
 use dmdr_tensor::{Kind, Tensor};
+
+use crate::Settings;
 
 pub use self::fit::Fit;
 
@@ -19,6 +23,9 @@ const CLIP: [[f32; 3]; 2] = [
 /// The same of ImageNet.
 const IMAGENET: [[f32; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 
+/// What Inception's weights took for both, and LAION's ViT-L/14.
+const HALF: [[f32; 3]; 2] = [[0.5; 3]; 2];
+
 /// One tower's preprocessing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preprocess {
@@ -29,9 +36,7 @@ pub struct Preprocess {
 }
 
 impl Preprocess {
-    /// To squares of side `size`, with CLIP's normalisation.
-    pub fn clip(fit: Fit, size: i64) -> Self {
-        let [mean, deviation] = CLIP;
+    fn new(fit: Fit, size: i64, [mean, deviation]: [[f32; 3]; 2]) -> Self {
         Self {
             fit,
             size,
@@ -40,14 +45,34 @@ impl Preprocess {
         }
     }
 
+    /// To squares of side `size`, with CLIP's normalisation.
+    pub fn clip(fit: Fit, size: i64) -> Self {
+        Self::new(fit, size, CLIP)
+    }
+
     /// To squares of side `size`, with ImageNet's normalisation.
     pub fn imagenet(fit: Fit, size: i64) -> Self {
-        let [mean, deviation] = IMAGENET;
-        Self {
-            mean,
-            deviation,
-            ..Self::clip(fit, size)
-        }
+        Self::new(fit, size, IMAGENET)
+    }
+
+    /// To squares of side `size`, in `[-1, 1]`.
+    pub fn half(fit: Fit, size: i64) -> Self {
+        Self::new(fit, size, HALF)
+    }
+
+    /// To squares of side `size`, not normalised.
+    pub fn plain(fit: Fit, size: i64) -> Self {
+        Self::new(fit, size, [[0.0; 3], [1.0; 3]])
+    }
+
+    /// In words, for reports.
+    pub fn describe(&self) -> Settings {
+        BTreeMap::from([
+            ("fit", self.fit.name().to_owned()),
+            ("size", self.size.to_string()),
+            ("mean", format!("{:?}", self.mean)),
+            ("deviation", format!("{:?}", self.deviation)),
+        ])
     }
 
     /// `images [B, 3, H, W]` in `[0, 1]` -> `[B, 3, size, size]`, f32.

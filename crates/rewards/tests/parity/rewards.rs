@@ -7,7 +7,7 @@ use dmdr_models::{
     BlipConfig, BlipRating, ClipPair, ClipVision, DinoClassifier, RatingHead, TextTokenizer,
 };
 use dmdr_rewards::{
-    Aesthetic, ClipSimilarity, DinoClass, Hps, ImageReward, PickScore, RewardModel, preprocess::Fit,
+    Aesthetic, ClipCheckpoint, ClipSimilarity, DinoClass, Hps, ImageReward, PickScore, RewardModel,
 };
 use dmdr_tensor::{Device, Kind, ParamStore, Scope, Tensor, write_tensors};
 
@@ -88,13 +88,10 @@ fn classes(fixture: &Fixture) -> Prompts {
 fn scores_and_gradients() {
     let fixture = Fixture::read("rewards");
     let (captions, classes) = (captions(&fixture), classes(&fixture));
-    let clip = |fit| {
-        let (pair, tokenizer) = towers();
-        ClipSimilarity::new("clip", pair, tokenizer, fit)
-    };
-    let (hps, pick) = (towers(), towers());
+    let (clip, hps, pick) = (towers(), towers(), towers());
+    let squashed = ClipCheckpoint::DfnH14;
     let rewards: [Box<dyn RewardModel>; 6] = [
-        Box::new(clip(Fit::Squash)),
+        Box::new(ClipSimilarity::new("clip", clip.0, clip.1, squashed)),
         Box::new(Hps::new("hps", hps.0, hps.1)),
         Box::new(PickScore::new("pick_score", pick.0, pick.1)),
         Box::new(aesthetic()),

@@ -2,9 +2,38 @@
 //! trunk, image size or number of images; only the order of methods can be compared with it.
 
 use dmdr_models::Lpips;
+use dmdr_rewards::preprocess::{Fit, Preprocess};
 use dmdr_tensor::{Tensor, no_grad_guard};
 
 use crate::metrics::mean;
+
+/// Mean LPIPS between the images of a prompt, all resized to one size.
+#[derive(Debug)]
+pub struct Diversity {
+    net: Lpips,
+    preprocess: Preprocess,
+}
+
+impl Diversity {
+    /// By `net`, on squares of side `size`.
+    pub fn new(net: Lpips, size: i64) -> Self {
+        let preprocess = Preprocess::plain(Fit::Squash, size);
+        Self { net, preprocess }
+    }
+
+    /// `images [B, 3, H, W]` in `[0, 1]` -> `[B, 3, size, size]`, antialiased, as [`Self::of_prompts`] takes them.
+    pub fn resize(&self, images: &Tensor) -> Tensor {
+        self.preprocess.forward(images).clamp(0.0, 1.0) // the bicubic filter overshoots
+    }
+
+    /// One number a prompt of resized images, one tensor a seed ([`pairwise_lpips`]).
+    ///
+    /// # Panics
+    /// With fewer than two seeds.
+    pub fn of_prompts(&self, images: &[Tensor]) -> Vec<f64> {
+        pairwise_lpips(&self.net, images)
+    }
+}
 
 /// Mean LPIPS over all pairs of images of a prompt, one number a prompt. `images`: one tensor `[N, 3, H, W]` in `[0, 1]` a
 /// seed, at least two, of the same `N` prompts in the same order. LPIPS depends on the size of the images: compare only

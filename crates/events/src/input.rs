@@ -1,0 +1,68 @@
+//! [`InputFile`]: what went into a result, by content.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::EventsError;
+
+/// A file or folder and what was in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputFile {
+    /// Where.
+    pub path: PathBuf,
+    /// SHA-256; of a folder, that of its files' names and hashes.
+    pub sha256: String,
+}
+
+impl InputFile {
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(path: &Path) -> Result<Self, EventsError> {
+        Ok(Self {
+            path: path.to_owned(),
+            sha256: hash(path).map_err(EventsError::io("read", path))?,
+        })
+    }
+}
+
+fn hash(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    if path.is_dir() {
+        let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let line = format!("{} {}\n", entry.file_name().display(), hash(&entry.path())?);
+            hasher.update(line);
+        }
+    } else {
+        io::copy(&mut fs::File::open(path)?, &mut hasher)?;
+    }
+    Ok(format!("{:x}", hasher.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_its_names_and_contents() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let file = dir.path().join("a");
+        fs::write(&file, "abc").expect("writable");
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(InputFile::read(&file).expect("there").sha256, abc);
+        let folder = || InputFile::read(dir.path()).expect("there").sha256;
+        let before = folder();
+        fs::rename(&file, dir.path().join("b")).expect("there");
+        let renamed = folder();
+        fs::write(dir.path().join("b"), "abd").expect("writable");
+        assert!(before != renamed && renamed != folder());
+        let error = InputFile::read(&file).expect_err("gone").to_string();
+        assert!(error.contains("cannot read"), "{error}");
+    }
+}
