@@ -88,6 +88,25 @@ impl Rules {
         })
     }
 
+    /// Places of the detections whose colour decides and is not told: of each clause that names one, those of the
+    /// `count` most confident objects, if there are so many.
+    pub fn uncolored(&self, metadata: &Metadata, detections: &[Detection]) -> Vec<usize> {
+        let kept = self.kept(metadata.tag, detections);
+        let clauses = metadata.include.iter();
+        let decisive: Vec<&Detection> = clauses
+            .filter(|clause| clause.color.is_some())
+            .filter_map(|clause| kept.get(clause.class.as_str())?.get(..clause.count))
+            .flatten()
+            .copied()
+            .collect();
+        let is_decisive = |one: &Detection| decisive.iter().any(|other| std::ptr::eq(one, *other));
+        let places = detections.iter().enumerate();
+        places
+            .filter(|(_, one)| one.color.is_none() && is_decisive(one))
+            .map(|(place, _)| place)
+            .collect()
+    }
+
     /// What passes the threshold of the task.
     pub(super) fn kept<'a>(&self, tag: Tag, detections: &'a [Detection]) -> Kept<'a> {
         let threshold = match tag {
