@@ -7,7 +7,7 @@ use std::{
 };
 
 use dmdr_bench::prompts::{Options, PromptSet, Source as PromptFile};
-use dmdr_config::{Table, TableModel, Who};
+use dmdr_config::{RewardModel, Table, TableModel, Who};
 use dmdr_data::Prompts;
 use dmdr_eval::{Rated, Rater, RatingTable, Sampler};
 use dmdr_events::{Environment, atomic_write};
@@ -46,6 +46,9 @@ pub struct MetricSource {
     pub factor: f64,
     /// Its files.
     pub files: Vec<InputFile>,
+    /// Whom it asks, if it is a model elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<RewardModel>,
 }
 
 /// A file or folder and what was in it.
@@ -86,12 +89,21 @@ impl Measured<'_> {
             .map(|metric| metric.name.as_str())
             .collect();
         let table = self.table;
-        let all = serde_json::json!({
+        let servers: Vec<&RewardModel> = self
+            .metrics
+            .iter()
+            .filter_map(|metric| metric.server.as_ref())
+            .collect();
+        let mut all = serde_json::json!({
             "prompts": self.prompts.sha256, "column": table.prompts.column, "count": table.prompts.count,
             "seeds": table.seeds, "batch_size": table.batch_size, "precision": table.precision,
             "metrics": names, "files": files, "who": model.who,
             "config": InputFile::read(&model.run.join("config.toml"))?, "student": InputFile::read(&student)?,
         });
+        // Tables without them keep what they have.
+        if !servers.is_empty() {
+            all["servers"] = serde_json::json!(servers);
+        }
         Ok(format!("{:x}", Sha256::digest(all.to_string())))
     }
 }
@@ -157,6 +169,7 @@ pub fn measure_table(
             files: files
                 .map(|(_, path)| InputFile::read(path))
                 .collect::<Result<_, _>>()?,
+            server: metric.model.is_elsewhere().then(|| metric.model.clone()),
         });
     }
     let measured = Measured {
