@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use serde::Serialize;
+
 use super::position::relations;
 use super::{Color, Detection, Exclude, Include, Metadata, Relation, Tag};
 
 /// The numbers of the rules; the default is the official one.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Rules {
     /// A detection counts only above this confidence.
     pub threshold: f32,

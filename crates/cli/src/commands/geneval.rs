@@ -1,13 +1,23 @@
 //! `dmdr eval geneval`: images in the official folder layout, and the official scores from a detector's findings.
 
+mod colors;
+mod detect;
+
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Result, bail};
-use dmdr_bench::geneval::{Detection, ImageResult, Layout, Metadata, Rules, Summary};
+use anyhow::{Context, Result, bail};
+use dmdr_bench::geneval::{
+    Detections, Findings, GenEvalError, ImageResult, Layout, Metadata, Rules, Summary,
+};
 use dmdr_events::atomic_write;
 use dmdr_world::Image;
+use serde_json::json;
 
-use super::draw::{Place, draw, missing};
+use self::{colors::Colors, detect::Detecting};
+use super::{
+    draw::{Place, draw, missing},
+    scores,
+};
 use crate::{
     args::GenevalArgs,
     progress::{print_data, say},
@@ -29,17 +39,118 @@ impl Place for Samples {
     }
 }
 
+/// Where findings come from.
+enum Eyes {
+    /// From a file that somebody wrote.
+    File(Vec<Findings>),
+    Detector(Detecting),
+}
+
 pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
-    if args.samples == 0 || (args.draw.run.is_none() && args.detections.is_none()) {
+    let is_scored = args.detections.is_some() || args.detector.is_some();
+    if args.samples == 0 || (args.draw.run.is_none() && !is_scored) {
         bail!(
-            "nothing to do: give `--run RUN` to draw images or `--detections FILE` to score them, and `--samples` above 0"
+            "nothing to do: give `--run RUN` to draw images, `--detections FILE` or `--detector MODEL` to score them, and \
+             `--samples` above 0"
         );
     }
     let prompts = Metadata::read(&args.metadata)?;
-    // Before any work: detections that cannot be read are an error now.
-    let detections = args.detections.as_ref().map(Detection::read).transpose()?;
+    // Before any work: what cannot be read is an error now.
+    let eyes = match (&args.detections, &args.detector) {
+        (Some(path), _) => Some(Eyes::File(Findings::read(path)?)),
+        (None, Some(model)) => {
+            let needs_colors = prompts
+                .iter()
+                .flat_map(|prompt| &prompt.include)
+                .any(|clause| clause.color.is_some());
+            if needs_colors && args.clip.is_none() {
+                bail!(
+                    "prompts of `{}` name colours, which the detector does not see: give `--clip WEIGHTS --clip-tokenizer FOLDER`",
+                    args.metadata.display()
+                );
+            }
+            let detecting = Detecting::open(model, args.onnxruntime.as_deref(), &args.draw.images)?;
+            Some(Eyes::Detector(detecting))
+        }
+        (None, None) => None,
+    };
+    let colors = Colors::open(args)?;
     let layout = Layout::new(&args.draw.images);
-    layout.prepare(&prompts)?;
+    draw_images(args, &prompts, &layout, quiet)?;
+    let rules = Rules::default();
+    let names: Vec<String> = (0..prompts.len())
+        .flat_map(|prompt| (0..args.samples).map(move |sample| Layout::image_name(prompt, sample)))
+        .collect();
+    let (findings, file) = match eyes {
+        None => {
+            say(
+                quiet,
+                &format!(
+                    "{}: {} images; score them with `--detector MODEL`, or with `--detections FILE` from a detector of your own",
+                    args.draw.images.display(),
+                    names.len()
+                ),
+            );
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Eyes::File(findings)) => {
+            detect::check_pictures(&findings, &args.draw.images)?;
+            (findings, args.detections.clone().expect("read from there"))
+        }
+        Some(Eyes::Detector(mut detecting)) => {
+            let findings = detecting.detect(&names, &rules, quiet)?;
+            (findings, detecting.path().to_owned())
+        }
+    };
+    let mut detections = Findings::by_image(findings);
+    if let Some(mut colors) = colors {
+        colors.fill(&prompts, args, &mut detections, &rules, quiet)?;
+    }
+    let results = judge(&prompts, args, &detections, &rules)?;
+    let summary = Summary::new(&results)?;
+    let lines: Vec<String> = results
+        .iter()
+        .map(serde_json::to_string)
+        .collect::<Result<_, _>>()?;
+    let path = args.draw.images.join("results.jsonl");
+    atomic_write(&path, lines.join("\n") + "\n")?;
+    let has_masks = detections.values().flatten().any(|one| one.mask.is_some());
+    let scores = scores::write(
+        &args.draw,
+        &json!({
+            "benchmark": "geneval",
+            "scores": summary,
+            "rules": rules,
+            "prompts": scores::input(&args.metadata)?,
+            "samples": args.samples,
+            "pictures": scores::pictures(&args.draw.images, &names)?,
+            "detections": scores::input(&file)?,
+            "masks": has_masks,
+            "detector": args.detector.as_deref().map(scores::input).transpose()?,
+            "clip": args.clip.as_deref().map(scores::input).transpose()?,
+            "clip_tokenizer": args.clip_tokenizer.as_deref().map(scores::input).transpose()?,
+        }),
+    )?;
+    print(&summary);
+    say(
+        quiet,
+        &format!(
+            "verdicts with reasons: {}; scores and what they are of: {}",
+            path.display(),
+            scores.display()
+        ),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the folder and draws what is not there.
+fn draw_images(
+    args: &GenevalArgs,
+    prompts: &[Metadata],
+    layout: &Layout,
+    quiet: bool,
+) -> Result<()> {
+    layout.prepare(prompts)?;
     let samples = |index| {
         Samples(
             (0..args.samples)
@@ -53,32 +164,27 @@ pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
         .map(|(index, metadata)| (metadata.prompt.clone(), samples(index)))
         .collect();
     draw(&args.draw, &places, args.samples, quiet)?;
-    if let Some(path) = places
-        .iter()
-        .flat_map(|(_, samples)| &samples.0)
-        .find(|path| !path.is_file())
-    {
-        return Err(missing(path));
+    let mut paths = places.iter().flat_map(|(_, samples)| &samples.0);
+    match paths.find(|path| !path.is_file()) {
+        Some(path) => Err(missing(path)),
+        None => Ok(()),
     }
-    let Some(detections) = detections else {
-        say(
-            quiet,
-            &format!(
-                "{}: {} images; run a detector on them, then give its findings as `--detections FILE`",
-                args.draw.images.display(),
-                prompts.len() * args.samples
-            ),
-        );
-        return Ok(ExitCode::SUCCESS);
-    };
-    let results = ImageResult::judge_all(&prompts, args.samples, &detections, &Rules::default())?;
-    let summary = Summary::new(&results)?;
-    let lines: Vec<String> = results
-        .iter()
-        .map(serde_json::to_string)
-        .collect::<Result<_, _>>()?;
-    let path = args.draw.images.join("results.jsonl");
-    atomic_write(&path, lines.join("\n") + "\n")?;
+}
+
+fn judge(
+    prompts: &[Metadata],
+    args: &GenevalArgs,
+    detections: &Detections,
+    rules: &Rules,
+) -> Result<Vec<ImageResult>> {
+    match ImageResult::judge_all(prompts, args.samples, detections, rules) {
+        Err(error @ GenEvalError::Color { .. }) => Err(error)
+            .context("give `--clip WEIGHTS --clip-tokenizer FOLDER` to have colours classified"),
+        other => Ok(other?),
+    }
+}
+
+fn print(summary: &Summary) {
     for task in &summary.tasks {
         print_data(&format!(
             "{:<16} {:.4}  ({} of {})",
@@ -92,6 +198,4 @@ pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
         "{:<16} {:.4}  ({} images, {} prompts)",
         "overall", summary.overall, summary.num_images, summary.num_prompts
     ));
-    say(quiet, &format!("verdicts with reasons: {}", path.display()));
-    Ok(ExitCode::SUCCESS)
 }
