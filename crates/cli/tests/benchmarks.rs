@@ -3,6 +3,7 @@
 mod common;
 
 use std::{
+    fmt::Write as _,
     fs,
     path::Path,
     sync::{
@@ -94,6 +95,11 @@ fn geneval_draws_the_official_folder_and_scores_detections() {
             .count(),
         2
     );
+    says_what_was_scored(here);
+}
+
+/// The figures and the hashes of four images.
+fn says_what_was_scored(here: &Path) {
     let scores = scores(here);
     assert_eq!(scores["scores"]["overall"], 0.5);
     assert_eq!(scores["pictures"]["count"], 4);
@@ -134,9 +140,10 @@ fn ten_colours(here: &Path) -> Vec<String> {
         let path = here.join("images").join(&names[number]);
         fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
         fs::write(path, picture.png(&[])).expect("writable");
-        lines += &format!(
+        let _ = writeln!(
+            lines,
             "{{\"tag\": \"colors\", \"include\": [{{\"class\": \"dog\", \"count\": 1, \"color\": \"{color}\"}}], \
-             \"prompt\": \"a photo of a {color} dog\"}}\n"
+             \"prompt\": \"a photo of a {color} dog\"}}"
         );
     }
     fs::write(here.join("metadata.jsonl"), lines).expect("writable");

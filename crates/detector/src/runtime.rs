@@ -61,13 +61,9 @@ impl Detector {
     pub fn detect(&mut self, picture: &Image) -> Result<Vec<Object>, DetectorError> {
         let frame = Frame::new([picture.height, picture.width], self.interface.size);
         let [height, width] = frame.input();
-        let input = Tensor::from_array(([1, 3, height, width], frame.pixels(picture)));
-        let input = input.map_err(failed)?;
-        let outputs = self.session.run(ort::inputs!["input" => input]);
-        let outputs = outputs.map_err(failed)?;
-        let (shape, dets) = outputs["dets"]
-            .try_extract_tensor::<f32>()
-            .map_err(failed)?;
+        let input = Tensor::from_array(([1, 3, height, width], frame.pixels(picture)))?;
+        let outputs = self.session.run(ort::inputs!["input" => input])?;
+        let (shape, dets) = outputs["dets"].try_extract_tensor::<f32>()?;
         let count = dets.len() / 5;
         expect("dets", shape, &[1, count, 5])?;
         let labels = labels(&outputs, &self.interface.labels, count)?;
@@ -152,10 +148,10 @@ fn labels(
 ) -> Result<Vec<i64>, DetectorError> {
     let output = &outputs["labels"];
     let (shape, labels) = if *numbers == Numbers::I64 {
-        let (shape, labels) = output.try_extract_tensor::<i64>().map_err(failed)?;
+        let (shape, labels) = output.try_extract_tensor::<i64>()?;
         (shape, labels.to_vec())
     } else {
-        let (shape, labels) = output.try_extract_tensor::<i32>().map_err(failed)?;
+        let (shape, labels) = output.try_extract_tensor::<i32>()?;
         (
             shape,
             labels.iter().map(|&label| i64::from(label)).collect(),
@@ -174,17 +170,17 @@ fn masks(
     let output = &outputs["masks"];
     let (shape, masks) = match numbers {
         Numbers::Bool => {
-            let (shape, masks) = output.try_extract_tensor::<bool>().map_err(failed)?;
+            let (shape, masks) = output.try_extract_tensor::<bool>()?;
             let values = masks.iter().map(|&inside| f32::from(u8::from(inside)));
             (shape, values.collect())
         }
         Numbers::U8 => {
-            let (shape, masks) = output.try_extract_tensor::<u8>().map_err(failed)?;
+            let (shape, masks) = output.try_extract_tensor::<u8>()?;
             let values = masks.iter().map(|&value| f32::from(value.min(1)));
             (shape, values.collect())
         }
         _ => {
-            let (shape, masks) = output.try_extract_tensor::<f32>().map_err(failed)?;
+            let (shape, masks) = output.try_extract_tensor::<f32>()?;
             (shape, masks.to_vec())
         }
     };
@@ -209,8 +205,10 @@ fn run(message: String) -> DetectorError {
     DetectorError::Run { message }
 }
 
-fn failed(error: ort::Error) -> DetectorError {
-    run(error.to_string())
+impl From<ort::Error> for DetectorError {
+    fn from(error: ort::Error) -> Self {
+        run(error.to_string())
+    }
 }
 
 #[cfg(test)]

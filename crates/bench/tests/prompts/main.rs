@@ -3,7 +3,7 @@
 mod files;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use dmdr_bench::dpg::{Answers, Graph, Quirks};
 use dmdr_bench::geneval::{Detection, Metadata};

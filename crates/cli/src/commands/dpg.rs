@@ -92,6 +92,7 @@ pub(crate) fn run(args: &DpgArgs, quiet: bool) -> Result<ExitCode> {
     });
     let written = scores::write(
         &args.draw,
+        "cpu",
         &json!({
             "benchmark": "dpg",
             "scores": scores,

@@ -3,7 +3,10 @@
 mod colors;
 mod detect;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
 use dmdr_bench::geneval::{
@@ -42,8 +45,49 @@ impl Place for Samples {
 /// Where findings come from.
 enum Eyes {
     /// From a file that somebody wrote.
-    File(Vec<Findings>),
+    File(Vec<Findings>, PathBuf),
     Detector(Detecting),
+}
+
+impl Eyes {
+    /// Those that the command line names, if it does.
+    fn open(args: &GenevalArgs, prompts: &[Metadata]) -> Result<Option<Self>> {
+        if let Some(path) = &args.detections {
+            return Ok(Some(Self::File(Findings::read(path)?, path.clone())));
+        }
+        let Some(model) = &args.detector else {
+            return Ok(None);
+        };
+        let mut clauses = prompts.iter().flat_map(|prompt| &prompt.include);
+        if args.clip.is_none() && clauses.any(|clause| clause.color.is_some()) {
+            bail!(
+                "prompts of `{}` name colours, which the detector does not see: give `--clip WEIGHTS --clip-tokenizer FOLDER`",
+                args.metadata.display()
+            );
+        }
+        let detecting = Detecting::open(model, args.onnxruntime.as_deref(), &args.draw.images)?;
+        Ok(Some(Self::Detector(detecting)))
+    }
+
+    /// What is in the images, and the file that says so.
+    fn findings(
+        self,
+        images: &Path,
+        names: &[String],
+        rules: &Rules,
+        quiet: bool,
+    ) -> Result<(Vec<Findings>, PathBuf)> {
+        match self {
+            Self::File(findings, path) => {
+                detect::check_pictures(&findings, images)?;
+                Ok((findings, path))
+            }
+            Self::Detector(mut detecting) => {
+                let findings = detecting.detect(names, rules, quiet)?;
+                Ok((findings, detecting.path().to_owned()))
+            }
+        }
+    }
 }
 
 pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
@@ -56,24 +100,7 @@ pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
     }
     let prompts = Metadata::read(&args.metadata)?;
     // Before any work: what cannot be read is an error now.
-    let eyes = match (&args.detections, &args.detector) {
-        (Some(path), _) => Some(Eyes::File(Findings::read(path)?)),
-        (None, Some(model)) => {
-            let needs_colors = prompts
-                .iter()
-                .flat_map(|prompt| &prompt.include)
-                .any(|clause| clause.color.is_some());
-            if needs_colors && args.clip.is_none() {
-                bail!(
-                    "prompts of `{}` name colours, which the detector does not see: give `--clip WEIGHTS --clip-tokenizer FOLDER`",
-                    args.metadata.display()
-                );
-            }
-            let detecting = Detecting::open(model, args.onnxruntime.as_deref(), &args.draw.images)?;
-            Some(Eyes::Detector(detecting))
-        }
-        (None, None) => None,
-    };
+    let eyes = Eyes::open(args, &prompts)?;
     let colors = Colors::open(args)?;
     let layout = Layout::new(&args.draw.images);
     draw_images(args, &prompts, &layout, quiet)?;
@@ -81,27 +108,18 @@ pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
     let names: Vec<String> = (0..prompts.len())
         .flat_map(|prompt| (0..args.samples).map(move |sample| Layout::image_name(prompt, sample)))
         .collect();
-    let (findings, file) = match eyes {
-        None => {
-            say(
-                quiet,
-                &format!(
-                    "{}: {} images; score them with `--detector MODEL`, or with `--detections FILE` from a detector of your own",
-                    args.draw.images.display(),
-                    names.len()
-                ),
-            );
-            return Ok(ExitCode::SUCCESS);
-        }
-        Some(Eyes::File(findings)) => {
-            detect::check_pictures(&findings, &args.draw.images)?;
-            (findings, args.detections.clone().expect("read from there"))
-        }
-        Some(Eyes::Detector(mut detecting)) => {
-            let findings = detecting.detect(&names, &rules, quiet)?;
-            (findings, detecting.path().to_owned())
-        }
+    let Some(eyes) = eyes else {
+        say(
+            quiet,
+            &format!(
+                "{}: {} images; score them with `--detector MODEL`, or with `--detections FILE` from a detector of your own",
+                args.draw.images.display(),
+                names.len()
+            ),
+        );
+        return Ok(ExitCode::SUCCESS);
     };
+    let (findings, file) = eyes.findings(&args.draw.images, &names, &rules, quiet)?;
     let mut detections = Findings::by_image(findings);
     if let Some(mut colors) = colors {
         colors.fill(&prompts, args, &mut detections, &rules, quiet)?;
@@ -117,6 +135,7 @@ pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
     let has_masks = detections.values().flatten().any(|one| one.mask.is_some());
     let scores = scores::write(
         &args.draw,
+        &args.device,
         &json!({
             "benchmark": "geneval",
             "scores": summary,

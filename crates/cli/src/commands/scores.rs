@@ -32,8 +32,9 @@ pub(super) fn pictures(images: &Path, names: &[String]) -> Result<Value> {
     Ok(json!({ "count": names.len(), "sha256": format!("{:x}", hasher.finalize()) }))
 }
 
-/// Writes `scores` with the run that drew the images, if it is named, and where this was computed. Returns the file.
-pub(super) fn write(args: &DrawArgs, scores: &Value) -> Result<PathBuf> {
+/// Writes `scores` with the run that drew the images, if it is named, and the program and machine that scored them, on
+/// `device`. Returns the file.
+pub(super) fn write(args: &DrawArgs, device: &str, scores: &Value) -> Result<PathBuf> {
     let run = match &args.run {
         None => Value::Null,
         Some(run) => json!({
@@ -49,7 +50,7 @@ pub(super) fn write(args: &DrawArgs, scores: &Value) -> Result<PathBuf> {
     };
     let mut scores = scores.clone();
     scores["run"] = run;
-    scores["environment"] = serde_json::to_value(environment::detect("cpu"))?;
+    scores["environment"] = serde_json::to_value(environment::detect(device))?;
     let path = args.images.join("scores.json");
     atomic_write(&path, serde_json::to_vec_pretty(&scores)?)?;
     Ok(path)

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use dmdr_bench::geneval::{CLASSES, Detection, Findings, Mask, Rules, Source};
-use dmdr_detector::{Detector, Object};
+use dmdr_detector::{Detector, DetectorError, Object};
 use dmdr_world::Image;
 
 use crate::{commands::scores, progress::Counter};
@@ -29,10 +29,15 @@ impl Detecting {
     /// # Errors
     /// A library or model that cannot be loaded; a file of findings that is not of such a detector.
     pub(super) fn open(model: &Path, library: Option<&Path>, images: &Path) -> Result<Self> {
+        let detector = Detector::open(model, library).map_err(|error| match error {
+            DetectorError::NoLibrary | DetectorError::Library { .. } => {
+                anyhow::Error::new(error).context("give `--onnxruntime LIBRARY`")
+            }
+            other => other.into(),
+        })?;
         let opened = Self {
+            detector,
             sha256: scores::sha256(model)?,
-            detector: Detector::open(model, library)
-                .context("name the library with `--onnxruntime`")?,
             images: images.to_owned(),
             path: images.join("detections.jsonl"),
         };
