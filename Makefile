@@ -25,7 +25,7 @@ results: cargo setup ## the figures of the README: teacher, DMD and DMDR over th
 	@cargo build --release --quiet
 	@$(PYTHON) scripts/results.py
 
-parity: cargo setup peer ## make the parity fixtures anew with PyTorch, and draw our pictures with diffusers
+parity: cargo setup peer ## make the parity fixtures anew with PyTorch, draw our pictures with diffusers, detect with Python's ONNX Runtime
 	@.venv-peer/bin/python tools/peer/fixtures.py
 	@.venv-peer/bin/python tools/peer/backbones.py
 	@.venv-peer/bin/python tools/peer/sdxl.py
@@ -34,8 +34,11 @@ parity: cargo setup peer ## make the parity fixtures anew with PyTorch, and draw
 	@.venv-peer/bin/python tools/peer/text.py
 	@.venv-peer/bin/python tools/peer/rewards.py
 	@.venv-peer/bin/python tools/peer/fidelity.py
+	@.venv-peer/bin/python tools/peer/geneval.py
+	@.venv-peer/bin/python tools/peer/dpg.py
 	@cargo build --release --quiet
 	@.venv-peer/bin/python tools/peer/export.py
+	@.venv-peer/bin/python tools/peer/detector.py
 
 setup: ## put libtorch into .libtorch, once (LIBTORCH or LIBTORCH_USE_PYTORCH=1 brings your own)
 	@$(PYTHON) scripts/setup-libtorch.py

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TORCH_FREE = ["config", "events", "world", "report", "bench"]
+TORCH_FREE = ["config", "events", "world", "report", "bench", "detector"]
 # Each crate may use the ones before it in this chain, and what is listed for it below.
 CHAIN = ["tensor", "diffusion", "models", "rewards", "methods", "train"]
 EXTRA = {
@@ -24,6 +24,7 @@ EXTRA = {
     "data": ["config", "events", "world", "tensor"],
     "report": ["config", "events"],
     "bench": ["events"],
+    "detector": ["world"],
     **{crate: ["config", "events"] for crate in CHAIN},
     # A reward scores images against prompts, so the prompt batch is part of its contract.
     # The world's judge is a reward.

@@ -344,6 +344,34 @@ def rewards() -> None:
     write(REWARDS / "rewards.safetensors", found, captions=json.dumps(CAPTIONS), config=json.dumps(config))
 
 
+def colors() -> None:
+    """GenEval's colour classifier on a file: what is not the object in #999, PIL's crop, a mean over three sentences."""
+    net = CLIPModel.from_pretrained(MODELS / "clip_transformers").eval()
+    names = ["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white"]
+    unit, fit = nn.functional.normalize, fits(12)["crop"]
+    torch.manual_seed(6)
+    # Blocks of one colour: towers of noise would hardly tell noise from noise.
+    blocks = torch.randint(0, 256, (1, 3, 5, 8)).float()
+    pixels = nn.functional.interpolate(blocks, scale_factor=8, mode="nearest")[0, :, :37, :61].byte()
+    picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    masks = torch.rand(4, 37, 61) < 0.7
+    boxes = torch.tensor([[3.5, 4.5, 30.5, 30.51], [20, 2, 60.2, 36.9], [-3.7, 20, 12.5, 45.5], [30, 8, 39, 33]])
+    objects = ["cat", "tv remote", "cat", "traffic light"]
+    logits = []
+    for box, mask, name in zip(boxes, masks, objects):
+        blank = Image.new("RGB", picture.size, "#999")
+        whole = Image.composite(picture, blank, Image.fromarray(mask.numpy())) if name != "traffic light" else picture
+        image = unit(net.get_image_features(fit(whole.crop(box.tolist()))).pooler_output)
+        texts = []
+        for color in names:
+            told = [f"a photo of a {color} {name}", f"a photo of a {color}-colored {name}", f"a photo of a {color} object"]
+            mean = unit(net.get_text_features(clip_ids(told)).pooler_output).mean(0)
+            texts.append(mean / mean.norm())
+        logits.append(100 * image[0] @ torch.stack(texts, 1))
+    found = dict(picture=pixels, boxes=boxes, masks=masks, logits=torch.stack(logits))
+    write(REWARDS / "colors.safetensors", found, objects=json.dumps(objects), colors=json.dumps(names))
+
+
 def shapes() -> None:
     """Names and shapes of the published networks; OpenAI's and LAION's pairs as transformers has them."""
     large = dict(hidden_size=1024, intermediate_size=4096, num_attention_heads=16, num_hidden_layers=24)
@@ -393,4 +421,5 @@ if __name__ == "__main__":
     dino_logits()
     perceptual()
     rewards()
+    colors()
     shapes()

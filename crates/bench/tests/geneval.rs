@@ -36,6 +36,7 @@ fn verdicts_and_reasons_are_the_peers_on_2000_random_sets() {
         bounds: [left, top, right, bottom],
         score: score / 100.0,
         color: Some(color(place)),
+        mask: None,
     };
     let mut count = 0;
     for (line, number) in cases.lines().zip(2..) {

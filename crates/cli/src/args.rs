@@ -256,6 +256,21 @@ pub(crate) struct GenevalArgs {
     /// JSON lines with what a detector found in each image.
     #[arg(long, value_name = "FILE")]
     pub(crate) detections: Option<PathBuf>,
+    /// A detector as an ONNX file (docs/models.md says which); its findings are kept in `detections.jsonl` beside the images.
+    #[arg(long, value_name = "MODEL", conflicts_with = "detections")]
+    pub(crate) detector: Option<PathBuf>,
+    /// ONNX Runtime's library, for the detector; otherwise the environment's `ORT_DYLIB_PATH` names it.
+    #[arg(long, value_name = "LIBRARY", requires = "detector")]
+    pub(crate) onnxruntime: Option<PathBuf>,
+    /// CLIP that tells colours where detections do not: OpenAI's ViT-L/14, a folder or a safetensors file.
+    #[arg(long, value_name = "WEIGHTS", requires = "clip_tokenizer")]
+    pub(crate) clip: Option<PathBuf>,
+    /// Folder of its tokenizer.
+    #[arg(long, value_name = "FOLDER", requires = "clip")]
+    pub(crate) clip_tokenizer: Option<PathBuf>,
+    /// Where CLIP runs: `cpu`, `cuda` or `cuda:N`.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
 }
 
 /// `DPG-Bench`.
@@ -278,12 +293,34 @@ pub(crate) struct DpgArgs {
     /// The vision-language model there.
     #[arg(long)]
     pub(crate) model: Option<String>,
+    /// What the judge is told about each question, whose words take the place of `{question}`.
+    #[arg(long, value_name = "TEXT", requires = "judge")]
+    pub(crate) template: Option<String>,
+    /// Seconds for one attempt to ask; there are five.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: u64,
     /// Questions asked at a time.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) jobs: u64,
     /// Counts as the paper says instead of as the published script does.
     #[arg(long)]
     pub(crate) as_written: bool,
+    /// As the paper says, but for these quirks of the published script, which has all of them.
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "as_written")]
+    pub(crate) quirks: Vec<QuirkArg>,
+}
+
+/// What the published script of `DPG-Bench` does besides its paper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QuirkArg {
+    /// The first row of the questions is lost.
+    FirstRowLost,
+    /// A no reaches questions further down only.
+    FileOrder,
+    /// Categories take the last image of a prompt only.
+    LastImageCategories,
+    /// What is wrong with questions or answers passes without a word.
+    DefectsPass,
 }
 
 /// A table.

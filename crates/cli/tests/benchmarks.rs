@@ -3,6 +3,7 @@
 mod common;
 
 use std::{
+    fmt::Write as _,
     fs,
     path::Path,
     sync::{
@@ -94,6 +95,166 @@ fn geneval_draws_the_official_folder_and_scores_detections() {
             .count(),
         2
     );
+    says_what_was_scored(here);
+}
+
+/// The figures and the hashes of four images.
+fn says_what_was_scored(here: &Path) {
+    let scores = scores(here);
+    assert_eq!(scores["scores"]["overall"], 0.5);
+    assert_eq!(scores["pictures"]["count"], 4);
+    assert_eq!(scores["rules"]["max_objects"], 16);
+    assert_eq!(
+        scores["detections"]["sha256"],
+        sha256(&here.join("found.jsonl"))
+    );
+    assert_eq!(
+        scores["prompts"]["sha256"],
+        sha256(&here.join("metadata.jsonl"))
+    );
+    assert!(scores["run"].is_null() && scores["clip"].is_null());
+}
+
+/// `scores.json` beside the images.
+fn scores(here: &Path) -> serde_json::Value {
+    let text = fs::read(here.join("images/scores.json")).expect("written");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+fn sha256(path: &Path) -> String {
+    let file = dmdr_events::InputFile::read(path);
+    file.expect("readable").sha256
+}
+
+/// Ten equal pictures in GenEval's folder, and a prompt for each colour.
+fn ten_colours(here: &Path) -> Vec<String> {
+    let colors = [
+        "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white",
+    ];
+    let mut picture = dmdr_world::Image::filled(30, 20, [0.9, 0.2, 0.1]);
+    picture.set_pixel(8, 8, [0.0; 3]);
+    let mut lines = String::new();
+    let mut names = Vec::new();
+    for (number, color) in colors.iter().enumerate() {
+        names.push(format!("{number:05}/samples/0000.png"));
+        let path = here.join("images").join(&names[number]);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+        fs::write(path, picture.png(&[])).expect("writable");
+        let _ = writeln!(
+            lines,
+            "{{\"tag\": \"colors\", \"include\": [{{\"class\": \"dog\", \"count\": 1, \"color\": \"{color}\"}}], \
+             \"prompt\": \"a photo of a {color} dog\"}}"
+        );
+    }
+    fs::write(here.join("metadata.jsonl"), lines).expect("writable");
+    names
+}
+
+#[test]
+fn geneval_has_clip_tell_colours() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let here = dir.path();
+    pipeline::clip(here);
+    let names = ten_colours(here);
+    let found = |mask: &str| {
+        let line = |name: &String| {
+            format!(
+                "{{\"image\": \"{name}\", \"detections\": [{{\"class\": \"dog\", \"box\": [2, 3, 21, 17.5], \
+                 \"score\": 0.9, \"mask\": {mask}}}]}}\n"
+            )
+        };
+        let lines: String = names.iter().map(line).collect();
+        fs::write(here.join("found.jsonl"), lines).expect("writable");
+    };
+    found("{\"size\": [20, 30], \"counts\": [100, 400, 100]}");
+    let geneval = [
+        "eval",
+        "geneval",
+        "--metadata",
+        "metadata.jsonl",
+        "--images",
+        "images",
+        "--samples",
+        "1",
+        "--detections",
+        "found.jsonl",
+    ];
+    let clip = ["--clip", "clip", "--clip-tokenizer", "clip-tokenizer"];
+    let error = fail(here, &geneval);
+    assert!(
+        error.contains("--clip WEIGHTS") && error.contains("no `color`"),
+        "{error}"
+    );
+    let with_clip = [&geneval[..], &clip].concat();
+    let text = stdout(here, &with_clip);
+    // Whatever the colour of the one dog is, one of the ten prompts named it.
+    assert!(text.contains("(1 of 10)"), "{text}");
+    let scores = scores(here);
+    assert_eq!(scores["masks"], true);
+    assert_eq!(scores["clip"]["sha256"], sha256(&here.join("clip")));
+    found("{\"size\": [30, 20], \"counts\": [600]}");
+    let error = fail(here, &with_clip);
+    assert!(
+        error.contains("a mask of size [30, 20], its image [20, 30]"),
+        "{error}"
+    );
+}
+
+#[test]
+fn geneval_says_what_its_detector_lacks() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let here = dir.path();
+    pipeline::clip(here);
+    ten_colours(here);
+    fs::write(here.join("model.onnx"), "no model").expect("writable");
+    fs::write(here.join("text.so"), "no library").expect("writable");
+    let failing = |more: &[&str]| {
+        let geneval = [
+            "eval",
+            "geneval",
+            "--metadata",
+            "metadata.jsonl",
+            "--images",
+            "images",
+            "--samples",
+            "1",
+            "--detector",
+            "model.onnx",
+        ];
+        let mut command = common::dmdr(here, &[&geneval[..], more].concat());
+        let output = command
+            .env_remove("ORT_DYLIB_PATH")
+            .output()
+            .expect("starts");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let error = failing(&[]);
+    assert!(
+        error.contains("name colours") && error.contains("--clip"),
+        "{error}"
+    );
+    let clip = ["--clip", "clip", "--clip-tokenizer", "clip-tokenizer"];
+    let error = failing(&clip);
+    for part in ["--onnxruntime", "ORT_DYLIB_PATH", "pip install onnxruntime"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let error = failing(&[&clip[..], &["--onnxruntime", "nowhere.so"]].concat());
+    assert!(
+        error.contains("cannot load ONNX Runtime from `nowhere.so`: No such file"),
+        "{error}"
+    );
+    let error = failing(&[&clip[..], &["--onnxruntime", "text.so"]].concat());
+    assert!(
+        error.contains("cannot load ONNX Runtime from `text.so`"),
+        "{error}"
+    );
+    let error = failing(&["--detections", "found.jsonl"]);
+    assert!(error.contains("cannot be used with"), "{error}");
+    assert!(
+        !here.join("images/00000/metadata.jsonl").exists(),
+        "before any work"
+    );
 }
 
 /// A server that answers `yes` to all but questions about boats, and counts them.
@@ -164,6 +325,45 @@ fn dpg_draws_four_in_one_and_asks_a_judge_once() {
     assert_eq!(count.load(Ordering::SeqCst), 2 * 4 * 2, "asked once");
     let again = stdout(here, &[&dpg[..], &score].concat());
     assert_eq!(again, text, "from the answers alone");
+    let told = scores(here);
+    assert_eq!(told["quirks"]["cascade"], "dependents");
+    assert!(told["judge"].is_null());
+    assert_eq!(
+        told["answers"]["sha256"],
+        sha256(&here.join("answers.jsonl"))
+    );
+
+    // Single quirks: every image has the same answers, so the last one speaks for all; without the first row, the second
+    // question about the cat hangs in the air.
+    let plain = [&dpg[..dpg.len() - 1], &score].concat();
+    let quirks = ["--quirks", "last-image-categories,file-order"];
+    succeed(here, &[&plain[..], &quirks].concat());
+    let told = scores(here);
+    assert_eq!(told["quirks"]["last_image_categories"], true);
+    assert_eq!(told["quirks"]["cascade"], "file_order");
+    assert_eq!(told["quirks"]["first_row_lost"], false);
+    let error = fail(
+        here,
+        &[&plain[..], &["--quirks", "first-row-lost"]].concat(),
+    );
+    assert!(
+        error.contains("`cat`: question 2 depends on question 1"),
+        "{error}"
+    );
+    let error = fail(
+        here,
+        &[&dpg[..], &score, &["--quirks", "file-order"]].concat(),
+    );
+    assert!(error.contains("cannot be used with"), "{error}");
+
+    // Other words are other questions; a template needs a place for them.
+    let words = ["--template", "Say yes or no: {question}", "--timeout", "20"];
+    succeed(here, &[&asked[..], &words].concat());
+    assert_eq!(count.load(Ordering::SeqCst), 2 * 2 * 4 * 2);
+    assert_eq!(scores(here)["judge"]["template"], words[1]);
+    assert_eq!(scores(here)["judge"]["model"], "m");
+    let error = fail(here, &[&asked[..], &["--template", "Yes?"]].concat());
+    assert!(error.contains("no `{question}`: Yes?"), "{error}");
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn world(e: &Experiment, problems: &mut Vec<Problem>) {
     }
     for (index, reward) in e.rewards.iter().enumerate() {
         let is_of_world = match (&reward.model, &e.world) {
-            (RewardModel::Remote(_), _) => true,
+            (RewardModel::Remote(_) | RewardModel::Vlm(_), _) => true,
             (RewardModel::Dino(_), world) => matches!(world, World::Classes(_)),
             (RewardModel::Aesthetic(_), world) => !matches!(world, World::Preset(_)),
             (model, World::Preset(_)) => model.is_emoji(),

@@ -276,6 +276,14 @@ pub(crate) fn remote_timeout() -> u64 {
     120
 }
 
+pub(crate) fn vlm_name() -> String {
+    "vlm".to_owned()
+}
+
+pub(crate) fn vlm_attempts() -> u64 {
+    5
+}
+
 pub(crate) fn reward_weight() -> Curve {
     Curve::Constant(1.0)
 }

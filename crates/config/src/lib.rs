@@ -52,7 +52,7 @@ pub use pretrain::{
 pub use prompts::{OnBadRow, PromptPaths, RowRules};
 pub use reward::{
     CaptionReward, ClipCheckpoint, ClipReward, HeadReward, RemoteReward, Reward, RewardModel,
-    RewardWeights,
+    RewardWeights, VlmReward,
 };
 pub use rl::{Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, Transition};
 pub use table::{Table, TableMetric, TableModel, TablePrompts, Who};

@@ -92,6 +92,29 @@ pub(crate) fn positive_steps<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::
     integer(d, "a number of steps of at least 1", |n| n >= 1)
 }
 
+pub(crate) fn ends<'de, D: Deserializer<'de>>(d: D) -> Result<[i64; 2], D::Error> {
+    let [low, high] = <[i64; 2]>::deserialize(d)?;
+    if low < high {
+        Ok([low, high])
+    } else {
+        Err(Error::custom(format!(
+            "invalid range [{low}, {high}], expected the lower end first"
+        )))
+    }
+}
+
+pub(crate) fn template<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    let text = String::deserialize(d)?;
+    if text.contains("{question}") {
+        Ok(text)
+    } else {
+        Err(Error::invalid_value(
+            Unexpected::Str(&text),
+            &"a text with `{question}`, where the prompt goes",
+        ))
+    }
+}
+
 pub(crate) fn count<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
     integer(d, "a count of at least 1", |n| n >= 1).map(|n| n as usize)
 }

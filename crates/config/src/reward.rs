@@ -49,6 +49,8 @@ pub enum RewardModel {
     Dino(HeadReward),
     /// A server that scores images (docs/remote-rewards.md). Without gradient.
     Remote(RemoteReward),
+    /// A vision-language model that is asked for a number (docs/remote-rewards.md). Without gradient.
+    Vlm(VlmReward),
 }
 
 /// Where the weights of a reward model of the emoji world are.
@@ -136,6 +138,43 @@ pub struct RemoteReward {
     pub key_env: Option<String>,
 }
 
+/// A vision-language model behind an OpenAI-compatible `/v1/chat/completions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VlmReward {
+    /// Its name in metrics and messages.
+    #[serde(default = "defaults::vlm_name")]
+    pub name: String,
+    /// The address.
+    pub url: String,
+    /// The model there.
+    pub model: String,
+    /// What it is told about an image, whose prompt takes the place of `{question}`. It must ask for one number and nothing else.
+    #[serde(deserialize_with = "range::template")]
+    pub template: String,
+    /// The least and the greatest answer; what is no number between them is an error.
+    #[serde(deserialize_with = "range::ends")]
+    pub range: [i64; 2],
+    /// A folder that keeps answers by model, words and image, so that none is asked for twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<PathBuf>,
+    /// Seconds for one attempt.
+    #[serde(
+        default = "defaults::remote_timeout",
+        deserialize_with = "range::positive_steps"
+    )]
+    pub timeout_s: u64,
+    /// How often to ask in all.
+    #[serde(
+        default = "defaults::vlm_attempts",
+        deserialize_with = "range::positive_steps"
+    )]
+    pub attempts: u64,
+    /// The environment variable that holds a key, if the server wants one. The key itself is never written anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_env: Option<String>,
+}
+
 impl RewardModel {
     /// Name of the kind as in the file.
     pub fn name(&self) -> &'static str {
@@ -150,6 +189,7 @@ impl RewardModel {
             Self::Aesthetic(_) => "aesthetic",
             Self::Dino(_) => "dino",
             Self::Remote(_) => "remote",
+            Self::Vlm(_) => "vlm",
         }
     }
 
@@ -157,7 +197,7 @@ impl RewardModel {
     pub fn files(&self) -> Vec<(&'static str, &Path)> {
         match self {
             Self::WorldClip(model) | Self::Preference(model) => vec![("weights", &model.weights)],
-            Self::Judge | Self::Remote(_) => Vec::new(),
+            Self::Judge | Self::Remote(_) | Self::Vlm(_) => Vec::new(),
             Self::Clip(model) => vec![("weights", &model.weights), ("tokenizer", &model.tokenizer)],
             Self::Hps(model) | Self::PickScore(model) | Self::ImageReward(model) => {
                 vec![("weights", &model.weights), ("tokenizer", &model.tokenizer)]
@@ -173,8 +213,13 @@ impl RewardModel {
         matches!(self, Self::WorldClip(_) | Self::Preference(_) | Self::Judge)
     }
 
+    /// Whether it runs on a server, of which no file says what it is.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Remote(_) | Self::Vlm(_))
+    }
+
     /// Whether it can be differentiated with respect to the image.
     pub fn is_differentiable(&self) -> bool {
-        !matches!(self, Self::Judge | Self::Remote(_))
+        !matches!(self, Self::Judge) && !self.is_elsewhere()
     }
 }

@@ -5,6 +5,7 @@ mod augmented;
 mod captions;
 mod clip_score;
 mod clip_similarity;
+mod color;
 mod dino_class;
 mod hps;
 mod image_reward;
@@ -23,6 +24,7 @@ pub use aesthetic::Aesthetic;
 pub use augmented::Augmented;
 pub use clip_score::ClipScore;
 pub use clip_similarity::{ClipCheckpoint, ClipSimilarity};
+pub use color::{ColorClassifier, Cutout};
 pub use dino_class::DinoClass;
 pub use hps::Hps;
 pub use image_reward::ImageReward;
@@ -110,6 +112,12 @@ pub enum RewardError {
         found: String,
         /// Number of classes.
         count: i64,
+    },
+    /// A piece of an image that is none.
+    #[error("{reason}")]
+    Cutout {
+        /// What is wrong with it.
+        reason: String,
     },
     /// A reward model elsewhere that does not answer, or not as agreed.
     #[error("reward `{name}`: {reason}")]

@@ -25,6 +25,7 @@ mod sheet;
 mod source;
 mod table;
 mod update;
+mod vlm_reward;
 
 pub use alternation::{Alternation, Stats, Stores};
 pub use backbone::Backbone;

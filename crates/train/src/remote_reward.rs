@@ -2,7 +2,7 @@
 
 use std::{env, time::Duration};
 
-use dmdr_bench::judge::{ApiKey, Endpoint, RemoteReward as Server};
+use dmdr_bench::judge::{ApiKey, Client, Endpoint, RemoteReward as Server};
 use dmdr_config::RemoteReward as Config;
 use dmdr_data::{Prompts, images_from_tensor};
 use dmdr_rewards::{RewardError, RewardModel, Settings};
@@ -22,32 +22,51 @@ impl RemoteReward {
     /// # Errors
     /// An address that is none, or an environment variable that is not set.
     pub(crate) fn new(config: &Config) -> Result<Self, RewardError> {
-        let failed = |reason: String| RewardError::Remote {
-            name: config.name.clone(),
-            reason,
-        };
-        let key = |name: &String| {
-            let key = env::var(name).map_err(|_| {
-                failed(format!(
-                    "`key_env` names the environment variable `{name}`, which is not set"
-                ))
-            })?;
-            Ok::<_, RewardError>(ApiKey::new(key))
-        };
         let endpoint = Endpoint {
-            api_key: config.key_env.as_ref().map(key).transpose()?,
             timeout: Duration::from_secs(config.timeout_s),
             ..Endpoint::new(&config.url)
         };
-        let client = endpoint
-            .client()
-            .map_err(|error| failed(error.to_string()))?;
+        let client = client(&config.name, endpoint, config.key_env.as_deref())?;
         Ok(Self {
             name: config.name.clone(),
             url: config.url.clone(),
             server: Server::new(client),
         })
     }
+}
+
+/// The client of `endpoint` for the reward `name`, with the key that the environment variable `key_env` holds.
+///
+/// # Errors
+/// An address that is none, or an environment variable that is not set.
+pub(crate) fn client(
+    name: &str,
+    endpoint: Endpoint,
+    key_env: Option<&str>,
+) -> Result<Client, RewardError> {
+    let failed = |reason: String| RewardError::Remote {
+        name: name.to_owned(),
+        reason,
+    };
+    let key = |variable: &str| {
+        let key = env::var(variable).map_err(|_| {
+            failed(format!(
+                "`key_env` names the environment variable `{variable}`, which is not set"
+            ))
+        })?;
+        Ok::<_, RewardError>(ApiKey::new(key))
+    };
+    let endpoint = Endpoint {
+        api_key: key_env.map(key).transpose()?,
+        ..endpoint
+    };
+    endpoint.client().map_err(|error| failed(error.to_string()))
+}
+
+/// `images [B, 3, H, W]` in `[0, 1]` as PNG files.
+pub(crate) fn pngs(images: &Tensor) -> Vec<Vec<u8>> {
+    let images = images_from_tensor(images);
+    images.iter().map(|image| image.png(&[])).collect()
 }
 
 impl RewardModel for RemoteReward {
@@ -71,10 +90,7 @@ impl RewardModel for RemoteReward {
                 (Kind::Float, device),
             )); // a rehearsal asks nobody
         }
-        let pngs: Vec<Vec<u8>> = images_from_tensor(images)
-            .iter()
-            .map(|image| image.png(&[]))
-            .collect();
+        let pngs = pngs(images);
         let pngs: Vec<&[u8]> = pngs.iter().map(Vec::as_slice).collect();
         let captions: Vec<&str> = prompts.captions.iter().map(String::as_str).collect();
         let scores = self.server.score(&captions, &pngs);

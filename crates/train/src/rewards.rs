@@ -8,7 +8,7 @@ use dmdr_rewards::{
 };
 use dmdr_tensor::Device;
 
-use crate::{Source, TrainError, compute, remote_reward::RemoteReward};
+use crate::{Source, TrainError, compute, remote_reward::RemoteReward, vlm_reward::VlmReward};
 
 /// The mix that `[[rewards]]` of `experiment` names, on what `source` decodes.
 ///
@@ -101,6 +101,7 @@ pub(crate) fn reward_model(
             Box::new(DinoClass::load(name, &files.tower, &files.head, placement)?)
         }
         RewardConfig::Remote(server) => Box::new(RemoteReward::new(server)?),
+        RewardConfig::Vlm(judge) => Box::new(VlmReward::new(judge)?),
         RewardConfig::WorldClip(_) | RewardConfig::Preference(_) | RewardConfig::Judge => {
             unreachable!("a reward of the emoji world on another one")
         }

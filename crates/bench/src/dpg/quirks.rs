@@ -1,7 +1,9 @@
 //! What the official scorer does that its paper does not say. Published numbers have all of it.
 
+use serde::Serialize;
+
 /// Which of the official scorer's quirks to follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Quirks {
     /// The first row of the questions is lost (ELLA issue #61): with it goes the first question of the first item, and,
     /// by [`defects_pass`](Self::defects_pass), mostly the whole item.
@@ -16,7 +18,8 @@ pub struct Quirks {
 }
 
 /// Which questions count as no because another one was answered with no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cascade {
     /// All that depend on it, directly or not: what the paper means.
     Dependents,

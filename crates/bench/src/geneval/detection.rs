@@ -5,16 +5,17 @@
 //! ```
 //!
 //! The official scorer runs Mask2Former (Swin-S, COCO instances) and, where a prompt names a colour, a CLIP ViT-L/14
-//! on the crop of the object with everything outside its mask painted #999; its answer is the optional `"color"`. Both
-//! stay outside: this crate knows no networks. All detections belong in the file: thresholds are applied by the rules.
+//! on the crop of the object with everything outside its mask painted #999. A detection's mask is the optional
+//! `"mask"`, CLIP's answer the optional `"color"`. This crate knows no networks: both come from elsewhere. All
+//! detections belong in the file: thresholds are applied by the rules.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Color, classes};
-use crate::file::{self, FileError};
+use super::{Color, Findings, Mask, classes};
+use crate::FileError;
 
 /// One object. Numbers are f32 as in the official scorer, whose thresholds are compared at that precision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,17 +31,13 @@ pub struct Detection {
     /// What the colour classifier says of the object; needed only where a prompt asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub color: Option<Color>,
+    /// Its pixels, in the size of the image; a colour classifier looks at nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<Mask>,
 }
 
 /// Everything found, by the name of the image: its path below the folder of images, with `/`.
 pub type Detections = BTreeMap<String, Vec<Detection>>;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    image: String,
-    detections: Vec<Detection>,
-}
 
 impl Detection {
     /// Reads a detector's file.
@@ -48,22 +45,10 @@ impl Detection {
     /// # Errors
     /// A line that is no such record, an unknown class, a number that is none, an image that was there before.
     pub fn read(path: impl AsRef<Path>) -> Result<Detections, FileError> {
-        let path = path.as_ref();
-        let mut all = Detections::new();
-        for (number, line) in file::json_lines::<Line>(path)? {
-            let wrong = |message| FileError::line(path, number, message);
-            for detection in &line.detections {
-                detection.check().map_err(wrong)?;
-            }
-            let image = line.image.clone();
-            if all.insert(line.image, line.detections).is_some() {
-                return Err(wrong(format!("image `{image}` was there before")));
-            }
-        }
-        Ok(all)
+        Ok(Findings::by_image(Findings::read(path)?))
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         classes::check(&self.class)?;
         // By its features, the parser refuses a number too large for f32 or makes it infinite.
         if self.bounds.iter().any(|edge| !edge.is_finite()) {
@@ -100,6 +85,15 @@ mod tests {
             (line("b.png", "remote", "8", "0.5"), "`tv remote`"),
             (line("b.png", "cow", "1e39", "0.5"), ""),
             (line("b.png", "cow", "8", "97"), "not in [0, 1]"),
+            (
+                line(
+                    "b.png",
+                    "cow",
+                    "8",
+                    r#"0.5,"mask":{"size":[2,3],"counts":[5]}"#,
+                ),
+                "cover 5 pixels of 2 x 3",
+            ),
             (line("b.png", "cow", "null", "0.5"), "invalid type: null"),
             ("{}".to_owned(), "missing field `image`"),
         ] {

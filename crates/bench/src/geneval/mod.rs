@@ -17,7 +17,9 @@
 
 mod classes;
 mod detection;
+mod findings;
 mod layout;
+mod mask;
 mod metadata;
 mod position;
 mod results;
@@ -26,7 +28,9 @@ mod verdict;
 
 pub use classes::CLASSES;
 pub use detection::{Detection, Detections};
+pub use findings::{Findings, Source};
 pub use layout::Layout;
+pub use mask::Mask;
 pub use metadata::{Color, Exclude, Include, Metadata, Relation, Tag};
 pub use results::{GenEvalError, ImageResult};
 pub use summary::{Summary, TaskScore};

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use serde::Serialize;
+
 use super::position::relations;
 use super::{Color, Detection, Exclude, Include, Metadata, Relation, Tag};
 
 /// The numbers of the rules; the default is the official one.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Rules {
     /// A detection counts only above this confidence.
     pub threshold: f32,
@@ -86,6 +88,25 @@ impl Rules {
             correct: reasons.is_empty(),
             reason: reasons.join("\n"),
         })
+    }
+
+    /// Places of the detections whose colour decides and is not told: of each clause that names one, those of the
+    /// `count` most confident objects, if there are so many.
+    pub fn uncolored(&self, metadata: &Metadata, detections: &[Detection]) -> Vec<usize> {
+        let kept = self.kept(metadata.tag, detections);
+        let clauses = metadata.include.iter();
+        let decisive: Vec<&Detection> = clauses
+            .filter(|clause| clause.color.is_some())
+            .filter_map(|clause| kept.get(clause.class.as_str())?.get(..clause.count))
+            .flatten()
+            .copied()
+            .collect();
+        let is_decisive = |one: &Detection| decisive.iter().any(|other| std::ptr::eq(one, *other));
+        let places = detections.iter().enumerate();
+        places
+            .filter(|(_, one)| one.color.is_none() && is_decisive(one))
+            .map(|(place, _)| place)
+            .collect()
     }
 
     /// What passes the threshold of the task.

@@ -89,6 +89,11 @@ impl VlmJudge {
         })
     }
 
+    /// The template of a question for yes or no.
+    pub fn yes_no_template(&self) -> &str {
+        &self.yes_no
+    }
+
     /// Whether the model answers with yes.
     ///
     /// # Errors

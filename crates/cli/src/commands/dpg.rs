@@ -9,19 +9,24 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use dmdr_bench::{
-    dpg::{Answers, Graph, ImageAnswers, Item, Quirks, read_prompts},
+    dpg::{Answers, Cascade, Graph, ImageAnswers, Item, Quirks, Scores, read_prompts},
     judge::{ApiKey, Cache, Endpoint, VlmJudge},
 };
 use dmdr_events::atomic_write;
 use dmdr_world::Image;
+use serde_json::json;
 
-use super::draw::{Place, draw, missing};
+use super::{
+    draw::{Place, draw, missing},
+    scores,
+};
 use crate::{
-    args::DpgArgs,
+    args::{DpgArgs, QuirkArg},
     progress::{Counter, print_data, say},
 };
 
@@ -51,11 +56,8 @@ pub(crate) fn run(args: &DpgArgs, quiet: bool) -> Result<ExitCode> {
             "nothing to do: give `--run RUN` to draw images, or `--questions FILE` with `--answers FILE` to score answers"
         );
     }
-    let quirks = if args.as_written {
-        Quirks::NONE
-    } else {
-        Quirks::OFFICIAL
-    };
+    let quirks = quirks(args);
+    let judge = judge(args)?;
     let graph = args
         .questions
         .as_ref()
@@ -80,15 +82,76 @@ pub(crate) fn run(args: &DpgArgs, quiet: bool) -> Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     };
-    if let (Some(url), Some(model)) = (&args.judge, &args.model) {
-        let mut endpoint = Endpoint::new(url);
-        endpoint.api_key = std::env::var("DMDR_API_KEY").ok().map(ApiKey::new);
-        let judge = VlmJudge::new(endpoint.client()?, model);
-        let judge = judge.with_cache(Cache::new(path.with_extension("cache")));
-        let answers = ask(&graph, &judge, &sheet, args.jobs as usize, quiet)?;
+    if let Some(judge) = &judge {
+        let answers = ask(&graph, judge, &sheet, args.jobs as usize, quiet)?;
         answers.write(path)?;
     }
     let scores = graph.score(&Answers::read(path)?)?;
+    let told = judge.as_ref().map(|judge| {
+        json!({ "url": args.judge, "model": args.model, "template": judge.yes_no_template() })
+    });
+    let written = scores::write(
+        &args.draw,
+        "cpu",
+        &json!({
+            "benchmark": "dpg",
+            "scores": scores,
+            "quirks": quirks,
+            "prompts": scores::input(&args.prompts)?,
+            "questions": args.questions.as_deref().map(scores::input).transpose()?,
+            "answers": scores::input(path)?,
+            "judge": told,
+        }),
+    )?;
+    print(&scores, quiet);
+    say(
+        quiet,
+        &format!("scores and what they are of: {}", written.display()),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The script's ways that the command line chooses.
+fn quirks(args: &DpgArgs) -> Quirks {
+    if !args.as_written && args.quirks.is_empty() {
+        return Quirks::OFFICIAL;
+    }
+    let has = |quirk| args.quirks.contains(&quirk);
+    Quirks {
+        first_row_lost: has(QuirkArg::FirstRowLost),
+        cascade: if has(QuirkArg::FileOrder) {
+            Cascade::FileOrder
+        } else {
+            Cascade::Dependents
+        },
+        last_image_categories: has(QuirkArg::LastImageCategories),
+        defects_pass: has(QuirkArg::DefectsPass),
+    }
+}
+
+/// The judge that the command line names, which keeps its answers beside the file of answers.
+fn judge(args: &DpgArgs) -> Result<Option<VlmJudge>> {
+    let (Some(url), Some(model), Some(answers)) = (&args.judge, &args.model, &args.answers) else {
+        return Ok(None);
+    };
+    let endpoint = Endpoint {
+        api_key: std::env::var("DMDR_API_KEY").ok().map(ApiKey::new),
+        timeout: Duration::from_secs(args.timeout),
+        ..Endpoint::new(url)
+    };
+    let judge = VlmJudge::new(endpoint.client()?, model);
+    let judge = match &args.template {
+        Some(template) => judge
+            .with_templates(template, VlmJudge::NUMBER_TEMPLATE)
+            .context("`--template`")?,
+        None => judge,
+    };
+    Ok(Some(
+        judge.with_cache(Cache::new(answers.with_extension("cache"))),
+    ))
+}
+
+fn print(scores: &Scores, quiet: bool) {
     for (category, score) in &scores.broad {
         print_data(&format!("{category:<16} {:.2}", 100.0 * score));
     }
@@ -104,7 +167,6 @@ pub(crate) fn run(args: &DpgArgs, quiet: bool) -> Result<ExitCode> {
             &format!("not scored: {}", scores.left_out.join(", ")),
         );
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The judge's answers to every question about every image, `jobs` prompts at a time.

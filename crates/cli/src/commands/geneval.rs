@@ -1,13 +1,26 @@
 //! `dmdr eval geneval`: images in the official folder layout, and the official scores from a detector's findings.
 
-use std::{path::PathBuf, process::ExitCode};
+mod colors;
+mod detect;
 
-use anyhow::{Result, bail};
-use dmdr_bench::geneval::{Detection, ImageResult, Layout, Metadata, Rules, Summary};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use dmdr_bench::geneval::{
+    Detections, Findings, GenEvalError, ImageResult, Layout, Metadata, Rules, Summary,
+};
 use dmdr_events::atomic_write;
 use dmdr_world::Image;
+use serde_json::json;
 
-use super::draw::{Place, draw, missing};
+use self::{colors::Colors, detect::Detecting};
+use super::{
+    draw::{Place, draw, missing},
+    scores,
+};
 use crate::{
     args::GenevalArgs,
     progress::{print_data, say},
@@ -29,17 +42,134 @@ impl Place for Samples {
     }
 }
 
+/// Where findings come from.
+enum Eyes {
+    /// From a file that somebody wrote.
+    File(Vec<Findings>, PathBuf),
+    Detector(Detecting),
+}
+
+impl Eyes {
+    /// Those that the command line names, if it does.
+    fn open(args: &GenevalArgs, prompts: &[Metadata]) -> Result<Option<Self>> {
+        if let Some(path) = &args.detections {
+            return Ok(Some(Self::File(Findings::read(path)?, path.clone())));
+        }
+        let Some(model) = &args.detector else {
+            return Ok(None);
+        };
+        let mut clauses = prompts.iter().flat_map(|prompt| &prompt.include);
+        if args.clip.is_none() && clauses.any(|clause| clause.color.is_some()) {
+            bail!(
+                "prompts of `{}` name colours, which the detector does not see: give `--clip WEIGHTS --clip-tokenizer FOLDER`",
+                args.metadata.display()
+            );
+        }
+        let detecting = Detecting::open(model, args.onnxruntime.as_deref(), &args.draw.images)?;
+        Ok(Some(Self::Detector(detecting)))
+    }
+
+    /// What is in the images, and the file that says so.
+    fn findings(
+        self,
+        images: &Path,
+        names: &[String],
+        rules: &Rules,
+        quiet: bool,
+    ) -> Result<(Vec<Findings>, PathBuf)> {
+        match self {
+            Self::File(findings, path) => {
+                detect::check_pictures(&findings, images)?;
+                Ok((findings, path))
+            }
+            Self::Detector(mut detecting) => {
+                let findings = detecting.detect(names, rules, quiet)?;
+                Ok((findings, detecting.path().to_owned()))
+            }
+        }
+    }
+}
+
 pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
-    if args.samples == 0 || (args.draw.run.is_none() && args.detections.is_none()) {
+    let is_scored = args.detections.is_some() || args.detector.is_some();
+    if args.samples == 0 || (args.draw.run.is_none() && !is_scored) {
         bail!(
-            "nothing to do: give `--run RUN` to draw images or `--detections FILE` to score them, and `--samples` above 0"
+            "nothing to do: give `--run RUN` to draw images, `--detections FILE` or `--detector MODEL` to score them, and \
+             `--samples` above 0"
         );
     }
     let prompts = Metadata::read(&args.metadata)?;
-    // Before any work: detections that cannot be read are an error now.
-    let detections = args.detections.as_ref().map(Detection::read).transpose()?;
+    // Before any work: what cannot be read is an error now.
+    let eyes = Eyes::open(args, &prompts)?;
+    let colors = Colors::open(args)?;
     let layout = Layout::new(&args.draw.images);
-    layout.prepare(&prompts)?;
+    draw_images(args, &prompts, &layout, quiet)?;
+    let rules = Rules::default();
+    let names: Vec<String> = (0..prompts.len())
+        .flat_map(|prompt| (0..args.samples).map(move |sample| Layout::image_name(prompt, sample)))
+        .collect();
+    let Some(eyes) = eyes else {
+        say(
+            quiet,
+            &format!(
+                "{}: {} images; score them with `--detector MODEL`, or with `--detections FILE` from a detector of your own",
+                args.draw.images.display(),
+                names.len()
+            ),
+        );
+        return Ok(ExitCode::SUCCESS);
+    };
+    let (findings, file) = eyes.findings(&args.draw.images, &names, &rules, quiet)?;
+    let mut detections = Findings::by_image(findings);
+    if let Some(mut colors) = colors {
+        colors.fill(&prompts, args, &mut detections, &rules, quiet)?;
+    }
+    let results = judge(&prompts, args, &detections, &rules)?;
+    let summary = Summary::new(&results)?;
+    let lines: Vec<String> = results
+        .iter()
+        .map(serde_json::to_string)
+        .collect::<Result<_, _>>()?;
+    let path = args.draw.images.join("results.jsonl");
+    atomic_write(&path, lines.join("\n") + "\n")?;
+    let has_masks = detections.values().flatten().any(|one| one.mask.is_some());
+    let scores = scores::write(
+        &args.draw,
+        &args.device,
+        &json!({
+            "benchmark": "geneval",
+            "scores": summary,
+            "rules": rules,
+            "prompts": scores::input(&args.metadata)?,
+            "samples": args.samples,
+            "pictures": scores::pictures(&args.draw.images, &names)?,
+            "detections": scores::input(&file)?,
+            "masks": has_masks,
+            "detector": args.detector.as_deref().map(scores::input).transpose()?,
+            "clip": args.clip.as_deref().map(scores::input).transpose()?,
+            "clip_tokenizer": args.clip_tokenizer.as_deref().map(scores::input).transpose()?,
+        }),
+    )?;
+    print(&summary);
+    say(
+        quiet,
+        &format!(
+            "verdicts with reasons: {}; scores and what they are of: {}",
+            path.display(),
+            scores.display()
+        ),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the folder and draws what is not there.
+fn draw_images(
+    args: &GenevalArgs,
+    prompts: &[Metadata],
+    layout: &Layout,
+    quiet: bool,
+) -> Result<()> {
+    layout.prepare(prompts)?;
     let samples = |index| {
         Samples(
             (0..args.samples)
@@ -53,32 +183,27 @@ pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
         .map(|(index, metadata)| (metadata.prompt.clone(), samples(index)))
         .collect();
     draw(&args.draw, &places, args.samples, quiet)?;
-    if let Some(path) = places
-        .iter()
-        .flat_map(|(_, samples)| &samples.0)
-        .find(|path| !path.is_file())
-    {
-        return Err(missing(path));
+    let mut paths = places.iter().flat_map(|(_, samples)| &samples.0);
+    match paths.find(|path| !path.is_file()) {
+        Some(path) => Err(missing(path)),
+        None => Ok(()),
     }
-    let Some(detections) = detections else {
-        say(
-            quiet,
-            &format!(
-                "{}: {} images; run a detector on them, then give its findings as `--detections FILE`",
-                args.draw.images.display(),
-                prompts.len() * args.samples
-            ),
-        );
-        return Ok(ExitCode::SUCCESS);
-    };
-    let results = ImageResult::judge_all(&prompts, args.samples, &detections, &Rules::default())?;
-    let summary = Summary::new(&results)?;
-    let lines: Vec<String> = results
-        .iter()
-        .map(serde_json::to_string)
-        .collect::<Result<_, _>>()?;
-    let path = args.draw.images.join("results.jsonl");
-    atomic_write(&path, lines.join("\n") + "\n")?;
+}
+
+fn judge(
+    prompts: &[Metadata],
+    args: &GenevalArgs,
+    detections: &Detections,
+    rules: &Rules,
+) -> Result<Vec<ImageResult>> {
+    match ImageResult::judge_all(prompts, args.samples, detections, rules) {
+        Err(error @ GenEvalError::Color { .. }) => Err(error)
+            .context("give `--clip WEIGHTS --clip-tokenizer FOLDER` to have colours classified"),
+        other => Ok(other?),
+    }
+}
+
+fn print(summary: &Summary) {
     for task in &summary.tasks {
         print_data(&format!(
             "{:<16} {:.4}  ({} of {})",
@@ -92,6 +217,4 @@ pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
         "{:<16} {:.4}  ({} images, {} prompts)",
         "overall", summary.overall, summary.num_images, summary.num_prompts
     ));
-    say(quiet, &format!("verdicts with reasons: {}", path.display()));
-    Ok(ExitCode::SUCCESS)
 }

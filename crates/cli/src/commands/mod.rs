@@ -13,6 +13,7 @@ mod lab;
 mod pretrain;
 mod report;
 mod sample;
+mod scores;
 mod train;
 
 use std::process::ExitCode;

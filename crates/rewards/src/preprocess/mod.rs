@@ -77,13 +77,24 @@ impl Preprocess {
 
     /// `images [B, 3, H, W]` in `[0, 1]` -> `[B, 3, size, size]`, f32.
     pub fn forward(&self, images: &Tensor) -> Tensor {
+        self.through(images, |narrowed| narrowed)
+    }
+
+    /// [`Self::forward`] in the 8 bits of a file, as the references do it through PIL: after each axis, columns first, values
+    /// are cut off at black and white and rounded to 1/255. Without a useful gradient; for scores to compare with published ones.
+    pub fn forward_file(&self, images: &Tensor) -> Tensor {
+        self.through(images, |x| (x.clamp(0.0, 1.0) * 255.0).round() / 255.0)
+    }
+
+    /// Resized by both matrices, each result through `step`, then normalised.
+    fn through(&self, images: &Tensor, step: impl Fn(Tensor) -> Tensor) -> Tensor {
         let (_, _, height, width) = images.size4().expect("images are [B, C, H, W]");
         let [rows, columns] = self
             .fit
             .matrices([height, width], self.size)
             .map(|matrix| matrix.to_device(images.device()).tr());
-        let narrow = images.to_kind(Kind::Float).matmul(&columns); // [B, 3, H, size]
-        let square = narrow.transpose(2, 3).matmul(&rows).transpose(2, 3);
+        let narrow = step(images.to_kind(Kind::Float).matmul(&columns)); // [B, 3, H, size]
+        let square = step(narrow.transpose(2, 3).matmul(&rows).transpose(2, 3));
         let channels = |values: &[f32; 3]| {
             let values = Tensor::from_slice(values).reshape([3, 1, 1]);
             values.to_device(images.device())

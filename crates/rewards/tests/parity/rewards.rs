@@ -17,7 +17,7 @@ use crate::fixture::{self, Fixture, fill};
 const MODELS: &str = "../../../models/tests/fixtures";
 
 /// Both towers of the fixture `clip_transformers`, and a tokenizer.
-fn towers() -> (ClipPair, TextTokenizer) {
+pub(crate) fn towers() -> (ClipPair, TextTokenizer) {
     let folder = fixture::path(MODELS);
     let store = ParamStore::frozen(Device::Cpu);
     let config = Fixture::read(&format!("{MODELS}/clip_transformers")).config();

@@ -16,6 +16,7 @@ fn found(class: &str, score: f32, x: f32, y: f32, color: Option<Color>) -> Detec
         bounds: [x, y, x + 10.0, y + 10.0],
         score,
         color,
+        mask: None,
     }
 }
 
@@ -137,6 +138,29 @@ fn a_colour_that_nobody_told_is_an_error_only_where_it_decides() {
             rank: 1
         }
     );
+}
+
+#[test]
+fn colours_are_asked_for_where_they_decide() {
+    let red = metadata(
+        "color_attr",
+        r#"{"class":"cow","count":1,"color":"red"},{"class":"dog","count":2,"color":"blue"}"#,
+        "",
+    );
+    let dog = |score, color| found("dog", score, 0.0, 0.0, color);
+    let all = [
+        cow(0.4),
+        dog(0.8, None),
+        cow(0.95),
+        dog(0.7, Some(Color::Blue)),
+        dog(0.6, None),
+    ];
+    // The more confident cow, and of the two most confident dogs the one without a colour.
+    assert_eq!(Rules::default().uncolored(&red, &all), [1, 2]);
+    // One dog is too few: its colour decides nothing.
+    assert_eq!(Rules::default().uncolored(&red, &all[..3]), [2]);
+    let plain = metadata("colors", r#"{"class":"cow","count":1}"#, "");
+    assert!(Rules::default().uncolored(&plain, &all).is_empty());
 }
 
 #[test]

@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Peer of `dmdr eval geneval --detector`: the detector's pipeline stated once more, around an ONNX graph made here.
+
+The graph finds a red and a blue patch: masks by thresholds on the normalised colours, boxes around them, and rows that only
+fill up. Torch resizes, pads and maps back as mmdetection's test pipeline does, Python's ONNX Runtime runs the same graph, and
+what the binary wrote must be equal: boxes to 0.01 pixels, masks but for pixels on their edge. Part of `make parity`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper
+from PIL import Image
+from pycocotools import mask as coco
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+ROOT = Path(__file__).resolve().parents[2]
+MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]))
+DOG, CAT = 16, 15
+SCORES, LABELS = [0.875, 0.75, 0.0, 0.5], [DOG, CAT, DOG, -1]
+PROMPTS = [
+    {"tag": "single_object", "include": [{"class": "dog", "count": 1}], "prompt": "a photo of a dog"},
+    {
+        "tag": "position",
+        "include": [{"class": "cat", "count": 1}, {"class": "dog", "count": 1, "position": ["left of", 0]}],
+        "prompt": "a photo of a dog left of a cat",
+    },
+]
+
+
+def graph(path: Path, size: tuple[int, int] | None, names: tuple[str, ...] = ("dets", "labels", "masks")) -> None:
+    """Red above 1.5 and blue below 0 is a dog, the other way round a cat; the last two rows only fill up."""
+    nodes, constants = [], {}
+
+    def const(name: str, value: np.ndarray) -> str:
+        constants[name] = value
+        return name
+
+    def node(kind: str, *inputs: str, output: str, **attributes: object) -> str:
+        nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
+        return output
+
+    def i64(*values: int) -> str:
+        return const("i" + "_".join(map(str, values)).replace("-", "m"), np.array(values, np.int64))
+
+    red = node("Gather", "input", const("c0", np.array([0], np.int64)), output="red", axis=1)
+    blue = node("Gather", "input", const("c2", np.array([2], np.int64)), output="blue", axis=1)
+    high, low = const("high", np.float32(1.5)), const("low", np.float32(0))
+    for name, one, other in (("dog", red, blue), ("cat", blue, red)):
+        more = node("Greater", one, high, output=f"{name}_more")
+        less = node("Less", other, low, output=f"{name}_less")
+        node("And", more, less, output=name)
+    masks = node("Concat", "dog", "cat", "dog", "dog", output="all_masks", axis=1)  # [1, 4, H, W]
+    there = node("Cast", masks, output="mask_numbers", to=TensorProto.FLOAT)
+    there = node("ReduceMax", there, output="there", axes=[2, 3], keepdims=0)
+    shape = node("Shape", "input", output="shape")
+    start, step, edges = const("zero", np.float32(0)), const("one", np.float32(1)), {}
+    for name, axis, view in (("y", 2, (1, 1, -1, 1)), ("x", 3, (1, 1, 1, -1))):
+        length = node("Gather", shape, const(f"axis{axis}", np.int64(axis)), output=f"length_{name}")
+        length = node("Cast", length, output=f"float_{name}", to=TensorProto.FLOAT)
+        count = node("Range", start, length, step, output=f"range_{name}")
+        first = node("Reshape", count, i64(*view), output=f"first_{name}")
+        last = node("Add", first, step, output=f"last_{name}")
+        far = node("Where", masks, first, const("far", np.float32(1e4)), output=f"where_{name}")
+        near = node("Where", masks, last, start, output=f"last_where_{name}")
+        edges[name] = node("ReduceMin", far, output=f"min_{name}", axes=[2, 3], keepdims=0)
+        edges[f"{name}_end"] = node("ReduceMax", near, output=f"max_{name}", axes=[2, 3], keepdims=0)
+    columns = [edges[name] for name in ("x", "y", "x_end", "y_end")]
+    columns.append(node("Mul", there, const("scores", np.array([SCORES], np.float32)), output="confidences"))
+    columns = [node("Unsqueeze", column, output=f"{column}_column", axes=[2]) for column in columns]
+    node("Concat", *columns, output=names[0], axis=2)
+    node("Identity", const("classes", np.array([LABELS], np.int64)), output=names[1])
+    node("Identity", masks, output=names[2])
+    height, width = size or ("height", "width")
+    model = helper.make_graph(
+        nodes,
+        "patches",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, height, width])],
+        [
+            helper.make_tensor_value_info(names[0], TensorProto.FLOAT, [1, None, 5]),
+            helper.make_tensor_value_info(names[1], TensorProto.INT64, [1, None]),
+            helper.make_tensor_value_info(names[2], TensorProto.BOOL, [1, None, height, width]),
+        ],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(model, opset_imports=[helper.make_opsetid("", 12)], ir_version=8), path)
+
+
+def resize(x: Tensor, size: list[int]) -> Tensor:
+    return interpolate(x[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def detect(session: onnxruntime.InferenceSession, picture: Image.Image, size: tuple[int, int] | None) -> list[tuple]:
+    """Class, box, confidence and mask of every object."""
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float()
+    sides = list(pixels.shape[-2:])
+    if size:
+        factor = min(size[0] / sides[0], size[1] / sides[1])
+    else:
+        factor = min(1333 / max(sides), 800 / min(sides))
+    small = [int(side * factor + 0.5) for side in sides]
+    whole = size or [math.ceil(side / 32) * 32 for side in small]
+    ready = (resize(pixels, small).round() - MEAN) / STD
+    ready = pad(ready, [0, whole[1] - small[1], 0, whole[0] - small[0]])
+    dets, labels, masks = session.run(["dets", "labels", "masks"], {"input": ready[None].numpy()})
+    ratio = np.array([small[1] / sides[1], small[0] / sides[0]] * 2, np.float32)
+    found = []
+    for det, label, mask in zip(dets[0], labels[0], masks[0]):
+        if label < 0 or det[4] <= 0:
+            continue
+        inner = torch.from_numpy(mask[: small[0], : small[1]]).float()
+        box = np.clip(det[:4] / ratio, 0, np.array([sides[1], sides[0]] * 2))
+        found.append((label, box, det[4], resize(inner[None], sides)[0].numpy() >= 0.5))
+    return found
+
+
+def dmdr(here: Path, *arguments: str) -> subprocess.CompletedProcess:
+    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
+    command = [ROOT / "target/release/dmdr", "--quiet", "eval", "geneval", "--metadata", "metadata.jsonl"]
+    command += ["--images", "images", "--samples", "2", "--onnxruntime", library, *arguments]
+    return subprocess.run(command, cwd=here, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def draw(here: Path) -> dict[str, Image.Image]:
+    """Of each prompt's two pictures the second has no dog."""
+    sizes, found = [(512, 512), (333, 500), (640, 427), (97, 41)], {}
+    for number, (width, height) in enumerate(sizes):
+        pixels = np.full((height, width, 3), 120, np.uint8)
+        top, bottom = height // 5, height * 3 // 4
+        if number % 2 == 0:
+            pixels[top:bottom, width // 10 : width // 3] = [250, 10, 10]
+        pixels[top + 3 : bottom, width * 3 // 5 : width - 7] = [10, 10, 250]
+        name = f"{number // 2:05}/samples/{number % 2:04}.png"
+        (here / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        found[name] = Image.fromarray(pixels)
+        found[name].save(here / "images" / name)
+    return found
+
+
+def compare(here: Path, pictures: dict[str, Image.Image], size: tuple[int, int] | None) -> None:
+    path = here / f"{'fixed' if size else 'open'}.onnx"
+    graph(path, size)
+    output = dmdr(here, "--detector", path.name)
+    assert output.returncode == 0, output.stderr
+    assert "single_object    0.5000" in output.stdout and "position         0.5000" in output.stdout, output.stdout
+    session = onnxruntime.InferenceSession(path)
+    lines = [json.loads(line) for line in (here / "images/detections.jsonl").read_text().splitlines()]
+    assert [line["image"] for line in lines] == list(pictures)
+    apart, objects = 0, 0
+    for line, picture in zip(lines, pictures.values()):
+        expected, got = detect(session, picture, size), line["detections"]
+        assert len(got) == len(expected), line["image"]
+        for one, (label, box, score, mask) in zip(got, expected):
+            assert one["class"] == {DOG: "dog", CAT: "cat"}[label] and one["score"] == score
+            assert np.abs(np.array(one["box"]) - box).max() < 1e-2, (one["box"], box)
+            ours = coco.decode(one["mask"]).astype(bool)
+            assert ours.shape == mask.shape and ours.any()
+            wrong, rim = (ours != mask).sum(), 2 * sum(mask.shape)
+            assert wrong <= rim // 100, f"{line['image']}: {wrong} pixels of the mask differ"
+            apart, objects = apart + wrong, objects + 1
+    print(f"detector, {path.stem} size: {objects} objects equal, {apart} pixels of their masks differ")
+
+
+def kept(here: Path, pictures: dict[str, Image.Image]) -> None:
+    """A rerun looks at nothing, a picture that changed is looked at again, and other detectors' findings do not pass."""
+    file, scores = here / "images/detections.jsonl", here / "images/scores.json"
+    before, modified = file.read_text(), file.stat().st_mtime_ns
+    assert dmdr(here, "--detector", "fixed.onnx").returncode == 0
+    assert file.stat().st_mtime_ns == modified, "written again"
+    assert json.loads(scores.read_text())["detector"]["sha256"] == json.loads(before.splitlines()[0])["source"]["detector"]
+    name = next(iter(pictures))
+    pictures[name].transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(here / "images" / name)
+    assert dmdr(here, "--detector", "fixed.onnx").returncode == 0
+    after = file.read_text()
+    assert [a == b for a, b in zip(before.splitlines(), after.splitlines())] == [False, True, True, True]
+    graph(here / "boxes.onnx", None, ("boxes", "labels", "masks"))
+    output = dmdr(here, "--detector", "boxes.onnx")
+    assert output.returncode != 0 and "expected `dets` [1, ?, 5] of f32, found `boxes`" in output.stderr, output.stderr
+    print("detector: findings are kept by picture and detector, another interface is refused")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        (here / "metadata.jsonl").write_text("".join(json.dumps(prompt) + "\n" for prompt in PROMPTS))
+        pictures = draw(here)
+        compare(here, pictures, None)
+        compare(here, pictures, (320, 448))
+        kept(here, pictures)
+
+
+if __name__ == "__main__":
+    main()
