@@ -221,7 +221,7 @@ fn prompts_of_a_data_set_stay_at_their_commit() {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         with_hub(here, endpoint, &arguments)
     };
-    checked(&mut command(&hub, &train("tiny/data/train.json")));
+    checked(&mut command(&hub, &train("tiny-1.0/data/train.json")));
     let config = fs::read_to_string(here.join("runs/tiny/config.toml")).expect("a run");
     let pinned = format!("train = \"hf://datasets/lab/tiny-1.0@{COMMIT}/data/train.json\"");
     assert!(config.contains(&pinned), "{config}");
@@ -236,11 +236,15 @@ fn prompts_of_a_data_set_stay_at_their_commit() {
     assert!(files.iter().all(|path| **path == expected), "{files:?}");
 
     // Its commit is known and its file is in the cache.
-    let resume = [train("tiny/data/train.json"), vec!["--resume".to_owned()]].concat();
+    let resume = [
+        train("tiny-1.0/data/train.json"),
+        vec!["--resume".to_owned()],
+    ]
+    .concat();
     checked(&mut command("http://127.0.0.1:9", &resume));
 
     for (file, expected) in [
-        ("tiny/data/none.json", "`data/none.json`"),
+        ("tiny-1.0/data/none.json", "`data/none.json`"),
         ("other/train.json", "`lab/other` at revision `main`"),
         (
             "tiny",

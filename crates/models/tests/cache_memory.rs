@@ -49,7 +49,7 @@ fn texts_are_not_held() {
     let before = peak();
     cache.fill(&Small, prompts(0..COUNT), 500).expect("fills");
     let again = open();
-    let grown = peak() - before;
+    let grown = peak().saturating_sub(before);
     let last = format!("{:0LENGTH$}", COUNT - 1);
     assert!(cache.contains(&last) && again.contains(&last));
     // Twice the prompts' texts would be 160 MB.
