@@ -115,6 +115,11 @@ pub(crate) fn template<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Err
     }
 }
 
+pub(crate) fn tile<'de, D: Deserializer<'de>>(d: D) -> Result<Option<usize>, D::Error> {
+    let side = integer(d, "a multiple of 4", |n| n > 0 && n % 4 == 0)?;
+    Ok(Some(side as usize))
+}
+
 pub(crate) fn count<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
     integer(d, "a count of at least 1", |n| n >= 1).map(|n| n as usize)
 }

@@ -63,6 +63,14 @@ pub struct PromptFiles {
     /// Height and width of an image in pixels.
     #[serde(deserialize_with = "range::count")]
     pub size: usize,
+    /// Side, in latent pixels, of the overlapping tiles that images are decoded in where they do not fit whole; not quite the
+    /// same images. A multiple of 4; absent = whole.
+    #[serde(
+        default,
+        deserialize_with = "range::tile",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub tile: Option<usize>,
     /// Folder in which encoded prompts are kept, so that the text encoders run once and not during training.
     pub embeddings: PathBuf,
 }

@@ -19,6 +19,7 @@ mod sdxl;
 mod sit;
 mod stored;
 mod text;
+mod trained_schedule;
 mod vae;
 mod view;
 mod vision;
@@ -43,6 +44,7 @@ pub use text::{
     Qwen3Config, RopeParameters, Sd3Text, SdxlText, T5Config, T5Encoder, TextEncoder,
     TextTokenizer, Tokens, Transformers, ZImageText, load_transformers_config,
 };
+pub use trained_schedule::TrainedSchedule;
 pub use vae::{AutoencoderKl, AutoencoderKlConfig, DecoderBlockType, EncoderBlockType, Posterior};
 pub use view::{Guidance, View};
 pub use vision::{

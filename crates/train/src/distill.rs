@@ -137,6 +137,11 @@ impl<'a> Distillation<'a> {
         })
     }
 
+    /// What is allowed but probably not meant, and only known once everything is loaded.
+    pub fn warning(&self) -> Option<String> {
+        self.source.warning(self.experiment)
+    }
+
     /// Trains to the end, or until the observer asks to stop. With `resume` it continues from the newest checkpoint,
     /// or from the beginning if none was written yet, to the same numbers as a run that was never stopped.
     ///

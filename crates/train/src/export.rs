@@ -8,6 +8,7 @@ use std::{
 };
 
 use dmdr_config::Tuning;
+use dmdr_diffusion::time_grid;
 use dmdr_events::atomic_write;
 use dmdr_models::Pipeline;
 use dmdr_tensor::{Kind, ParamStore, Tensor, write_tensors};
@@ -215,7 +216,12 @@ fn card_of(run: &FinishedRun, pipeline: Pipeline, layout: Layout) -> String {
             "FlowMatchEulerDiscreteScheduler",
         ),
     };
-    let times: Vec<f64> = (0..steps).map(|i| 1.0 - i as f64 / steps as f64).collect();
+    // diffusers' flow scheduler shifts what it is given; that of SDXL is given what is shifted already.
+    let shift = match pipeline {
+        Pipeline::StableDiffusionXl => experiment.student.shift,
+        Pipeline::StableDiffusion3 | Pipeline::ZImage => 1.0,
+    };
+    let times = &time_grid(steps, shift)[..steps];
     let grid = match pipeline {
         Pipeline::StableDiffusionXl => {
             let indices: Vec<i64> = times

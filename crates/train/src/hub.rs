@@ -55,11 +55,20 @@ pub(crate) fn folder(teacher: &Teacher) -> Result<PathBuf, TrainError> {
         return Ok(teacher.weights.clone());
     }
     let remote = Remote::model(teacher);
-    let download = || {
+    let mut pickled = None;
+    let mut download = || {
         let repo = remote.open()?;
         let files = repo.info()?.siblings.into_iter().map(|file| file.rfilename);
-        for file in files.filter(|file| file != INDEX && is_wanted(file)) {
-            repo.get(&file)?;
+        let files: Vec<String> = files.collect();
+        pickled = only_pickles(&files);
+        if pickled.is_some() {
+            return Ok(PathBuf::new()); // there is nothing to read
+        }
+        for file in files
+            .iter()
+            .filter(|file| *file != INDEX && is_wanted(file))
+        {
+            repo.get(file)?;
         }
         repo.get(INDEX) // last: where it is, the others are
     };
@@ -70,8 +79,33 @@ pub(crate) fn folder(teacher: &Teacher) -> Result<PathBuf, TrainError> {
         }
         downloaded => downloaded.map_err(|error| remote.failed(&error))?,
     };
+    if let Some(folder) = pickled {
+        return Err(TrainError::Hub {
+            reason: format!(
+                "`{folder}` holds its weights as pickles alone, which can run code and are never read: download the repository, \
+                 convert them with `python3 tools/convert_pickle.py FILE.bin FILE.safetensors`, and name the folder in \
+                 `teacher.weights`"
+            ),
+            repository: remote.repository,
+            revision: remote.revision,
+        });
+    }
     path.pop();
     Ok(path)
+}
+
+/// The first folder of a repository that has pickles and nothing that is read.
+fn only_pickles(files: &[String]) -> Option<String> {
+    let folders = files.iter().filter_map(|file| {
+        let (folder, name) = file.split_once('/')?;
+        (name.ends_with(".bin") && is_wanted(&format!("{folder}/x.safetensors"))).then_some(folder)
+    });
+    let is_read = |folder: &str| {
+        let mut weights = files.iter().filter(|file| file.ends_with(".safetensors"));
+        weights.any(|file| file.starts_with(&format!("{folder}/")) && is_wanted(file))
+    };
+    let mut folders = folders.filter(|folder| !is_read(folder));
+    folders.next().map(str::to_owned)
 }
 
 /// Where the prompt file `path` lies: there, or in the hub's cache, downloaded first where it is not in it.
@@ -168,6 +202,7 @@ fn is_wanted(file: &str) -> bool {
         "unet" | "transformer" | "vae" | "text_encoder" | "text_encoder_2" | "text_encoder_3" => {
             matches!(extension, Some("json" | "safetensors"))
         }
+        "scheduler" => extension == Some("json"),
         "tokenizer" | "tokenizer_2" | "tokenizer_3" => {
             extension == Some("json") || name == "merges.txt"
         }
@@ -188,6 +223,7 @@ mod tests {
             "transformer/diffusion_pytorch_model-00001-of-00002.safetensors",
             "text_encoder_3/model.safetensors.index.json",
             "tokenizer/merges.txt",
+            "scheduler/scheduler_config.json",
             "tokenizer_3/tokenizer.json",
         ] {
             assert!(is_wanted(file), "{file}");
@@ -204,6 +240,13 @@ mod tests {
         ] {
             assert!(!is_wanted(file), "{file}");
         }
+        let files = |weights: &str| {
+            ["vae/model.safetensors", "unet/config.json", weights].map(str::to_owned)
+        };
+        let pickle = "unet/diffusion_pytorch_model.bin";
+        assert_eq!(only_pickles(&files(pickle)).as_deref(), Some("unet"));
+        assert_eq!(only_pickles(&files("unet/model.safetensors")), None);
+        assert_eq!(only_pickles(&files("image_encoder/model.bin")), None);
         assert!(is_commit("ea42f8cef0f178587cf766dc8129abd379c90671"));
         assert!(!is_commit("main"));
     }

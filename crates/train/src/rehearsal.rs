@@ -16,6 +16,8 @@ pub struct Rehearsal {
     pub update: u64,
     /// What the text encoders take while they encode what the cache lacks, before anything else is loaded.
     pub encoding: u64,
+    /// What is allowed but probably not meant, and only known once everything is loaded.
+    pub warning: Option<String>,
 }
 
 impl Rehearsal {
@@ -78,6 +80,7 @@ impl Rehearsal {
         let last = experiment.method.num_updates() - 1;
         distillation.update(Path::new("."), last)?;
         Ok(Self {
+            warning: distillation.warning(),
             resident,
             update: count.peak_bytes() - all,
             encoding,

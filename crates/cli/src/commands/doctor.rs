@@ -48,6 +48,9 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     ));
 
     let rehearsal = Rehearsal::with_corpus(&experiment, corpus.as_ref(), target)?;
+    if let Some(warning) = &rehearsal.warning {
+        print_data(&format!("warning    {warning}"));
+    }
     print_data("memory");
     for (name, bytes) in &rehearsal.resident {
         print_line(name, *bytes, "");

@@ -33,6 +33,8 @@ pub struct AutoencoderKl {
     config: AutoencoderKlConfig,
     encoder: Encoder,
     decoder: Decoder,
+    /// Side of the tiles that images are decoded in, in latent pixels.
+    tile: Option<i64>,
 }
 
 /// The Gaussian over latents that an image is encoded to. Both unscaled, `[B, C, H/f, W/f]`.
@@ -70,6 +72,7 @@ impl AutoencoderKl {
         Ok(Self {
             encoder: Encoder::new(&scope, &config),
             decoder: Decoder::new(&scope, &config),
+            tile: None,
             config,
         })
     }
@@ -83,6 +86,14 @@ impl AutoencoderKl {
             let rename = |name: String, (old, new): &(&str, &str)| name.replace(old, new);
             Some(RENAMED.iter().fold(name.to_owned(), rename))
         })
+    }
+
+    /// The same, but what it decodes as a [`Decoder`](ImageDecoder) is put together from tiles of `tile` latent pixels:
+    /// [`Self::decode_tiled`].
+    #[must_use]
+    pub fn with_tiles(self, tile: i64) -> Self {
+        let tile = Some(tile);
+        Self { tile, ..self }
     }
 
     /// Sizes.
@@ -118,12 +129,7 @@ impl AutoencoderKl {
 
     /// [`Self::decode`] one image at a time: slower, in the memory of one.
     pub fn decode_sliced(&self, latents: &Tensor) -> Tensor {
-        let images: Vec<Tensor> = latents
-            .split(1, 0)
-            .iter()
-            .map(|latent| self.decode(latent))
-            .collect();
-        Tensor::cat(&images, 0)
+        sliced(latents, |latent| self.decode(latent))
     }
 
     /// [`Self::decode`] in squares of `tile` latent pixels that overlap by a quarter and are blended: in the memory of one
@@ -166,15 +172,25 @@ impl AutoencoderKlConfig {
     }
 }
 
+/// What `decode` makes of each of `latents`, one at a time.
+fn sliced(latents: &Tensor, decode: impl Fn(&Tensor) -> Tensor) -> Tensor {
+    let images: Vec<Tensor> = latents.split(1, 0).iter().map(decode).collect();
+    Tensor::cat(&images, 0)
+}
+
 /// `[-1, 1]` -> `[0, 1]`.
 fn image(x: &Tensor) -> Tensor {
     x * 0.5 + 0.5
 }
 
 impl ImageDecoder for AutoencoderKl {
-    /// One image at a time.
+    /// One image at a time, and tile by tile where that was asked for.
     fn decode(&self, x0: &Tensor) -> Tensor {
-        self.decode_sliced(x0).clamp(0.0, 1.0)
+        let images = match self.tile {
+            Some(tile) => sliced(x0, |latent| self.decode_tiled(latent, tile)),
+            None => self.decode_sliced(x0),
+        };
+        images.clamp(0.0, 1.0)
     }
 }
 

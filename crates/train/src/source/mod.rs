@@ -132,6 +132,14 @@ impl Source {
         }
     }
 
+    /// What is allowed but probably not meant.
+    pub fn warning(&self, experiment: &Experiment) -> Option<String> {
+        match self {
+            Self::Published(published) => published.warning(&experiment.teacher),
+            Self::Emoji(_) | Self::Classes(_) => None,
+        }
+    }
+
     /// From predictions to images.
     pub fn decoder(&self) -> Rc<dyn Decoder> {
         match self {

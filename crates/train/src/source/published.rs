@@ -7,11 +7,11 @@ use std::{
 };
 
 use dmdr_bench::prompts::PromptsError;
-use dmdr_config::{Experiment, PromptFiles};
+use dmdr_config::{Experiment, PromptFiles, Teacher};
 use dmdr_data::Prompts;
 use dmdr_models::{
     AutoencoderKl, Conditioning, Decoder, EmbeddingCache, Pipeline, Placement, Sd3, Sd3Text,
-    SdxlText, SdxlUnet, TextEncoder, ZImageText, load_diffusers_config,
+    SdxlText, SdxlUnet, TextEncoder, TrainedSchedule, ZImageText, load_diffusers_config,
 };
 use dmdr_tensor::{ParamStore, Tensor, no_grad_guard, phantom};
 
@@ -31,6 +31,8 @@ pub struct Published {
     folder: PathBuf,
     null: Conditioning,
     vae: Rc<AutoencoderKl>,
+    /// Timestep shift that the pipeline's own scheduler has.
+    trained_shift: Option<f64>,
     /// Height and width in pixels.
     size: i64,
     seed: u64,
@@ -63,6 +65,11 @@ impl Published {
         let store = ParamStore::frozen(placement.device);
         let vae = AutoencoderKl::new(&store, load_diffusers_config::<AutoencoderKl>(&vae_folder)?)?;
         AutoencoderKl::load(&store, &vae_folder)?;
+        let vae = match files.tile {
+            Some(tile) => vae.with_tiles(tile as i64),
+            None => vae,
+        };
+        let schedule = TrainedSchedule::of(pipeline, folder)?;
         let mut source = Self {
             corpus: Rc::clone(corpus),
             embeddings: Embeddings::Rehearsed(Conditioning::none(1, placement.device)),
@@ -70,6 +77,7 @@ impl Published {
             folder: folder.to_owned(),
             null: Conditioning::none(1, placement.device),
             vae: Rc::new(vae),
+            trained_shift: schedule.and_then(|schedule| schedule.shift),
             size: files.size as i64,
             seed: experiment.seed,
             placement,
@@ -194,6 +202,18 @@ impl Published {
     /// Encodes all of `captions` that the cache lacks, so that the text encoders are loaded once for them.
     pub(super) fn prepare(&self, captions: &[String]) -> Result<(), TrainError> {
         self.encode_missing(|| captions.iter().cloned().map(Ok))
+    }
+
+    /// A teacher that is sampled otherwise than its pipeline says, which may be meant.
+    pub(super) fn warning(&self, teacher: &Teacher) -> Option<String> {
+        let shift = self
+            .trained_shift
+            .filter(|shift| (shift - teacher.shift).abs() > 1e-6)?;
+        Some(format!(
+            "`teacher.shift` is {}, the scheduler of `{}` has {shift}",
+            teacher.shift,
+            self.folder.display()
+        ))
     }
 
     /// What was read of the prompt files.
