@@ -7,8 +7,9 @@
 
 use std::{
     collections::BTreeMap,
-    io::IsTerminal,
+    io::{self, IsTerminal, Write as _},
     path::Path,
+    process,
     time::{Duration, Instant},
 };
 
@@ -160,9 +161,14 @@ impl Counter {
     }
 }
 
-/// Data, on stdout.
+/// Data, on stdout. A reader that has seen enough, such as `head`, ends the command quietly.
 pub(crate) fn print_data(text: &str) {
-    println!("{text}");
+    if let Err(error) = writeln!(io::stdout(), "{text}") {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            process::exit(0);
+        }
+        panic!("cannot write to stdout: {error}");
+    }
 }
 
 /// One message.
