@@ -226,6 +226,30 @@ def dino_logits() -> None:
     write(MODELS / "dino.safetensors", weights | found, config=json.dumps(config))
 
 
+AWKWARD = [
+    "“curly” ‘quotes’ ‛and‟ others",
+    "the ﬁrst ﬂower ﬀ oﬃce ﬄ ﬆ ﬅ Ĳsselmeer ĳ ŉ Ǆ ǅ ǆ Ǉ ǈ ǉ Ǌ ǋ ǌ Ǳ ǲ ǳ",
+    "ｆｕｌｌ　ｗｉｄｔｈ， １２３ ﾊﾛｰ",
+    "rock &amp; roll &lt;b&gt; &quot;loud&quot; &amp;amp; &#39;x&#39; &eacute; &hellip;",
+    "a tag <b> keeps &amp;amp;",
+    "line\r\nbreaks\u2028of\u2029all\u0085kinds\rhere",
+    "\x1b[1;31mred\x1b[0m \x07bell \ufefforder \u206amark",
+    "cafe\u0301 and A\u030a",
+    "  spaces \t and\u00a0no-break  ",
+    "emoji 🐈\u200d⬛ stay, 漢字 too, кот",
+]
+
+
+def cleaned() -> None:
+    """What open_clip makes of captions before it tokenizes them."""
+    lines = (MODELS / "text/prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    texts = [*(json.loads(line) for line in lines), *AWKWARD]
+    pairs = [[text, open_clip.tokenizer.whitespace_clean(open_clip.tokenizer.basic_clean(text))] for text in texts]
+    path = REWARDS / "open_clip_text.json"
+    path.write_text(json.dumps([pair for pair in pairs if pair[0] != pair[1] or pair[0] in AWKWARD], indent=0) + "\n")
+    print(f"{len(pairs)} captions, {sum(a != b for a, b in pairs)} changed")
+
+
 def whole(shape: list[int], salt: int) -> Tensor:
     """Numbers in -1 .. 1 that are the same everywhere: whole numbers, mixed."""
     x = torch.arange(math.prod(shape)) + 7919 * salt
@@ -421,5 +445,6 @@ if __name__ == "__main__":
     dino_logits()
     perceptual()
     rewards()
+    cleaned()
     colors()
     shapes()

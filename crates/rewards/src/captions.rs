@@ -6,7 +6,7 @@ use dmdr_data::Prompts;
 use dmdr_models::{ClipPair, ClipPairConfig, Placement, TextTokenizer};
 use dmdr_tensor::{Kind, Tensor, no_grad_guard};
 
-use crate::{RewardError, Settings, preprocess::Preprocess};
+use crate::{RewardError, Settings, clean::open_clip_text, preprocess::Preprocess};
 
 /// Towers, what they read and how.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct CaptionCosine {
     pair: ClipPair,
     tokenizer: TextTokenizer,
     preprocess: Preprocess,
+    /// Whether captions are cleaned as open_clip does.
+    cleans: bool,
 }
 
 impl CaptionCosine {
@@ -30,7 +32,15 @@ impl CaptionCosine {
             preprocess,
             pair,
             tokenizer,
+            cleans: false,
         }
+    }
+
+    /// Of towers that were trained with open_clip, which cleans captions first ([`open_clip_text`]).
+    #[must_use]
+    pub(crate) fn of_open_clip(self) -> Self {
+        let cleans = true;
+        Self { cleans, ..self }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -41,6 +51,9 @@ impl CaptionCosine {
     pub(crate) fn describe(&self) -> Settings {
         let mut settings = self.preprocess.describe();
         settings.insert("text_length", self.tokenizer.max_tokens().to_string());
+        if self.cleans {
+            settings.insert("captions", "cleaned as by open_clip".to_owned());
+        }
         settings
     }
 
@@ -49,7 +62,14 @@ impl CaptionCosine {
         let captions = of(&self.name, images, prompts)?;
         let texts = {
             let _guard = no_grad_guard();
-            self.pair.embed_text(&self.tokenizer.encode(&captions)?.ids)
+            let ids = if self.cleans {
+                let cleaned: Vec<String> = captions.into_iter().map(open_clip_text).collect();
+                let cleaned: Vec<&str> = cleaned.iter().map(String::as_str).collect();
+                self.tokenizer.encode(&cleaned)?.ids
+            } else {
+                self.tokenizer.encode(&captions)?.ids
+            };
+            self.pair.embed_text(&ids)
         };
         let images = self.pair.embed_image(&self.preprocess.forward(images));
         Ok((images * texts).sum_dim_intlist(&[1i64][..], false, Kind::Float))

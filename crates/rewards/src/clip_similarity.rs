@@ -56,6 +56,11 @@ impl ClipCheckpoint {
         }
     }
 
+    /// Whether it was trained with open_clip, on captions as that cleans them.
+    fn is_of_open_clip(self) -> bool {
+        !matches!(self, Self::OpenAiB32 | Self::OpenAiB16 | Self::OpenAiL14)
+    }
+
     /// Sizes of its towers. OpenAI's and Apple's have QuickGELU, LAION's exact GELU.
     pub fn config(self) -> ClipPairConfig {
         let config = match self {
@@ -122,10 +127,13 @@ impl ClipSimilarity {
         checkpoint: ClipCheckpoint,
     ) -> Self {
         let preprocess = checkpoint.preprocess(pair.image().config().image_size);
-        Self {
-            towers: CaptionCosine::new(name, pair, tokenizer, preprocess),
-            checkpoint,
-        }
+        let towers = CaptionCosine::new(name, pair, tokenizer, preprocess);
+        let towers = if checkpoint.is_of_open_clip() {
+            towers.of_open_clip()
+        } else {
+            towers
+        };
+        Self { towers, checkpoint }
     }
 
     /// `checkpoint` with its weights, a folder as transformers saves it, which states its own sizes, or one file under

@@ -27,7 +27,7 @@ impl Hps {
     /// `pair` and its tokenizer. `name` appears in metrics and says which version it is.
     pub fn new(name: &str, pair: ClipPair, tokenizer: TextTokenizer) -> Self {
         let preprocess = Preprocess::clip(Fit::Pad, pair.image().config().image_size);
-        let towers = CaptionCosine::new(name, pair, tokenizer, preprocess);
+        let towers = CaptionCosine::new(name, pair, tokenizer, preprocess).of_open_clip();
         Self { towers }
     }
 

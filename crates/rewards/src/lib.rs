@@ -3,6 +3,7 @@
 mod aesthetic;
 mod augmented;
 mod captions;
+mod clean;
 mod clip_score;
 mod clip_similarity;
 mod color;
@@ -22,6 +23,7 @@ use dmdr_tensor::{Tensor, TensorError};
 
 pub use aesthetic::Aesthetic;
 pub use augmented::Augmented;
+pub use clean::open_clip_text;
 pub use clip_score::ClipScore;
 pub use clip_similarity::{ClipCheckpoint, ClipSimilarity};
 pub use color::{ColorClassifier, Cutout};

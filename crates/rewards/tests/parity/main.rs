@@ -1,5 +1,6 @@
 //! Agreement with PyTorch on fixtures made by `make parity`: values and gradients to 1e-4.
 
+mod captions;
 mod colors;
 #[path = "../../../models/tests/parity/fixture.rs"]
 mod fixture;
