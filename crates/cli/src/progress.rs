@@ -1,9 +1,5 @@
 //! What a person sees on stderr: progress bar, messages, errors.
-#![expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "this file is the program's voice"
-)]
+#![expect(clippy::print_stderr, reason = "this file is the program's voice")]
 
 use std::{
     collections::BTreeMap,

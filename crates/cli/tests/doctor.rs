@@ -58,7 +58,7 @@ fn parts_and_what_does_not_fit() {
         plan.ends_with("does not fit: use one or more of the switches\n"),
         "{plan}"
     );
-    let between = ((peak + half) / 2.0 / 1024.0).to_string();
+    let between = (f64::midpoint(peak, half) / 1024.0).to_string();
     let (fits, plan) = plan_of(&["--memory", &between]);
     let switch = plan.lines().find(|line| line.contains("batch_size = 4"));
     assert!(

@@ -166,6 +166,7 @@ pub enum FakeForm {
 }
 
 impl FakeForm {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -162,8 +162,9 @@ impl Attention {
         };
         let (mut q, mut v) = (parts[0].shallow_clone(), parts[2].shallow_clone());
         for (lora, scale) in active {
-            q = q + product(&parts[0], &lora.q) * scale;
-            v = v + product(&parts[2], &lora.v) * scale;
+            // Not in place: they are views of one product.
+            q = &q + product(&parts[0], &lora.q) * scale;
+            v = &v + product(&parts[2], &lora.v) * scale;
         }
         Tensor::cat(&[&q, &parts[1], &v], -1)
     }

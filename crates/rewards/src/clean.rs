@@ -30,12 +30,17 @@ fn repaired(text: &str) -> String {
             '\u{02BC}' | '\u{2018}'..='\u{201B}' => plain.push('\''),
             '\u{201C}'..='\u{201F}' => plain.push('"'),
             '\r' | '\u{2028}' | '\u{2029}' => plain.push('\n'),
-            '\0'..='\u{08}' | '\u{0B}' | '\u{0E}'..='\u{1F}' | '\u{7F}' => {}
-            '\u{206A}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' => {}
+            control if is_control(control) => {}
             other => plain.push(other),
         }
     }
     plain.nfc().collect()
+}
+
+/// Characters that say how to print and are left out, but for tabs and breaks.
+fn is_control(letter: char) -> bool {
+    matches!(letter, '\0'..='\u{08}' | '\u{0B}' | '\u{0E}'..='\u{1F}' | '\u{7F}')
+        || matches!(letter, '\u{206A}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
 }
 
 /// What a control character of Latin-1 stands for in Windows-1252, which is what was meant.

@@ -98,10 +98,14 @@ pub(crate) fn folder(teacher: &Teacher) -> Result<PathBuf, TrainError> {
 fn only_pickles(files: &[String]) -> Option<String> {
     let folders = files.iter().filter_map(|file| {
         let (folder, name) = file.split_once('/')?;
-        (name.ends_with(".bin") && is_wanted(&format!("{folder}/x.safetensors"))).then_some(folder)
+        let is_pickle = Path::new(name).extension() == Some(OsStr::new("bin"));
+        (is_pickle && is_wanted(&format!("{folder}/x.safetensors"))).then_some(folder)
     });
     let is_read = |folder: &str| {
-        let mut weights = files.iter().filter(|file| file.ends_with(".safetensors"));
+        let weights = OsStr::new("safetensors");
+        let mut weights = files
+            .iter()
+            .filter(|file| Path::new(file).extension() == Some(weights));
         weights.any(|file| file.starts_with(&format!("{folder}/")) && is_wanted(file))
     };
     let mut folders = folders.filter(|folder| !is_read(folder));

@@ -142,23 +142,7 @@ impl Networks {
             .rl_algorithm()
             .is_some_and(|algorithm| algorithm.has_reference())
             .then(|| ParamStore::frozen(device).with_compute(compute));
-        // The adapters' places in this list are their ids; one without a target is none.
-        let spec = |lora: &Lora, defaults: &[&str], store: &ParamStore| {
-            let defaults = || defaults.iter().map(ToString::to_string).collect();
-            let targets = lora.targets.clone().unwrap_or_else(defaults);
-            AdapterSpec::new(lora.rank as i64, lora.alpha, &targets, store.clone())
-        };
-        let fake = experiment.fake_score.lora();
-        let mut adapters = vec![match experiment.fake_score.form {
-            FakeForm::Lora => spec(&fake, backbone.default_targets(), &score),
-            FakeForm::OutputLora => spec(&fake, &["*.attn"], &score).at(AdapterPlace::Outputs),
-            FakeForm::Full => AdapterSpec::new(1, 1.0, &[], score.clone()),
-        }];
-        if let Tuning::Lora(lora) = &experiment.student.tuning {
-            let at = |store| spec(lora, backbone.default_targets(), store);
-            adapters.push(at(&student));
-            adapters.extend(reference.iter().map(at));
-        }
+        let adapters = adapters(experiment, &backbone, &score, &student, reference.as_ref());
         let net = backbone.build(&base, &adapters)?;
         backbone.load(&base)?;
         let generator = |store: &ParamStore, id: AdapterId| -> Result<Generator, TrainError> {
@@ -207,6 +191,33 @@ impl Networks {
             backbone,
         })
     }
+}
+
+/// Where LoRA goes on the base, and into which stores. Their places in the list are their ids; one without a target is none.
+fn adapters(
+    experiment: &Experiment,
+    backbone: &Backbone,
+    score: &ParamStore,
+    student: &ParamStore,
+    reference: Option<&ParamStore>,
+) -> Vec<AdapterSpec> {
+    let spec = |lora: &Lora, defaults: &[&str], store: &ParamStore| {
+        let defaults = || defaults.iter().map(ToString::to_string).collect();
+        let targets = lora.targets.clone().unwrap_or_else(defaults);
+        AdapterSpec::new(lora.rank as i64, lora.alpha, &targets, store.clone())
+    };
+    let fake = experiment.fake_score.lora();
+    let mut adapters = vec![match experiment.fake_score.form {
+        FakeForm::Lora => spec(&fake, backbone.default_targets(), score),
+        FakeForm::OutputLora => spec(&fake, &["*.attn"], score).at(AdapterPlace::Outputs),
+        FakeForm::Full => AdapterSpec::new(1, 1.0, &[], score.clone()),
+    }];
+    if let Tuning::Lora(lora) = &experiment.student.tuning {
+        let at = |store| spec(lora, backbone.default_targets(), store);
+        adapters.push(at(student));
+        adapters.extend(reference.map(at));
+    }
+    adapters
 }
 
 /// Checks that the network in `weights`, which config key `key` names, takes what `text` makes.

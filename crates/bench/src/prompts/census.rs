@@ -26,7 +26,7 @@ pub struct Census {
     pub long: u64,
     /// Prompts that were there before; counted on request only.
     pub duplicates: u64,
-    /// Number of bad rows by [`Fault::kind`].
+    /// Number of bad rows by [`Fault::kind`](super::Fault::kind).
     pub faults: BTreeMap<&'static str, u64>,
     /// The first bad rows; serialised as text.
     #[serde(serialize_with = "as_text")]
