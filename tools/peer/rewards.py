@@ -232,6 +232,7 @@ AWKWARD = [
     "ｆｕｌｌ　ｗｉｄｔｈ， １２３ ﾊﾛｰ",
     "rock &amp; roll &lt;b&gt; &quot;loud&quot; &amp;amp; &#39;x&#39; &eacute; &hellip;",
     "a tag <b> keeps &amp;amp;",
+    "a cat&rsquo;s hat, &ldquo;red&rdquo; &#8217;x&#146; &#xFB01;sh, e&#769;, &rsquo no end, &amp;rsquo; &nosuch; & alone",
     "line\r\nbreaks\u2028of\u2029all\u0085kinds\rhere",
     "\x1b[1;31mred\x1b[0m \x07bell \ufefforder \u206amark",
     "cafe\u0301 and A\u030a",

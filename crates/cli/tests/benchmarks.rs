@@ -65,6 +65,9 @@ fn geneval_draws_the_official_folder_and_scores_detections() {
         .and_then(|meta| meta.modified())
         .expect("drawn");
     assert_eq!(untouched, now, "what was there was not drawn again");
+    let other = ["--run", "runs/tiny", "--who", "teacher"];
+    let error = fail(here, &with(&other));
+    assert!(error.contains("holds images of the student"), "{error}");
 
     // A dog in one of two images; two cats, then three.
     let found = |image: &str, class: &str, count: usize| {
@@ -112,7 +115,12 @@ fn says_what_was_scored(here: &Path) {
         scores["prompts"]["sha256"],
         sha256(&here.join("metadata.jsonl"))
     );
-    assert!(scores["run"].is_null() && scores["clip"].is_null());
+    assert_eq!(scores["drawn_by"]["who"], "student");
+    assert_eq!(
+        scores["drawn_by"]["student"]["sha256"],
+        sha256(&here.join("runs/tiny/student.safetensors"))
+    );
+    assert!(scores["clip"].is_null());
 }
 
 /// `scores.json` beside the images.
@@ -327,7 +335,8 @@ fn dpg_draws_four_in_one_and_asks_a_judge_once() {
     assert_eq!(again, text, "from the answers alone");
     let told = scores(here);
     assert_eq!(told["quirks"]["cascade"], "dependents");
-    assert!(told["judge"].is_null());
+    assert!(told["judge"]["url"].is_string(), "who gave these answers");
+    assert_eq!(told["pictures"]["count"], 2);
     assert_eq!(
         told["answers"]["sha256"],
         sha256(&here.join("answers.jsonl"))

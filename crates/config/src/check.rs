@@ -43,6 +43,7 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
             "set `real_scale` to 0, or train an adapter",
         ));
     }
+    fake_score(e, &mut problems);
     let batch_size = e.method.batch_size();
     if batch_size < e.student.num_steps {
         let key = format!("method.{}.batch_size", e.method.name());
@@ -77,6 +78,25 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
     kinds("kinds", &e.kinds, &mut problems);
     seed(e.seed, &mut problems);
     problems
+}
+
+/// Keys of an adapter that the form of the fake score has no use for, and forms that a network has no place for.
+fn fake_score(e: &Experiment, problems: &mut Vec<Problem>) {
+    let form = e.fake_score.form;
+    if form != FakeForm::Lora && e.fake_score.targets.is_some() {
+        problems.push(Problem::new(
+            &["fake_score.targets", "fake_score.form"],
+            "only an adapter beside the weights is told where to go",
+            "remove `targets`",
+        ));
+    }
+    if form == FakeForm::OutputLora && matches!(e.world, World::Prompts(_)) {
+        problems.push(Problem::new(
+            &["fake_score.form"],
+            "the networks of pipelines have no fused projections to put an adapter behind",
+            "use `lora` or `full`",
+        ));
+    }
 }
 
 /// What a world cannot do, and keys that belong to another one.

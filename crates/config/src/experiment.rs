@@ -176,7 +176,7 @@ impl FakeForm {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FakeScore {
-    /// What is trained; the next four keys are an adapter's.
+    /// What is trained. `rank`, `alpha` and `scale` are an adapter's, `targets` only of one beside the weights.
     #[serde(skip_serializing_if = "FakeForm::is_default")]
     pub form: FakeForm,
     /// Rank of the adapter.

@@ -54,3 +54,8 @@ impl HubFile {
         .into()
     }
 }
+
+/// Whether a revision of the hub is a commit, which can never mean something else.
+pub fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

@@ -41,7 +41,7 @@ pub use events::{Evaluation, Events};
 pub use experiment::{Assets, Experiment, FakeForm, FakeScore, Lora, Student, Teacher, Tuning};
 pub use fidelity::{Detector, Diversity, Fidelity, FidelityEncoder, LpipsTrunk};
 pub use guard::{Guard, GuardAction, Watched};
-pub use hub::HubFile;
+pub use hub::{HubFile, is_commit};
 pub use method::{Augmentation, DistributionMatching, Dmdr, Method, Score};
 pub use optimizer::{Ema, Optim, Optimizer};
 pub use precision::Precision;

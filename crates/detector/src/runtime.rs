@@ -86,11 +86,16 @@ impl Detector {
             if score <= 0.0 {
                 continue;
             }
+            let bounds = frame.bounds([left, top, right, bottom]);
+            let [left, top, right, bottom] = bounds.map(f32::round_ties_even);
+            if right - left < 1.0 || bottom - top < 1.0 {
+                continue; // nothing of the picture is in it
+            }
             let area = height * width;
             let mask = masks.as_ref();
             objects.push(Object {
                 label,
-                bounds: frame.bounds([left, top, right, bottom]),
+                bounds,
                 score,
                 mask: mask.map(|all| frame.mask(&all[place * area..(place + 1) * area])),
             });

@@ -6,14 +6,15 @@ use serde_json::{Map, Value};
 
 use crate::{ModelError, Pipeline};
 
-/// Fields of which one value is built for SDXL, as JSON; a file that leaves one out means diffusers' default, which is
-/// another one for betas.
-const SDXL: [(&str, &str); 5] = [
-    ("prediction_type", "\"epsilon\""),
-    ("beta_schedule", "\"scaled_linear\""),
-    ("beta_start", "0.00085"),
-    ("beta_end", "0.012"),
-    ("num_train_timesteps", "1000"),
+/// Fields of which one value is built for SDXL, as JSON, and whether that is diffusers' value where a file leaves it out.
+const SDXL: [(&str, &str, bool); 7] = [
+    ("prediction_type", "\"epsilon\"", true),
+    ("beta_schedule", "\"scaled_linear\"", false),
+    ("beta_start", "0.00085", false),
+    ("beta_end", "0.012", false),
+    ("num_train_timesteps", "1000", true),
+    ("trained_betas", "null", true),
+    ("rescale_betas_zero_snr", "false", true),
 ];
 
 /// What is known of the schedule.
@@ -44,17 +45,17 @@ impl TrainedSchedule {
                 source,
             })?;
         if pipeline == Pipeline::StableDiffusionXl {
-            for (field, expected) in SDXL {
+            for (field, expected, is_default) in SDXL {
                 let value: Value = serde_json::from_str(expected).expect("the constant is JSON");
                 let found = fields.get(field);
-                let is_it = found.is_some_and(|found| {
+                let is_it = found.map_or(is_default, |found| {
                     *found == value || (value.is_number() && found.as_f64() == value.as_f64())
                 });
-                if found.is_some() && !is_it {
+                if !is_it {
                     return Err(ModelError::NotBuilt {
                         path,
                         field,
-                        found: fields[field].to_string(),
+                        found: found.map_or("nothing".to_owned(), Value::to_string),
                         expected,
                     });
                 }
@@ -98,16 +99,22 @@ mod tests {
         let good = r#"{"prediction_type": "epsilon", "beta_schedule": "scaled_linear", "beta_start": 0.00085,
             "beta_end": 0.012, "num_train_timesteps": 1000, "steps_offset": 1}"#;
         assert!(of(Pipeline::StableDiffusionXl, good).is_ok());
-        for (from, to) in [
-            ("epsilon", "v_prediction"),
-            ("0.012", "0.02"),
-            ("scaled_linear", "linear"),
+        for (from, to, named) in [
+            ("epsilon", "v_prediction", "v_prediction"),
+            ("0.012", "0.02", "beta_end"),
+            ("scaled_linear", "linear", "beta_schedule"),
+            ("\"beta_start\": 0.00085,", "", "beta_start"), // diffusers' default is another one
+            (
+                "\"steps_offset\": 1",
+                "\"trained_betas\": [0.1]",
+                "trained_betas",
+            ),
         ] {
             let error = of(Pipeline::StableDiffusionXl, &good.replace(from, to))
                 .expect_err("not built")
                 .to_string();
             assert!(
-                error.contains("scheduler_config.json") && error.contains(to),
+                error.contains("scheduler_config.json") && error.contains(named),
                 "{error}"
             );
         }

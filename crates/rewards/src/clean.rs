@@ -8,13 +8,45 @@ use unicode_normalization::UnicodeNormalization;
 
 /// `text` as the towers were trained to read it; the tokenizer makes it lower case.
 pub fn open_clip_text(text: &str) -> String {
-    // ftfy leaves entities where there are tags; open_clip then decodes them all the same, twice.
-    let text = unescape(&unescape(&unescape(&repaired(text))));
+    let mut text = text.to_owned();
+    loop {
+        // ftfy leaves entities where there are tags, and goes on until nothing changes.
+        let decoded = if text.contains('<') {
+            text.clone()
+        } else {
+            closed_entities(&text)
+        };
+        let next = repaired(&decoded);
+        if next == text {
+            break;
+        }
+        text = next;
+    }
+    // open_clip decodes them all the same, twice.
+    let text = htmlize::unescape(htmlize::unescape(&text)).into_owned();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn unescape(text: &str) -> String {
-    htmlize::unescape(text).into_owned()
+/// `text` with entities that end in a semicolon decoded, as ftfy does; those without one it leaves.
+fn closed_entities(text: &str) -> String {
+    const LONGEST: usize = 26; // of `#` and letters and digits
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find('&') {
+        decoded.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let is_name = |name: &str| {
+            let name = name.strip_prefix('#').unwrap_or(name);
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        let end = rest.bytes().take(LONGEST).position(|byte| byte == b';');
+        let end = end
+            .filter(|&end| is_name(&rest[1..end]))
+            .map_or(1, |end| end + 1);
+        decoded.push_str(&htmlize::unescape(&rest[..end]));
+        rest = &rest[end..];
+    }
+    decoded + rest
 }
 
 /// Ligatures, wide letters, curled quotes, line breaks and control characters as plain text; composed.

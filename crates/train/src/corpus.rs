@@ -1,6 +1,9 @@
 //! The prompts of a run: what was read of its files, for the user to see and for the run to keep.
 
-use std::path::{Path, PathBuf};
+use std::{
+    iter,
+    path::{Path, PathBuf},
+};
 
 use dmdr_bench::prompts::{Census, OnBadRow, Options, PromptSet, Source as PromptFile};
 use dmdr_config::{Experiment, OnBadRow as BadRowRule, PromptPaths, RowRules, World};
@@ -121,11 +124,30 @@ impl Corpus {
             (self.files[0].0, begun.train, now.train),
             (self.files[1].0, begun.validation, now.validation),
         ] {
-            for (begun, now) in begun.files.into_iter().zip(now.files) {
-                if begun.prompts_sha256 != now.prompts_sha256 {
+            let num_files = begun.files.len().max(now.files.len());
+            let begun = begun
+                .files
+                .into_iter()
+                .map(Some)
+                .chain(iter::repeat_with(|| None));
+            let last = now
+                .files
+                .last()
+                .map(|file| file.path.clone())
+                .unwrap_or_default();
+            let now = now
+                .files
+                .into_iter()
+                .map(Some)
+                .chain(iter::repeat_with(|| None));
+            for (begun, now) in begun.zip(now).take(num_files) {
+                let hash = |file: &Option<FileRecord>| {
+                    file.as_ref().map(|file| file.prompts_sha256.clone())
+                };
+                if hash(&begun) != hash(&now) {
                     return Err(TrainError::OtherPrompts {
                         key,
-                        path: now.path,
+                        path: now.map_or(last, |file| file.path),
                         run: run.path().to_owned(),
                     });
                 }

@@ -57,13 +57,31 @@ impl SecondAttention {
             let (part, count) = (part as i64, PARTS.len() as i64);
             let num_rows = up.size()[0] / count;
             up = up.narrow(0, part * num_rows, num_rows);
-            if num_columns == count * rank {
-                down = down.narrow(0, part * rank, rank);
-                up = up.narrow(1, part * rank, rank);
-                alpha /= count as f64;
+            if let Some(place) = own_columns(&up, rank) {
+                down = down.narrow(0, place, rank);
+                up = up.narrow(1, place, rank);
+                alpha *= rank as f64 / num_columns as f64;
             }
         }
         Some((Pair { down, up, alpha }, names))
+    }
+}
+
+/// Where, in `up [out, r]` of several pairs that were put together, the columns of one of `rank` stand: the only ones that
+/// are not zero. None if there is but one pair, or one of a higher rank.
+fn own_columns(up: &Tensor, rank: i64) -> Option<i64> {
+    let num_columns = up.size()[1];
+    if num_columns == rank || num_columns % rank != 0 {
+        return None;
+    }
+    let blocks = (0..num_columns).step_by(rank as usize);
+    let used: Vec<i64> = blocks
+        .filter(|&place| up.narrow(1, place, rank).abs().max().double_value(&[]) > 0.0)
+        .collect();
+    match used[..] {
+        [] => Some(0), // a layer without a pair among theirs
+        [place] => Some(place),
+        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dmdr_config::{Experiment, HubFile, PromptPaths, Teacher, World};
+use dmdr_config::{Experiment, HubFile, PromptPaths, Teacher, World, is_commit};
 use hf_hub::{
     Cache, Repo, RepoType,
     api::sync::{ApiBuilder, ApiError, ApiRepo},
@@ -121,7 +121,13 @@ pub(crate) fn file(path: &Path) -> Result<PathBuf, TrainError> {
         return Ok(path.to_owned());
     };
     let remote = Remote::dataset(&file);
-    let downloaded = remote.open().and_then(|repo| repo.get(&file.path));
+    let downloaded = match remote.open().and_then(|repo| repo.get(&file.path)) {
+        Err(error) if is_unreachable(&error) => {
+            let cached = Cache::from_env().repo(remote.repo()).get(&file.path);
+            cached.ok_or(error)
+        }
+        downloaded => downloaded,
+    };
     downloaded.map_err(|error| TrainError::Hub {
         reason: format!("`{}`: {error}", file.path),
         repository: remote.repository,
@@ -184,11 +190,6 @@ impl Remote {
 
 fn main() -> String {
     "main".to_owned()
-}
-
-/// Whether a revision can never mean something else.
-fn is_commit(revision: &str) -> bool {
-    revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Configs, tokenizers and whole-precision weights of the parts; neither copies in other formats nor pictures.

@@ -88,6 +88,11 @@ fn files_of(path: &Path) -> Result<Vec<InputFile>, TrainError> {
         vae,
     ];
     let student = path.join("student.safetensors");
+    if !student.is_file() {
+        return Err(TrainError::Unfinished {
+            path: path.to_owned(),
+        });
+    }
     let all = [config, student]
         .into_iter()
         .chain(local.into_iter().flatten());
@@ -193,7 +198,8 @@ fn kept(path: &Path, fingerprint: &str) -> Option<Rated> {
 fn captions(table: &Table) -> Result<(Vec<InputFile>, Census, Vec<String>), TrainError> {
     let prompts = &table.prompts;
     let mut paths = prompts.file.clone();
-    hub::pin_files(&mut paths)?;
+    // Without the hub the files in its cache will do; what is not there is said where it is read.
+    let _ = hub::pin_files(&mut paths);
     let set = corpus::read(&paths, prompts.rules())?;
     let count = prompts.count.unwrap_or(usize::MAX);
     let captions = set.iter().take(count).collect::<Result<_, _>>()?;

@@ -87,11 +87,22 @@ pub(crate) fn run(args: &DpgArgs, quiet: bool) -> Result<ExitCode> {
         answers.write(path)?;
     }
     let scores = graph.score(&Answers::read(path)?)?;
-    let told = judge.as_ref().map(|judge| {
-        json!({ "url": args.judge, "model": args.model, "template": judge.yes_no_template() })
-    });
+    let answers = scores::input(path)?;
+    let told = match &judge {
+        Some(judge) => {
+            json!({ "url": args.judge, "model": args.model, "template": judge.yes_no_template() })
+        }
+        None => scores::judge_before(&args.draw.images, &answers),
+    };
+    let names = prompts.iter().map(|(_, sheet)| &sheet.0);
+    let names = names
+        .filter(|path| path.is_file())
+        .filter_map(|path| path.file_name());
+    let names: Vec<String> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
     let written = scores::write(
-        &args.draw,
+        &args.draw.images,
         "cpu",
         &json!({
             "benchmark": "dpg",
@@ -99,7 +110,8 @@ pub(crate) fn run(args: &DpgArgs, quiet: bool) -> Result<ExitCode> {
             "quirks": quirks,
             "prompts": scores::input(&args.prompts)?,
             "questions": args.questions.as_deref().map(scores::input).transpose()?,
-            "answers": scores::input(path)?,
+            "pictures": scores::pictures(&args.draw.images, &names)?,
+            "answers": answers,
             "judge": told,
         }),
     )?;

@@ -1,11 +1,13 @@
 //! A benchmark's images, drawn once.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use dmdr_eval::Sampler;
+use dmdr_events::{InputFile, atomic_write};
 use dmdr_train::FinishedRun;
 use dmdr_world::Image;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     args::{DrawArgs, DrawerArg},
@@ -35,9 +37,26 @@ pub(crate) fn draw<P: Place>(
         .iter()
         .filter(|(_, place)| !place.is_filled())
         .collect();
-    let Some(run) = args.run.as_deref().filter(|_| !missing.is_empty()) else {
+    let Some(run) = args.run.as_deref() else {
         return Ok(());
     };
+    let drawer = Drawer::of(args, run)?;
+    match Drawer::read(&args.images)? {
+        Some(before) if before.is_other_than(&drawer) => bail!(
+            "`{}` holds images of the {}: give another folder, or remove this one",
+            args.images.display(),
+            before.in_words()
+        ),
+        None if !missing.is_empty() && missing.len() < prompts.len() => bail!(
+            "`{}` holds images that `dmdr` has not drawn, and lacks others: give another folder",
+            args.images.display()
+        ),
+        _ => {}
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    drawer.write(&args.images)?;
     let trained = FinishedRun::open(run)?;
     let (teacher, student) = (trained.teacher(), trained.student());
     let sampler: &dyn Sampler = match args.who {
@@ -52,6 +71,57 @@ pub(crate) fn draw<P: Place>(
         counter.update((index + 1) * count, missing.len() * count);
     }
     Ok(())
+}
+
+/// What drew the images of a folder, kept beside them as `drawn.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Drawer {
+    run: InputFile,
+    student: InputFile,
+    who: String,
+    seed: u64,
+}
+
+impl Drawer {
+    fn of(args: &DrawArgs, run: &Path) -> Result<Self> {
+        let who = match args.who {
+            DrawerArg::Teacher => "teacher",
+            DrawerArg::Student => "student",
+        };
+        Ok(Self {
+            run: InputFile::read(&run.join("config.toml"))?,
+            student: InputFile::read(&run.join("student.safetensors"))?,
+            who: who.to_owned(),
+            seed: args.seed,
+        })
+    }
+
+    /// That of the folder `images`, if it was filled by `dmdr`.
+    pub(crate) fn read(images: &Path) -> Result<Option<Self>> {
+        let path = images.join("drawn.json");
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let text = fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let drawer = serde_json::from_slice(&text);
+        drawer.with_context(|| format!("`{}` is damaged", path.display()))
+    }
+
+    fn write(&self, images: &Path) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self)?;
+        Ok(atomic_write(images.join("drawn.json"), json)?)
+    }
+
+    /// Whether it draws other images; a run may have been moved.
+    fn is_other_than(&self, other: &Self) -> bool {
+        let key = |drawer: &Self| (drawer.run.sha256.clone(), drawer.student.sha256.clone());
+        key(self) != key(other) || self.who != other.who || self.seed != other.seed
+    }
+
+    fn in_words(&self) -> String {
+        let Self { who, seed, run, .. } = self;
+        format!("{who} of `{}`, seed {seed}", run.path.display())
+    }
 }
 
 /// The error for a first image that neither is there nor is drawn.

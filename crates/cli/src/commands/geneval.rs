@@ -134,7 +134,7 @@ pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
     atomic_write(&path, lines.join("\n") + "\n")?;
     let has_masks = detections.values().flatten().any(|one| one.mask.is_some());
     let scores = scores::write(
-        &args.draw,
+        &args.draw.images,
         &args.device,
         &json!({
             "benchmark": "geneval",

@@ -1,16 +1,17 @@
 //! `scores.json` beside a benchmark's images: the figures, and what they are of.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use dmdr_events::{InputFile, atomic_write};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{
-    args::{DrawArgs, DrawerArg},
-    environment,
-};
+use super::draw::Drawer;
+use crate::environment;
 
 /// A file or folder with its hash.
 pub(super) fn input(path: &Path) -> Result<InputFile> {
@@ -31,26 +32,25 @@ pub(super) fn pictures(images: &Path, names: &[String]) -> Result<Value> {
     Ok(json!({ "count": names.len(), "sha256": format!("{:x}", hasher.finalize()) }))
 }
 
-/// Writes `scores` with the run that drew the images, if it is named, and the program and machine that scored them, on
-/// `device`. Returns the file.
-pub(super) fn write(args: &DrawArgs, device: &str, scores: &Value) -> Result<PathBuf> {
-    let run = match &args.run {
-        None => Value::Null,
-        Some(run) => json!({
-            "path": run,
-            "who": match args.who {
-                DrawerArg::Teacher => "teacher",
-                DrawerArg::Student => "student",
-            },
-            "seed": args.seed,
-            "config": input(&run.join("config.toml"))?,
-            "student": input(&run.join("student.safetensors"))?,
-        }),
-    };
+/// Writes `scores` with what drew the images, if `dmdr` did, and the program and machine that scored them, on `device`. Returns
+/// the file.
+pub(super) fn write(images: &Path, device: &str, scores: &Value) -> Result<PathBuf> {
     let mut scores = scores.clone();
-    scores["run"] = run;
+    scores["drawn_by"] = serde_json::to_value(Drawer::read(images)?)?;
     scores["environment"] = serde_json::to_value(environment::detect(device))?;
-    let path = args.images.join("scores.json");
+    let path = path(images);
     atomic_write(&path, serde_json::to_vec_pretty(&scores)?)?;
     Ok(path)
+}
+
+fn path(images: &Path) -> PathBuf {
+    images.join("scores.json")
+}
+
+/// Who gave `answers`, as the last `scores.json` tells, where they are the same.
+pub(super) fn judge_before(images: &Path, answers: &InputFile) -> Value {
+    let before = fs::read(path(images)).ok();
+    let before = before.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    let same = before.filter(|scores| scores["answers"]["sha256"] == answers.sha256);
+    same.map_or(Value::Null, |scores| scores["judge"].clone())
 }

@@ -86,7 +86,9 @@ impl Detecting {
             let num_done = index + 1;
             counter.update(num_done, num_missing);
             if num_done % WRITE_EVERY == 0 || num_done == num_missing {
-                let known: Vec<Findings> = found.iter().flatten().cloned().collect();
+                let now = found.iter().flatten();
+                // Those of other pictures, and of other detectors, stay.
+                let known: Vec<Findings> = now.chain(kept.values()).cloned().collect();
                 Findings::write(&known, &self.path)?;
             }
         }
