@@ -294,7 +294,7 @@ fn experiment() -> impl Strategy<Value = Experiment> {
                 form: [FakeForm::Lora, FakeForm::OutputLora][usize::from(mini)],
                 rank: fake.rank,
                 alpha: fake.alpha,
-                targets: fake.targets,
+                targets: fake.targets.filter(|_| !mini), // only `lora` has them
                 scale,
                 init: init.map(Into::into),
             },
