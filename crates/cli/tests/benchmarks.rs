@@ -421,6 +421,19 @@ fn samples_say_how_they_were_made() {
         dmdr_world::Image::from_file(&path).expect("a picture").data
     };
     assert!(pixels("alone") == pixels("drawn"));
+    // Three by two: the last is drawn alone.
+    let by_two = ["--count", "3", "--batch", "2"];
+    let by_two: Vec<&str> = [&sample[..4], &by_two, &sample[6..]].concat();
+    succeed(here, &by_two);
+    for (name, batch) in [
+        ("000-student-6.png", "Seed: 6 of a batch of 2 from 5,"),
+        ("000-student-7.png", "Seed: 7 of a batch of 1 from 7,"),
+    ] {
+        assert!(
+            String::from_utf8_lossy(&written(name)).contains(batch),
+            "{name}"
+        );
+    }
     succeed(here, &sample);
     let grid = fs::read(here.join("samples.png")).expect("written");
     assert!(String::from_utf8_lossy(&grid).contains("\"first_seed\":5"));

@@ -18,6 +18,21 @@ use common::{
 use dmdr_tensor::Tensor;
 use dmdr_world::Image;
 
+const TABLE: &str = r#"
+name = "tiny-table"
+precision = "f32"
+seeds = [0]
+batch_size = 2
+[prompts]
+file = "hf://datasets/lab/tiny-1.0/data/train.json"
+[[models]]
+name = "student"
+run = "runs/tiny"
+who = "student"
+[[metrics]]
+model.pick_score = { weights = "base/clip", tokenizer = "base/clip-tokenizer" }
+"#;
+
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A hub with one repository, `lab/tiny-1.0`, a model or a data set: the folder `root`. Gives its address and the paths that were
@@ -241,7 +256,24 @@ fn prompts_of_a_data_set_stay_at_their_commit() {
         vec!["--resume".to_owned()],
     ]
     .concat();
-    checked(&mut command("http://127.0.0.1:9", &resume));
+    let nowhere = "http://127.0.0.1:9";
+    checked(&mut command(nowhere, &resume));
+
+    // A branch is the commit that it was when the hub was last asked.
+    let again = [
+        train("tiny-1.0/data/train.json"),
+        vec!["--set".into(), "name=again".into()],
+    ]
+    .concat();
+    checked(&mut command(nowhere, &again));
+    let config = fs::read_to_string(here.join("runs/again/config.toml")).expect("a run");
+    assert!(config.contains(&pinned), "{config}");
+    fs::write(here.join("table.toml"), TABLE).expect("writable");
+    let measure = ["eval", "table", "--config", "table.toml"].map(str::to_owned);
+    checked(&mut command(nowhere, &measure));
+    let table = fs::read_to_string(here.join("runs/tables/tiny-table/table.json")).expect("done");
+    let pinned = format!("\"hf://datasets/lab/tiny-1.0@{COMMIT}/data/train.json\"");
+    assert!(table.contains(&pinned), "{table}");
 
     for (file, expected) in [
         ("tiny-1.0/data/none.json", "`data/none.json`"),

@@ -33,16 +33,6 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
         }
         _ => {}
     }
-    if let Method::Dmdr(dmdr) = &e.method
-        && e.fake_score.form == FakeForm::Full
-        && dmdr.dm.real_scale.bounds().1 > 0.0
-    {
-        problems.push(Problem::new(
-            &["method.dmdr.dm.real_scale", "fake_score.form"],
-            "DynaDG gives the real score a dose of the fake score's adapter, and a full fake score has none",
-            "set `real_scale` to 0, or train an adapter",
-        ));
-    }
     fake_score(e, &mut problems);
     let batch_size = e.method.batch_size();
     if batch_size < e.student.num_steps {
@@ -83,6 +73,16 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
 /// Keys of an adapter that the form of the fake score has no use for, and forms that a network has no place for.
 fn fake_score(e: &Experiment, problems: &mut Vec<Problem>) {
     let form = e.fake_score.form;
+    if let Method::Dmdr(dmdr) = &e.method
+        && form == FakeForm::Full
+        && dmdr.dm.real_scale.bounds().1 > 0.0
+    {
+        problems.push(Problem::new(
+            &["method.dmdr.dm.real_scale", "fake_score.form"],
+            "DynaDG gives the real score a dose of the fake score's adapter, and a full fake score has none",
+            "set `real_scale` to 0, or train an adapter",
+        ));
+    }
     if form != FakeForm::Lora && e.fake_score.targets.is_some() {
         problems.push(Problem::new(
             &["fake_score.targets", "fake_score.form"],
@@ -350,6 +350,11 @@ fn seed(seed: u64, problems: &mut Vec<Problem>) {
 pub(crate) fn experiment_warnings(e: &Experiment) -> Vec<String> {
     let updates = e.method.num_updates();
     let mut warnings = Vec::new();
+    if e.fake_score.form == FakeForm::Full && e.fake_score.adapts() {
+        warnings.push(
+            "`fake_score.rank`, `alpha` and `scale` are an adapter's: a full fake score has no use for them".to_owned(),
+        );
+    }
     if let Method::Dmdr(dmdr) = &e.method {
         dmdr_warnings(e, dmdr, &mut warnings);
     }

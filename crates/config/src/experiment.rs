@@ -201,6 +201,20 @@ pub struct FakeScore {
 }
 
 impl FakeScore {
+    /// Whether it says how an adapter is to be other than by default.
+    pub(crate) fn adapts(&self) -> bool {
+        let Self {
+            rank, alpha, scale, ..
+        } = self.clone();
+        let default = Self::default();
+        Self {
+            rank,
+            alpha,
+            scale,
+            ..default.clone()
+        } != default
+    }
+
     /// The adapter without its scale.
     pub fn lora(&self) -> Lora {
         Lora {

@@ -211,6 +211,22 @@ fn beta_parameters_stay_positive_along_the_whole_anneal() {
 }
 
 #[test]
+fn an_adapter_that_is_not_there_is_warned_of() {
+    let no_dose = "method.dmdr.dm.real_scale=0";
+    let warnings = |sets: &[&str]| {
+        let loaded = load(VALID, &[&[no_dose], sets].concat()).expect("valid");
+        loaded.warnings().join("\n")
+    };
+    let warning = "a full fake score has no use for them";
+    assert!(!warnings(&["fake_score.form=full"]).contains(warning));
+    for key in ["rank", "alpha", "scale"] {
+        let set = format!("fake_score.{key}=7");
+        assert!(warnings(&["fake_score.form=full", &set]).contains(warning));
+        assert!(!warnings(&[&set]).contains(warning));
+    }
+}
+
+#[test]
 fn errors_of_overrides_name_the_override_not_the_file() {
     for (argument, message) in [
         ("method.dmdr.tur=2", "unknown field `tur`, expected one of"),

@@ -49,11 +49,6 @@ impl Detector {
         Ok(Self { session, interface })
     }
 
-    /// Whether the model has masks.
-    pub fn has_masks(&self) -> bool {
-        self.interface.masks.is_some()
-    }
-
     /// What is in `picture`: all objects above confidence 0, in the model's order.
     ///
     /// # Errors

@@ -11,10 +11,9 @@ use crate::{Init, ParamStore, TensorError};
 pub struct AdapterId(pub usize);
 
 /// Where the pairs of an adapter sit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdapterPlace {
     /// Beside the weights of layers: [`Lora`].
-    #[default]
     Weights,
     /// Behind the queries and values of attentions: [`OutputLora`].
     Outputs,

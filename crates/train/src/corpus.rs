@@ -1,9 +1,6 @@
 //! The prompts of a run: what was read of its files, for the user to see and for the run to keep.
 
-use std::{
-    iter,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use dmdr_bench::prompts::{Census, OnBadRow, Options, PromptSet, Source as PromptFile};
 use dmdr_config::{Experiment, OnBadRow as BadRowRule, PromptPaths, RowRules, World};
@@ -124,33 +121,17 @@ impl Corpus {
             (self.files[0].0, begun.train, now.train),
             (self.files[1].0, begun.validation, now.validation),
         ] {
-            let num_files = begun.files.len().max(now.files.len());
-            let begun = begun
-                .files
-                .into_iter()
-                .map(Some)
-                .chain(iter::repeat_with(|| None));
-            let last = now
-                .files
-                .last()
-                .map(|file| file.path.clone())
-                .unwrap_or_default();
-            let now = now
-                .files
-                .into_iter()
-                .map(Some)
-                .chain(iter::repeat_with(|| None));
-            for (begun, now) in begun.zip(now).take(num_files) {
-                let hash = |file: &Option<FileRecord>| {
-                    file.as_ref().map(|file| file.prompts_sha256.clone())
-                };
-                if hash(&begun) != hash(&now) {
-                    return Err(TrainError::OtherPrompts {
-                        key,
-                        path: now.map_or(last, |file| file.path),
-                        run: run.path().to_owned(),
-                    });
-                }
+            let pairs = begun.files.iter().zip(&now.files);
+            let num_same = pairs
+                .take_while(|(begun, now)| begun.prompts_sha256 == now.prompts_sha256)
+                .count();
+            if num_same < begun.files.len().max(now.files.len()) {
+                let changed = now.files.get(num_same).or(now.files.last());
+                return Err(TrainError::OtherPrompts {
+                    key,
+                    path: changed.map(|file| file.path.clone()).unwrap_or_default(),
+                    run: run.path().to_owned(),
+                });
             }
         }
         Ok(())

@@ -51,7 +51,7 @@ pub fn comfyui_names(
     pipeline: Pipeline,
     alpha: f64,
 ) -> BTreeMap<String, Tensor> {
-    let (mut tensors, mut second) = (BTreeMap::new(), BTreeMap::new());
+    let (mut tensors, mut second) = (BTreeMap::new(), Vec::new());
     for layer in layers(adapter) {
         let part = |part| {
             adapter
@@ -63,8 +63,8 @@ pub fn comfyui_names(
             up: part('B'),
             alpha,
         };
-        if SecondAttention::of(&layer).is_some() {
-            second.insert(layer, pair);
+        if let Some(layer) = SecondAttention::of(&layer) {
+            second.push((layer, pair));
             continue;
         }
         let flat = |name: String| name.replace('.', "_");

@@ -34,13 +34,22 @@ impl FinishedRun {
     /// # Errors
     /// A folder that is no run, a student that is not finished, or a file that does not fit.
     pub fn open(path: &Path) -> Result<Self, TrainError> {
+        Self::with_student(path, &Self::student_of(path)?)
+    }
+
+    /// Where the student of the run in `path` lies.
+    ///
+    /// # Errors
+    /// A folder that is no run, or a student that is not finished.
+    pub fn student_of(path: &Path) -> Result<PathBuf, TrainError> {
         let weights = path.join("student.safetensors");
-        if !weights.is_file() && RunDir::open(path).is_ok() {
+        if !weights.is_file() {
+            let run = RunDir::open(path)?;
             return Err(TrainError::Unfinished {
-                path: path.to_owned(),
+                path: run.path().to_owned(),
             });
         }
-        Self::with_student(path, &weights)
+        Ok(weights)
     }
 
     /// The run in `path` with the student in `weights`.

@@ -85,12 +85,11 @@ fn own_columns(up: &Tensor, rank: i64) -> Option<i64> {
     }
 }
 
-/// Pairs of second attentions by their layer, under the original's names: three of an attention become one, whose `down`
+/// Pairs of second attentions under the original's names: three of an attention become one, whose `down`
 /// stacks theirs and whose `up` has them on its diagonal.
-pub(crate) fn fused(pairs: BTreeMap<String, Pair>) -> BTreeMap<String, Tensor> {
+pub(crate) fn fused(pairs: Vec<(SecondAttention, Pair)>) -> BTreeMap<String, Tensor> {
     let mut places: BTreeMap<String, Vec<(Option<usize>, Pair)>> = BTreeMap::new();
     for (layer, pair) in pairs {
-        let layer = SecondAttention::of(&layer).expect("a layer of a second attention");
         places
             .entry(layer.place)
             .or_default()

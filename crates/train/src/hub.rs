@@ -4,6 +4,7 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -55,31 +56,8 @@ pub(crate) fn folder(teacher: &Teacher) -> Result<PathBuf, TrainError> {
         return Ok(teacher.weights.clone());
     }
     let remote = Remote::model(teacher);
-    let mut pickled = None;
-    let mut download = || {
-        let repo = remote.open()?;
-        let files = repo.info()?.siblings.into_iter().map(|file| file.rfilename);
-        let files: Vec<String> = files.collect();
-        pickled = only_pickles(&files);
-        if pickled.is_some() {
-            return Ok(PathBuf::new()); // there is nothing to read
-        }
-        for file in files
-            .iter()
-            .filter(|file| *file != INDEX && is_wanted(file))
-        {
-            repo.get(file)?;
-        }
-        repo.get(INDEX) // last: where it is, the others are
-    };
-    let mut path = match download() {
-        Err(error) if is_unreachable(&error) => {
-            let cached = Cache::from_env().repo(remote.repo()).get(INDEX);
-            cached.ok_or_else(|| remote.failed(&error))?
-        }
-        downloaded => downloaded.map_err(|error| remote.failed(&error))?,
-    };
-    if let Some(folder) = pickled {
+    let files = remote.files();
+    if let Some(folder) = files.as_ref().ok().and_then(|files| only_pickles(files)) {
         return Err(TrainError::Hub {
             reason: format!(
                 "`{folder}` holds its weights as pickles alone, which can run code and are never read: download the repository, \
@@ -90,6 +68,9 @@ pub(crate) fn folder(teacher: &Teacher) -> Result<PathBuf, TrainError> {
             revision: remote.revision,
         });
     }
+    let index = files.and_then(|files| remote.pipeline(&files));
+    let index = index.or_else(|error| remote.cached(INDEX, error));
+    let mut path = index.map_err(|error| remote.failed(&error))?;
     path.pop();
     Ok(path)
 }
@@ -121,13 +102,8 @@ pub(crate) fn file(path: &Path) -> Result<PathBuf, TrainError> {
         return Ok(path.to_owned());
     };
     let remote = Remote::dataset(&file);
-    let downloaded = match remote.open().and_then(|repo| repo.get(&file.path)) {
-        Err(error) if is_unreachable(&error) => {
-            let cached = Cache::from_env().repo(remote.repo()).get(&file.path);
-            cached.ok_or(error)
-        }
-        downloaded => downloaded,
-    };
+    let downloaded = remote.open().and_then(|repo| repo.get(&file.path));
+    let downloaded = downloaded.or_else(|error| remote.cached(&file.path, error));
     downloaded.map_err(|error| TrainError::Hub {
         reason: format!("`{}`: {error}", file.path),
         repository: remote.repository,
@@ -173,10 +149,48 @@ impl Remote {
         Ok(ApiBuilder::from_env().build()?.repo(self.repo()))
     }
 
-    /// The commit that the revision stands for now.
+    /// The files of the repository.
+    fn files(&self) -> Result<Vec<String>, ApiError> {
+        let files = self.open()?.info()?.siblings.into_iter();
+        Ok(files.map(|file| file.rfilename).collect())
+    }
+
+    /// Downloads what is read of a pipeline of `files` and gives its index.
+    fn pipeline(&self, files: &[String]) -> Result<PathBuf, ApiError> {
+        let repo = self.open()?;
+        for file in files
+            .iter()
+            .filter(|file| *file != INDEX && is_wanted(file))
+        {
+            repo.get(file)?;
+        }
+        repo.get(INDEX) // last: where it is, the others are
+    }
+
+    /// `file` in the cache, if `error` says that the hub cannot be reached.
+    fn cached(&self, file: &str, error: ApiError) -> Result<PathBuf, ApiError> {
+        if !is_unreachable(&error) {
+            return Err(error);
+        }
+        Cache::from_env().repo(self.repo()).get(file).ok_or(error)
+    }
+
+    /// The commit that the revision stands for: now, or, where the hub cannot be reached, when it was last asked.
     fn commit(&self) -> Result<String, TrainError> {
-        let info = self.open().and_then(|repo| repo.info());
-        Ok(info.map_err(|error| self.failed(&error))?.sha)
+        let cache = Cache::from_env();
+        let place = cache.path().join(self.repo().folder_name());
+        let kept = fs::read_to_string(place.join("refs").join(&self.revision)).ok();
+        let kept = kept.map(|commit| commit.trim().to_owned());
+        let commit = match self.open().and_then(|repo| repo.info()) {
+            Ok(info) if kept.as_ref() == Some(&info.sha) => Ok(info.sha),
+            Ok(info) => {
+                let written = cache.repo(self.repo()).create_ref(&info.sha);
+                written.map(|()| info.sha).map_err(ApiError::from)
+            }
+            Err(error) if is_unreachable(&error) => kept.ok_or(error),
+            Err(error) => Err(error),
+        };
+        commit.map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &ApiError) -> TrainError {

@@ -75,6 +75,7 @@ impl Measured<'_> {
 
 /// What the models of the run in `path` are made of. Weights of the hub are pinned by the config.
 fn files_of(path: &Path) -> Result<Vec<InputFile>, TrainError> {
+    let student = FinishedRun::student_of(path)?;
     let config = path.join("config.toml");
     let Teacher {
         weights,
@@ -87,12 +88,6 @@ fn files_of(path: &Path) -> Result<Vec<InputFile>, TrainError> {
         text_encoder,
         vae,
     ];
-    let student = path.join("student.safetensors");
-    if !student.is_file() {
-        return Err(TrainError::Unfinished {
-            path: path.to_owned(),
-        });
-    }
     let all = [config, student]
         .into_iter()
         .chain(local.into_iter().flatten());
@@ -198,8 +193,7 @@ fn kept(path: &Path, fingerprint: &str) -> Option<Rated> {
 fn captions(table: &Table) -> Result<(Vec<InputFile>, Census, Vec<String>), TrainError> {
     let prompts = &table.prompts;
     let mut paths = prompts.file.clone();
-    // Without the hub the files in its cache will do; what is not there is said where it is read.
-    let _ = hub::pin_files(&mut paths);
+    hub::pin_files(&mut paths)?;
     let set = corpus::read(&paths, prompts.rules())?;
     let count = prompts.count.unwrap_or(usize::MAX);
     let captions = set.iter().take(count).collect::<Result<_, _>>()?;

@@ -66,9 +66,10 @@ pub(crate) fn run(args: &DpgArgs, quiet: bool) -> Result<ExitCode> {
     std::fs::create_dir_all(&args.draw.images)
         .with_context(|| format!("cannot create `{}`", args.draw.images.display()))?;
     let sheet = |item: &str| args.draw.images.join(format!("{item}.png"));
-    let prompts: Vec<(String, Sheet)> = read_prompts(&args.prompts)?
-        .into_iter()
-        .map(|(item, prompt)| (prompt, Sheet(sheet(&item))))
+    let items = read_prompts(&args.prompts)?;
+    let prompts: Vec<(String, Sheet)> = items
+        .iter()
+        .map(|(item, prompt)| (prompt.clone(), Sheet(sheet(item))))
         .collect();
     draw(&args.draw, &prompts, COUNT, quiet)?;
     let Some((graph, path)) = graph.zip(args.answers.as_ref()) else {
@@ -94,12 +95,9 @@ pub(crate) fn run(args: &DpgArgs, quiet: bool) -> Result<ExitCode> {
         }
         None => scores::judge_before(&args.draw.images, &answers),
     };
-    let names = prompts.iter().map(|(_, sheet)| &sheet.0);
-    let names = names
-        .filter(|path| path.is_file())
-        .filter_map(|path| path.file_name());
+    let names = items.keys().map(|item| format!("{item}.png"));
     let names: Vec<String> = names
-        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| args.draw.images.join(name).is_file())
         .collect();
     let written = scores::write(
         &args.draw.images,

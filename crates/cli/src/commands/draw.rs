@@ -40,9 +40,9 @@ pub(crate) fn draw<P: Place>(
     let Some(run) = args.run.as_deref() else {
         return Ok(());
     };
-    let drawer = Drawer::of(args, run)?;
-    match Drawer::read(&args.images)? {
-        Some(before) if before.is_other_than(&drawer) => bail!(
+    let drawn_by = DrawnBy::of(args, run)?;
+    match DrawnBy::read(&args.images)? {
+        Some(before) if before.is_other_than(&drawn_by) => bail!(
             "`{}` holds images of the {}: give another folder, or remove this one",
             args.images.display(),
             before.in_words()
@@ -56,7 +56,7 @@ pub(crate) fn draw<P: Place>(
     if missing.is_empty() {
         return Ok(());
     }
-    drawer.write(&args.images)?;
+    drawn_by.write(&args.images)?;
     let trained = FinishedRun::open(run)?;
     let (teacher, student) = (trained.teacher(), trained.student());
     let sampler: &dyn Sampler = match args.who {
@@ -75,22 +75,23 @@ pub(crate) fn draw<P: Place>(
 
 /// What drew the images of a folder, kept beside them as `drawn.json`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Drawer {
+pub(crate) struct DrawnBy {
     run: InputFile,
     student: InputFile,
     who: String,
     seed: u64,
 }
 
-impl Drawer {
+impl DrawnBy {
     fn of(args: &DrawArgs, run: &Path) -> Result<Self> {
         let who = match args.who {
             DrawerArg::Teacher => "teacher",
             DrawerArg::Student => "student",
         };
+        let student = FinishedRun::student_of(run)?;
         Ok(Self {
             run: InputFile::read(&run.join("config.toml"))?,
-            student: InputFile::read(&run.join("student.safetensors"))?,
+            student: InputFile::read(&student)?,
             who: who.to_owned(),
             seed: args.seed,
         })
@@ -103,8 +104,8 @@ impl Drawer {
             return Ok(None);
         }
         let text = fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let drawer = serde_json::from_slice(&text);
-        drawer.with_context(|| format!("`{}` is damaged", path.display()))
+        let drawn_by = serde_json::from_slice(&text);
+        drawn_by.with_context(|| format!("`{}` is damaged", path.display()))
     }
 
     fn write(&self, images: &Path) -> Result<()> {
@@ -114,7 +115,7 @@ impl Drawer {
 
     /// Whether it draws other images; a run may have been moved.
     fn is_other_than(&self, other: &Self) -> bool {
-        let key = |drawer: &Self| (drawer.run.sha256.clone(), drawer.student.sha256.clone());
+        let key = |by: &Self| (by.run.sha256.clone(), by.student.sha256.clone());
         key(self) != key(other) || self.who != other.who || self.seed != other.seed
     }
 

@@ -1,6 +1,6 @@
 //! `dmdr sample`: one row a prompt; teacher and student side by side on identical noise.
 
-use std::{collections::BTreeMap, fs, num::NonZeroUsize, process::ExitCode};
+use std::{collections::BTreeMap, fs, num::NonZeroUsize, ops::Range, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use dmdr_eval::Sampler;
@@ -59,9 +59,10 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     for (row, caption) in captions.iter().enumerate() {
         for drawer in &drawers {
             let name = drawer.sampler.name();
-            for (first, image, seed) in draw(args, &trained, drawer, caption)? {
+            for drawn in draw(args, &trained, drawer, caption)? {
+                let Drawn { image, seed, .. } = &drawn;
                 if let Some(folder) = &args.images {
-                    let text = parameters(args, drawer, caption, (seed, first), &image);
+                    let text = parameters(args, drawer, caption, &drawn);
                     let path = folder.join(format!("{row:03}-{name}-{seed}.png"));
                     atomic_write(path, image.png(&[("parameters", &text)]))?;
                 }
@@ -117,20 +118,33 @@ impl Drawer<'_> {
     }
 }
 
-/// All images of `caption`, batch by batch: the batch's first seed, the image, its seed.
+/// An image.
+struct Drawn {
+    image: Image,
+    seed: u64,
+    /// Seeds of those that were drawn at once: the size of a batch changes the last bits.
+    batch: Range<u64>,
+}
+
+/// All images of `caption`, batch by batch.
 fn draw(
     args: &SampleArgs,
     trained: &FinishedRun,
     drawer: &Drawer,
     caption: &str,
-) -> Result<Vec<(u64, Image, u64)>> {
+) -> Result<Vec<Drawn>> {
     let mut all = Vec::with_capacity(args.count);
     while all.len() < args.count {
         let first = args.seed + all.len() as u64;
         let count = args.batch().min(args.count - all.len());
         let images = trained.draw(drawer.sampler, caption, first, count)?;
-        let seeded = images.into_iter().zip(first..);
-        all.extend(seeded.map(|(image, seed)| (first, image, seed)));
+        let batch = first..first + count as u64;
+        let seeded = images.into_iter().zip(batch.clone());
+        all.extend(seeded.map(|(image, seed)| Drawn {
+            image,
+            seed,
+            batch: batch.clone(),
+        }));
     }
     Ok(all)
 }
@@ -151,21 +165,17 @@ fn captions(args: &SampleArgs) -> Result<Vec<String>> {
 }
 
 /// How an image was made, in the words that interfaces for diffusion models read from its file.
-fn parameters(
-    args: &SampleArgs,
-    drawer: &Drawer,
-    caption: &str,
-    (seed, first): (u64, u64),
-    image: &Image,
-) -> String {
+fn parameters(args: &SampleArgs, drawer: &Drawer, caption: &str, drawn: &Drawn) -> String {
+    let Drawn { image, seed, batch } = drawn;
     format!(
-        "{caption}\nSteps: {}, Sampler: {}, CFG scale: {}, Shift: {}, Seed: {seed} of a batch of {} from {first}, Size: {}x{}, \
+        "{caption}\nSteps: {}, Sampler: {}, CFG scale: {}, Shift: {}, Seed: {seed} of a batch of {} from {}, Size: {}x{}, \
          Model: {} of {}, Version: dmdr {}",
         drawer.num_steps,
         drawer.rule,
         drawer.sampler.guidance(),
         drawer.shift,
-        args.batch(),
+        batch.end - batch.start,
+        batch.start,
         image.width,
         image.height,
         drawer.sampler.name(),

@@ -10,7 +10,7 @@ use dmdr_events::{InputFile, atomic_write};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::draw::Drawer;
+use super::draw::DrawnBy;
 use crate::environment;
 
 /// A file or folder with its hash.
@@ -36,7 +36,7 @@ pub(super) fn pictures(images: &Path, names: &[String]) -> Result<Value> {
 /// the file.
 pub(super) fn write(images: &Path, device: &str, scores: &Value) -> Result<PathBuf> {
     let mut scores = scores.clone();
-    scores["drawn_by"] = serde_json::to_value(Drawer::read(images)?)?;
+    scores["drawn_by"] = serde_json::to_value(DrawnBy::read(images)?)?;
     scores["environment"] = serde_json::to_value(environment::detect(device))?;
     let path = path(images);
     atomic_write(&path, serde_json::to_vec_pretty(&scores)?)?;

@@ -87,7 +87,7 @@ impl Detecting {
             counter.update(num_done, num_missing);
             if num_done % WRITE_EVERY == 0 || num_done == num_missing {
                 let now = found.iter().flatten();
-                // Those of other pictures, and of other detectors, stay.
+                // Those of pictures that are not asked for now stay.
                 let known: Vec<Findings> = now.chain(kept.values()).cloned().collect();
                 Findings::write(&known, &self.path)?;
             }
