@@ -106,9 +106,11 @@ impl Observer for Progress {
 
     fn evaluated(&mut self, step: u64, values: &BTreeMap<String, f64>) {
         let wanted = ["geneval/overall", "world_clip", "preference_heldout"];
-        let values: Vec<String> = wanted
+        let is_emoji = values.contains_key(wanted[0]);
+        let values: Vec<String> = values
             .iter()
-            .filter_map(|name| Some(format!("{name} {:.3}", values.get(*name)?)))
+            .filter(|(name, _)| !is_emoji || wanted.contains(&name.as_str()))
+            .map(|(name, value)| format!("{name} {value:.3}"))
             .collect();
         self.say(&format!("evaluated after {step}: {}", values.join("  ")));
     }

@@ -50,9 +50,10 @@ fn what_is_kept_is_told_and_written_down() {
                   1 duplicates\n  left out: `a.jsonl` line 2: no column `prompt`\n  left out: `b.jsonl` line 3: ";
     for text in [&plan, &told] {
         assert!(text.contains(census), "{text}");
-        let sheets = "prompts of sample sheets: 2 rows, 2 kept\n";
+        let sheets = "prompts of validation: 2 rows, 2 kept\n";
         assert!(text.contains(sheets), "{text}");
-        let overlap = "1 prompts of the training are among those of the sample sheets as well, such as `two boats`";
+        let overlap =
+            "1 prompts of the training are among those of validation as well, such as `two boats`";
         assert!(text.contains("warning") && text.contains(overlap), "{text}");
     }
     let record = fs::read(here.join("runs/tiny/prompts.json")).expect("written");

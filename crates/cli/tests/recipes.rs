@@ -26,6 +26,7 @@ fn takes_steps(name: &str, make: fn(&Path), sets: &[&str], scratch: u64) -> Temp
     let here = dir.path();
     fs::create_dir(here.join("base")).expect("writable");
     make(&here.join("base"));
+    pipeline::lpips(&here.join("base"));
     fs::write(here.join("train.txt"), "a red cat\ntwo boats\n").expect("writable");
     fs::write(here.join("validation.txt"), "a blue dog\n").expect("writable");
     let common = [
@@ -37,6 +38,10 @@ fn takes_steps(name: &str, make: fn(&Path), sets: &[&str], scratch: u64) -> Temp
         "method.dmdr.rl.weight={ step = { from = 0.0, to = 1.0, at = 1 } }",
         "events.sample_every=2",
         "events.num_sample_prompts=1",
+        "events.evaluate_every=1",
+        "evaluation.diversity.features=base/alexnet.safetensors",
+        "evaluation.diversity.linear=base/alex.safetensors",
+        "evaluation.diversity.size=64",
     ];
     let file = recipe(name);
     let sets: Vec<&str> = common.iter().chain(sets).copied().collect();
@@ -74,7 +79,14 @@ fn is_rehearsed(recipe: &Path, here: &Path, sets: &[&str], scratch: u64) {
         })
     };
     let mut sets: Vec<String> = sets.iter().map(|set| absolute(set)).collect();
-    sets.extend(["events.sample_every=0", "method.dmdr.ttur=1"].map(str::to_owned));
+    // Only updates are rehearsed, though all is loaded; beside tiny models AlexNet, while it is read, outweighs an update.
+    let sole = [
+        "events.sample_every=0",
+        "events.evaluate_every=3",
+        "evaluation.diversity=",
+        "method.dmdr.ttur=1",
+    ];
+    sets.extend(sole.map(str::to_owned));
     for recomputes in [false, true] {
         sets.push(format!("gradient_checkpointing={recomputes}"));
         let experiment = Experiment::load(recipe, &sets).expect("a config");
@@ -109,6 +121,16 @@ fn metrics(dir: &TempDir, name: &str, key: &str) -> Vec<f64> {
     rows.filter_map(|row| row["values"][key].as_f64()).collect()
 }
 
+/// The guard of the recipe `name` has seen what it needs, after each update.
+fn is_watched(dir: &TempDir, name: &str, all: &[&str]) {
+    for metric in all {
+        let seen = metrics(dir, name, metric);
+        assert_eq!(seen.len(), 2, "{name}: {metric}");
+    }
+    let best = dir.path().join("runs").join(name).join("best.safetensors");
+    assert!(best.is_file(), "of the joint update");
+}
+
 /// A recipe of text and images, whose rewards are CLIP's and HPSv2's.
 fn of_text(name: &str, make: fn(&Path)) {
     let dir = takes_steps(
@@ -126,9 +148,13 @@ fn of_text(name: &str, make: fn(&Path)) {
             "rewards.0.model.clip.tokenizer=base/clip-tokenizer",
             "rewards.1.model.hps.weights=base/clip",
             "rewards.1.model.hps.tokenizer=base/clip-tokenizer",
+            "evaluation.detectors=[\"saturation\", \"high_frequency\"]",
+            "evaluation.metrics.0.model.pick_score.weights=base/clip",
+            "evaluation.metrics.0.model.pick_score.tokenizer=base/clip-tokenizer",
         ],
         0,
     );
+    is_watched(&dir, name, &["pick_score", "saturation", "diversity"]);
     for reward in ["clip", "hps"] {
         let seen = metrics(&dir, name, &format!("reward/{reward}/mean"));
         assert_eq!(seen.len(), 1, "{name}: of the joint update alone");
@@ -178,14 +204,24 @@ fn sit_xl() {
         |folder| {
             pipeline::sit(folder);
             pipeline::dino(folder);
+            let head = |name: &str| folder.join(format!("{name}.safetensors"));
+            fs::copy(head("head"), head("held-out")).expect("writable");
         },
         &[
             "teacher.weights=base/network.safetensors",
             "teacher.vae=base/vae",
             "rewards.0.model.dino.tower=base/dino.safetensors",
             "rewards.0.model.dino.head=base/head.safetensors",
+            "evaluation.metrics.0.model.dino.tower=base/dino.safetensors",
+            "evaluation.metrics.0.model.dino.head=base/held-out.safetensors",
+            "evaluation.detectors=[\"saturation\", \"high_frequency\"]",
         ],
         scratch,
+    );
+    is_watched(
+        &dir,
+        "sit-xl-dmdr",
+        &["dino_b14", "high_frequency", "diversity"],
     );
     let seen = metrics(&dir, "sit-xl-dmdr", "reward/dino/mean");
     assert!(

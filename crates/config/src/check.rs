@@ -1,15 +1,15 @@
 //! Rules that tie several keys together. Ranges of single keys are in `range.rs`.
 
+mod evaluation;
 mod table;
 
 pub(crate) use self::table::table;
 
 use crate::error::Problem;
 use crate::experiment::{Experiment, FakeForm};
-use crate::guard::{GuardAction, Watched};
 use crate::method::{Dmdr, Method};
 use crate::pretrain::{KindShares, Pretrain, PretrainModel};
-use crate::reward::{Reward, RewardModel};
+use crate::reward::RewardModel;
 use crate::rl::RlAlgorithm;
 use crate::world::World;
 
@@ -64,7 +64,8 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
             ));
         }
     }
-    guard(e, &mut problems);
+    evaluation::evaluation(e, &mut problems);
+    evaluation::guard(e, &mut problems);
     kinds("kinds", &e.kinds, &mut problems);
     seed(e.seed, &mut problems);
     problems
@@ -134,23 +135,8 @@ fn world(e: &Experiment, problems: &mut Vec<Problem>) {
     if let World::Prompts(files) = &e.world {
         problems.extend(files.rules().problem("world.prompts"));
     }
-    if !is_emoji && e.events.evaluate_every > 0 {
-        problems.push(Problem::new(
-            &["events.evaluate_every", "world"],
-            "the periodic evaluation judges emoji scenes",
-            "set it to 0, or use `[world] preset`",
-        ));
-    }
     for (index, reward) in e.rewards.iter().enumerate() {
-        let is_of_world = match (&reward.model, &e.world) {
-            (RewardModel::Remote(_) | RewardModel::Vlm(_), _) => true,
-            (RewardModel::Dino(_), world) => matches!(world, World::Classes(_)),
-            (RewardModel::Aesthetic(_), world) => !matches!(world, World::Preset(_)),
-            (model, World::Preset(_)) => model.is_emoji(),
-            (model, World::Prompts(_)) => !model.is_emoji(),
-            (_, World::Classes(_)) => false,
-        };
-        if !is_of_world {
+        if !is_of_world(&reward.model, &e.world) {
             problems.push(Problem::new(
                 &[
                     &format!("rewards.{index}.model.{}", reward.model.name()),
@@ -164,37 +150,15 @@ fn world(e: &Experiment, problems: &mut Vec<Problem>) {
     }
 }
 
-fn guard(e: &Experiment, problems: &mut Vec<Problem>) {
-    let Some(guard) = &e.guard else { return };
-    if e.events.evaluate_every == 0 {
-        problems.push(Problem::new(
-            &["guard", "events.evaluate_every"],
-            "the guard watches the periodic evaluation, and there is none",
-            "set `events.evaluate_every`, or remove `[guard]`",
-        ));
-    }
-    if guard.metric == Watched::Diversity && e.evaluation.num_seeds < 2 {
-        problems.push(Problem::new(
-            &["guard.metric", "evaluation.num_seeds"],
-            "diversity is measured between images of one prompt",
-            "set `evaluation.num_seeds` to 2 or more",
-        ));
-    }
-    let is_judged = |reward: &Reward| matches!(reward.model, RewardModel::Judge);
-    if guard.metric == Watched::Geneval && e.rewards.iter().any(is_judged) {
-        problems.push(Problem::new(
-            &["guard.metric", "rewards"],
-            "GenEval is decided by the judge, which is trained on",
-            "watch another metric",
-        ));
-    }
-    let has_both = matches!(&e.method, Method::Dmdr(dmdr) if dmdr.rl.is_some());
-    if matches!(guard.action, GuardAction::LowerRl(_)) && !has_both {
-        problems.push(Problem::new(
-            &["guard.action", &format!("method.{}", e.method.name())],
-            "only reinforcement learning beside distribution matching can be lowered",
-            "use `action = \"stop\"`",
-        ));
+/// Whether a model can score what is drawn there.
+fn is_of_world(model: &RewardModel, world: &World) -> bool {
+    match (model, world) {
+        (RewardModel::Remote(_) | RewardModel::Vlm(_), _) => true,
+        (RewardModel::Dino(_), world) => matches!(world, World::Classes(_)),
+        (RewardModel::Aesthetic(_), world) => !matches!(world, World::Preset(_)),
+        (model, World::Preset(_)) => model.is_emoji(),
+        (model, World::Prompts(_)) => !model.is_emoji(),
+        (_, World::Classes(_)) => false,
     }
 }
 

@@ -170,6 +170,9 @@ impl Default for Evaluation {
         Self {
             num_prompts: 60,
             num_seeds: 2,
+            detectors: Vec::new(),
+            metrics: Vec::new(),
+            diversity: None,
         }
     }
 }

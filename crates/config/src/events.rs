@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::document::ReferencedFile;
+use crate::fidelity::{Detector, Diversity};
+use crate::metric::Metric;
 use crate::range;
 
 /// `[events]`: periods in updates; the last update is always logged and saved.
@@ -25,14 +28,48 @@ pub struct Events {
     pub num_sample_prompts: usize,
 }
 
-/// `[evaluation]`: the periodic evaluation on validation prompts.
+/// `[evaluation]`: the periodic evaluation on validation prompts. On the emoji world it has metrics of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Evaluation {
-    /// Number of validation prompts.
+    /// Number of validation prompts; of a file that has fewer, all.
     #[serde(deserialize_with = "range::count")]
     pub num_prompts: usize,
     /// Images a prompt, each from a seed of its own; diversity needs two.
     #[serde(deserialize_with = "range::count")]
     pub num_seeds: usize,
+    /// Elsewhere: numbers of pixels that betray a gamed reward.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub detectors: Vec<Detector>,
+    /// Elsewhere: reward models, of which some should not be trained on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
+    /// Elsewhere: how far apart the images of a prompt are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diversity: Option<Diversity>,
+}
+
+impl Evaluation {
+    /// What it calls its numbers where it has no metrics of its own.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let metrics = self.metrics.iter().map(Metric::name);
+        let detectors = self.detectors.iter().map(|detector| detector.name());
+        let diversity = self.diversity.iter().map(|_| "diversity");
+        metrics.chain(detectors).chain(diversity)
+    }
+
+    /// Every file it names, with its key.
+    pub(crate) fn files(&self) -> Vec<ReferencedFile> {
+        let mut files = Vec::new();
+        for (index, metric) in self.metrics.iter().enumerate() {
+            files.extend(metric.referenced_files(&format!("evaluation.metrics.{index}")));
+        }
+        for (field, path) in self.diversity.iter().flat_map(Diversity::files) {
+            files.push(ReferencedFile::new(
+                format!("evaluation.diversity.{field}"),
+                path,
+            ));
+        }
+        files
+    }
 }

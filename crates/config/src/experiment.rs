@@ -335,6 +335,7 @@ impl Experiment {
             }
             World::Classes(_) => {}
         }
+        files.extend(self.evaluation.files());
         files
     }
 }

@@ -8,8 +8,9 @@ use crate::range;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Guard {
-    /// What is watched; higher is better.
-    pub metric: Watched,
+    /// What is watched; higher is better. On the emoji world `preference_heldout`, `geneval` or `diversity`, elsewhere the
+    /// name of one of `evaluation.metrics`, or `diversity`.
+    pub metric: String,
     /// Evaluations in a row without a new best before it acts.
     #[serde(deserialize_with = "range::positive_steps")]
     pub patience: u64,
@@ -20,33 +21,19 @@ pub struct Guard {
 impl Default for Guard {
     fn default() -> Self {
         Self {
-            metric: Watched::default(),
+            metric: "preference_heldout".to_owned(),
             patience: 3,
             action: GuardAction::default(),
         }
     }
 }
 
-/// Metrics that no reward model is trained on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Watched {
-    /// The preference model that no run is trained on.
-    #[default]
-    PreferenceHeldout,
-    /// `GenEval`, overall.
-    Geneval,
-    /// Feature distance between images of one prompt; needs two seeds an evaluation.
-    Diversity,
-}
-
-impl Watched {
-    /// Its name in `metrics.jsonl`.
-    pub fn metric(self) -> &'static str {
-        match self {
-            Self::PreferenceHeldout => "preference_heldout",
-            Self::Geneval => "geneval/overall",
-            Self::Diversity => "diversity",
+impl Guard {
+    /// What it watches, as `metrics.jsonl` calls it.
+    pub fn logged(&self) -> &str {
+        match self.metric.as_str() {
+            "geneval" => "geneval/overall",
+            metric => metric,
         }
     }
 }

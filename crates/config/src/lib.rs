@@ -21,6 +21,7 @@ mod guard;
 mod hint;
 mod hub;
 mod method;
+mod metric;
 mod optimizer;
 mod overrides;
 mod precision;
@@ -40,9 +41,10 @@ pub use error::{ConfigError, Problem};
 pub use events::{Evaluation, Events};
 pub use experiment::{Assets, Experiment, FakeForm, FakeScore, Lora, Student, Teacher, Tuning};
 pub use fidelity::{Detector, Diversity, Fidelity, FidelityEncoder, LpipsTrunk};
-pub use guard::{Guard, GuardAction, Watched};
+pub use guard::{Guard, GuardAction};
 pub use hub::{HubFile, is_commit};
 pub use method::{Augmentation, DistributionMatching, Dmdr, Method, Score};
+pub use metric::Metric;
 pub use optimizer::{Ema, Optim, Optimizer};
 pub use precision::Precision;
 pub use pretrain::{
@@ -55,6 +57,6 @@ pub use reward::{
     RewardWeights, VlmReward,
 };
 pub use rl::{Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, Transition};
-pub use table::{Table, TableMetric, TableModel, TablePrompts, Who};
+pub use table::{Table, TableModel, TablePrompts, Who};
 pub use time::TimeDistribution;
 pub use world::{Classes, EmojiWorld, PromptFiles, World, WorldPreset};

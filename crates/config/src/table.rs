@@ -8,9 +8,9 @@ use crate::device::Device;
 use crate::document::{self, Kind, ReferencedFile};
 use crate::error::ConfigError;
 use crate::fidelity::{Detector, Diversity, Fidelity};
+use crate::metric::Metric;
 use crate::precision::Precision;
 use crate::prompts::{OnBadRow, PromptPaths, RowRules};
-use crate::reward::RewardModel;
 use crate::{check, defaults, range};
 
 /// Teachers and students side by side on one prompt set, scored by reward models.
@@ -44,7 +44,7 @@ pub struct Table {
     pub models: Vec<TableModel>,
     /// Who scores, in the order of the columns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub metrics: Vec<TableMetric>,
+    pub metrics: Vec<Metric>,
     /// How far apart the images of a prompt are; needs at least two seeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diversity: Option<Diversity>,
@@ -127,32 +127,6 @@ pub enum Who {
     Student,
 }
 
-/// A column.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TableMetric {
-    /// Its name in the table; absent = that of the kind.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// A reward model of the field. Cosines (`clip`, `hps`) are given times 100, as tables of papers do.
-    pub model: RewardModel,
-}
-
-impl TableMetric {
-    /// Name of the column.
-    pub fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or(self.model.name())
-    }
-
-    /// What scores are multiplied by.
-    pub fn factor(&self) -> f64 {
-        match self.model {
-            RewardModel::Clip(_) | RewardModel::Hps(_) => 100.0,
-            _ => 1.0,
-        }
-    }
-}
-
 impl Table {
     /// Reads a file and applies overrides (`key=value`, `key` dotted).
     ///
@@ -194,10 +168,7 @@ impl Table {
             ));
         }
         for (index, metric) in self.metrics.iter().enumerate() {
-            for (field, path) in metric.model.files() {
-                let key = format!("metrics.{index}.model.{}.{field}", metric.model.name());
-                files.push(ReferencedFile::new(key, path));
-            }
+            files.extend(metric.referenced_files(&format!("metrics.{index}")));
         }
         for (field, path) in self.diversity.iter().flat_map(Diversity::files) {
             files.push(ReferencedFile::new(format!("diversity.{field}"), path));

@@ -35,7 +35,7 @@ pub struct PromptFiles {
     /// by the file's ending. A list of files is read as one; a file of a data set on the hub is
     /// `hf://datasets/OWNER/NAME[@REVISION]/PATH`.
     pub train: PromptPaths,
-    /// Prompts of the sample sheets, likewise.
+    /// Prompts of the sample sheets and of the periodic evaluation, likewise.
     pub validation: PromptPaths,
     /// The column of tables, or the field of JSON lines, that holds the prompt.
     #[serde(default = "defaults::prompt_column")]

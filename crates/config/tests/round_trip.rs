@@ -6,8 +6,8 @@ use dmdr_config::{
     Augmentation, Curve, Device, DistributionMatching, Dmdr, Dpo, Ema, Evaluation, Events,
     Experiment, FakeForm, FakeScore, Groups, Grpo, Guard, GuardAction, KindShares, Lora, Method,
     Optim, Optimizer, Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights,
-    RlAlgorithm, RlOnly, Score, Student, Teacher, TimeDistribution, Transition, Tuning, Watched,
-    World, WorldPreset,
+    RlAlgorithm, RlOnly, Score, Student, Teacher, TimeDistribution, Transition, Tuning, World,
+    WorldPreset,
 };
 use proptest::prelude::*;
 
@@ -16,13 +16,13 @@ fn positive() -> impl Strategy<Value = f64> {
 }
 
 fn guard() -> impl Strategy<Value = Guard> {
-    let metric = prop_oneof![Just(Watched::PreferenceHeldout), Just(Watched::Diversity)];
+    let metric = prop_oneof![Just("preference_heldout"), Just("diversity")];
     let action = prop_oneof![
         Just(GuardAction::Stop),
         (0.0..1.0).prop_map(GuardAction::LowerRl),
     ];
     (metric, 1_u64..9, action).prop_map(|(metric, patience, action)| Guard {
-        metric,
+        metric: metric.to_owned(),
         patience,
         action,
     })
@@ -312,6 +312,7 @@ fn experiment() -> impl Strategy<Value = Experiment> {
             evaluation: Evaluation {
                 num_prompts: count,
                 num_seeds: 2,
+                ..Evaluation::default()
             },
             assets: dmdr_config::Assets::default(),
         }

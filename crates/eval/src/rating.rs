@@ -51,6 +51,17 @@ pub struct Rated {
     pub of_set: BTreeMap<String, f64>,
 }
 
+impl Rated {
+    /// Means over all images, or prompts, by metric.
+    pub fn means(&self) -> BTreeMap<String, f64> {
+        let mean = |scores: &[f64]| scores.iter().sum::<f64>() / scores.len() as f64;
+        let scores = self.scores.iter();
+        scores
+            .map(|(name, scores)| (name.clone(), mean(scores)))
+            .collect()
+    }
+}
+
 impl Rater {
     /// Adds a metric, whose scores are multiplied by `factor`.
     pub fn push(&mut self, name: &str, factor: f64, model: Box<dyn RewardModel>) {

@@ -37,6 +37,10 @@ pub(crate) fn describe(key: &str) -> (String, &'static str) {
             "High frequencies",
             "share of the power at periods of 4 pixels and less; rises with grids and noise",
         ),
+        "grid" => (
+            "Grid",
+            "decibels of the power at periods of 8 and 16 pixels above that around them; rises with visible tiles",
+        ),
         "diversity" => ("Diversity", "between images of one prompt"),
         _ => return (words(key), ""),
     };

@@ -36,8 +36,23 @@ pub(crate) fn signed(value: f64, digits: usize) -> String {
     }
 }
 
-/// For ticks, `0`, `500`, `1k`, `2.5M`.
-pub(crate) fn tick(value: f64) -> String {
+/// For the ticks of an axis, with as many digits as tell them apart.
+pub(crate) fn ticks(values: &[f64]) -> Vec<String> {
+    let labels: Vec<String> = values.iter().map(|value| tick(*value)).collect();
+    let is_told = labels.windows(2).all(|pair| pair[0] != pair[1]);
+    let steps = values.windows(2).map(|pair| (pair[1] - pair[0]).abs());
+    let least = steps.fold(f64::INFINITY, f64::min);
+    if is_told || least <= 0.0 {
+        return labels;
+    }
+    // One digit more than the step's first: steps are 1, 2, 2.5 or 5 times a power of ten.
+    let digits = (1 - least.log10().floor() as i32).clamp(0, 12) as usize;
+    let label = |value: &f64| minus(&trimmed(&format!("{value:.digits$}")));
+    values.iter().map(label).collect()
+}
+
+/// `0`, `500`, `1k`, `2.5M`.
+fn tick(value: f64) -> String {
     let magnitude = value.abs();
     for (unit, suffix) in [(1e9, "G"), (1e6, "M"), (1e3, "k")] {
         if magnitude >= unit {
@@ -103,6 +118,11 @@ mod tests {
         }
         assert_eq!(tick(2500.0), "2.5k");
         assert_eq!(tick(-0.25), "\u{2212}0.25");
+        assert_eq!(ticks(&[0.0, 1000.0, 2000.0]), ["0", "1k", "2k"]);
+        assert_eq!(
+            ticks(&[0.385_69, 0.385_695, 0.3857]),
+            ["0.38569", "0.385695", "0.3857"]
+        );
         assert_eq!(signed(0.125, 3), "+0.125");
         assert_eq!(signed(-0.125, 3), "\u{2212}0.125");
         assert_eq!(duration(4.26), "4.26 s");

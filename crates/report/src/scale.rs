@@ -87,10 +87,9 @@ impl Scale {
 
     /// Ticks with their labels.
     pub(crate) fn labels(self, count: usize) -> Vec<(f64, String)> {
-        self.ticks(count)
-            .into_iter()
-            .map(|value| (value, number::tick(value)))
-            .collect()
+        let ticks = self.ticks(count);
+        let labels = number::ticks(&ticks);
+        ticks.into_iter().zip(labels).collect()
     }
 
     fn linear_ticks(self, count: usize) -> Vec<f64> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{TrainError, hub};
 
-/// Prompts of training and of sample sheets.
+/// Prompts of training and of validation.
 #[derive(Debug)]
 pub struct Corpus {
     pub(crate) train: PromptSet,
@@ -68,10 +68,7 @@ impl Corpus {
     /// What became of the rows, a line for each set and for each of its first bad rows.
     pub fn census(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for (name, set) in [
-            ("training", &self.train),
-            ("sample sheets", &self.validation),
-        ] {
+        for (name, set) in [("training", &self.train), ("validation", &self.validation)] {
             lines.push(format!("prompts of {name}: {}", set.census()));
             let bad = set.census().examples.iter();
             lines.extend(bad.map(|row| format!("  left out: {row}")));
@@ -79,7 +76,7 @@ impl Corpus {
         lines
     }
 
-    /// Prompts of the sample sheets that are trained on.
+    /// Prompts for validation that are trained on.
     ///
     /// # Errors
     /// The copy of the prompts cannot be read.
@@ -92,8 +89,8 @@ impl Corpus {
         }
         Ok(example.map(|example| {
             format!(
-                "{count} prompts of the training are among those of the sample sheets as well, such as `{example}`: the \
-                 sheets show no prompt that is new to the student there"
+                "{count} prompts of the training are among those of validation as well, such as `{example}`: sheets and \
+                 evaluations show nothing that is new to the student there"
             )
         }))
     }

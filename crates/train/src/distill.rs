@@ -4,16 +4,15 @@ use std::{collections::BTreeMap, fs, path::Path, rc::Rc, time::Instant};
 
 use dmdr_config::{Experiment, FakeForm, Method as MethodConfig, Tuning};
 use dmdr_diffusion::time_grid;
-use dmdr_eval::{EvalSet, Evaluator, scalars};
 use dmdr_events::{EventsError, Kind, RunDir, atomic_write};
 use dmdr_methods::{Dmdr, Method, RlOnly, rl::RlTerm};
+use dmdr_models::Placement;
 use dmdr_tensor::{Kind as TensorKind, device};
-use dmdr_world::Split;
 
 use crate::{
     Alternation, Backbone, Checkpoint, Corpus, Networks, Observer, Outcome, Recorder, Source,
     Stats, Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due, compute,
-    guard::Guard, rewards::rewards, sheet::Sheet,
+    guard::Guard, rewards::rewards, sheet::Sheet, watch::Watch,
 };
 
 /// A distillation, loaded and checked, ready to run.
@@ -23,7 +22,7 @@ pub struct Distillation<'a> {
     alternation: Alternation,
     backbone: Backbone,
     sheet: Sheet,
-    evaluator: Option<Evaluator>,
+    watch: Option<Watch>,
 }
 
 impl std::fmt::Debug for Distillation<'_> {
@@ -110,8 +109,12 @@ impl<'a> Distillation<'a> {
             )),
             (MethodConfig::Rl(_), None) => unreachable!("`[method.rl]` has an algorithm"),
         };
-        let evaluator = (experiment.events.evaluate_every > 0)
-            .then(|| source.evaluator(experiment))
+        let placement = Placement {
+            device,
+            compute: compute(experiment.precision, device),
+        };
+        let watch = (experiment.events.evaluate_every > 0)
+            .then(|| Watch::load(experiment, &source, image_shape, placement))
             .transpose()?;
         let stores = Stores {
             student,
@@ -133,7 +136,7 @@ impl<'a> Distillation<'a> {
             sheet: Sheet::new(prompts, image_shape, device),
             source,
             backbone,
-            evaluator,
+            watch,
         })
     }
 
@@ -290,19 +293,13 @@ impl<'a> Distillation<'a> {
         Ok(())
     }
 
+    /// Means of all metrics; of none, where nothing is ever due.
     fn evaluate(&self) -> Result<BTreeMap<String, f64>, TrainError> {
-        let Some(evaluator) = &self.evaluator else {
+        let Some(watch) = &self.watch else {
             return Ok(BTreeMap::new());
         };
-        let set = EvalSet {
-            split: Split::Validation,
-            num_prompts: self.experiment.evaluation.num_prompts,
-            seeds: (0..self.experiment.evaluation.num_seeds as u64).collect(),
-        };
-        let evaluation = self
-            .alternation
-            .with_average(|| evaluator.evaluate(&self.student_sampler(), &set, &mut |_, _| {}))?;
-        Ok(scalars(&evaluation))
+        let measure = || watch.measure(&self.student_sampler(), &self.source);
+        self.alternation.with_average(measure)
     }
 
     /// The fake score, so that another run can go on from this one.

@@ -47,8 +47,8 @@ impl<'a> Guard<'a> {
     }
 
     /// What is watched, as in the log.
-    pub(crate) fn metric(&self) -> &'static str {
-        self.config.metric.metric()
+    pub(crate) fn metric(&self) -> &'a str {
+        self.config.logged()
     }
 
     /// What is left of the weight of reinforcement learning.

@@ -12,6 +12,7 @@ mod fused;
 mod guard;
 mod hub;
 mod import;
+mod metrics;
 mod networks;
 mod observer;
 pub mod pretrain;
@@ -26,6 +27,7 @@ mod source;
 mod table;
 mod update;
 mod vlm_reward;
+mod watch;
 
 pub use alternation::{Alternation, Stats, Stores};
 pub use backbone::Backbone;
@@ -38,13 +40,14 @@ pub use finished::FinishedRun;
 pub use guard::Verdict;
 pub use hub::pin;
 pub use import::import;
+pub use metrics::MetricSource;
 pub use networks::{Networks, TextEncoder};
 pub use observer::{Observer, Outcome, Silent};
 pub use recorder::Recorder;
 pub use rehearsal::Rehearsal;
 pub use samplers::{StudentSampler, TeacherSampler};
 pub use source::{Classes, Emoji, Published, Source};
-pub use table::{MetricSource, TableReport, measure_table};
+pub use table::{TableReport, measure_table};
 pub use update::{Update, UpdateStats};
 
 /// The kind large matrix products are computed in.

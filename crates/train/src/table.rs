@@ -1,6 +1,6 @@
 //! `dmdr eval table`: teachers and students of runs on one prompt set, scored by reward models.
 
-mod columns;
+mod truth;
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
@@ -14,9 +14,8 @@ use dmdr_tensor::device;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use self::columns::MetricSource;
-use self::columns::Truth;
-use crate::{FinishedRun, TrainError, compute, corpus, hub};
+use self::truth::Truth;
+use crate::{FinishedRun, MetricSource, TrainError, compute, corpus, hub, metrics::rater};
 
 /// A finished table: `table.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -112,7 +111,12 @@ pub fn measure_table(
         device,
         compute: compute(table.precision, device),
     };
-    let (mut rater, mut metrics) = columns::rater(table, placement)?;
+    let (mut rater, mut metrics) = rater(
+        &table.metrics,
+        &table.detectors,
+        table.diversity.as_ref(),
+        placement,
+    )?;
     let truth = match &table.fidelity {
         None => None,
         Some(_) if captions.len() * table.seeds.len() < LEAST_IMAGES => {

@@ -1,6 +1,6 @@
 //! `dmdr doctor`: files, device, and memory of a distillation, before any work.
 
-use std::{process::ExitCode, rc::Rc};
+use std::{fs, io, path::Path, process::ExitCode, rc::Rc};
 
 use anyhow::Result;
 use dmdr_config::{Experiment, Lora, Method, Tuning};
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     }
     check_files(&experiment.referenced_files())?;
     for file in experiment.referenced_files() {
-        let bytes = std::fs::metadata(&file.path)?.len();
+        let bytes = num_bytes(&file.path)?;
         let path = file.path.display();
         print_data(&format!("file       {path} ({})", in_words(bytes)));
     }
@@ -136,6 +136,17 @@ fn switches(experiment: &Experiment) -> Vec<(String, Experiment)> {
 fn print_line(name: &str, bytes: u64, note: &str) {
     let line = format!("  {name:<36} {:>10}  {note}", in_words(bytes));
     print_data(line.trim_end());
+}
+
+/// Of a file, or of all files in a folder.
+fn num_bytes(path: &Path) -> io::Result<u64> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
+    fs::read_dir(path)?
+        .map(|entry| num_bytes(&entry?.path()))
+        .sum()
 }
 
 fn gibibytes(number: f64) -> u64 {

@@ -34,10 +34,11 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let run = run_dir(args, &experiment.name, &experiment.to_toml(), &environment)?;
     let outcome = distill(distillation, &experiment, &run, args.resume, quiet)?;
     if outcome == Outcome::Finished {
-        say(
-            quiet,
-            &format!("measure it with `dmdr eval {}`", run.path().display()),
-        );
+        let measure = match experiment.world {
+            World::Preset(_) => format!("dmdr eval {}", run.path().display()),
+            World::Prompts(_) | World::Classes(_) => "dmdr eval table".to_owned(),
+        };
+        say(quiet, &format!("measure it with `{measure}`"));
     }
     finish(outcome, &run, "student.safetensors", args, quiet)
 }

@@ -1,7 +1,8 @@
 //! Rules of tables.
 
 use crate::error::Problem;
-use crate::table::{Table, TableMetric};
+use crate::metric::Metric;
+use crate::table::Table;
 
 /// Every broken rule of a table.
 pub(crate) fn table(t: &Table) -> Vec<Problem> {
@@ -16,43 +17,30 @@ pub(crate) fn table(t: &Table) -> Vec<Problem> {
             "give at least one seed, each once",
         ));
     }
-    for (key, names) in [
-        (
-            "models",
-            t.models
-                .iter()
-                .map(|model| model.name.as_str())
-                .collect::<Vec<_>>(),
-        ),
-        (
-            "metrics",
-            (t.metrics.iter().map(TableMetric::name))
-                .chain(t.detectors.iter().map(|detector| detector.name()))
-                .chain(t.diversity.iter().map(|_| "diversity"))
-                .collect(),
-        ),
+    let models: Vec<&str> = t.models.iter().map(|model| model.name.as_str()).collect();
+    let metrics: Vec<&str> = (t.metrics.iter().map(Metric::name))
+        .chain(t.detectors.iter().map(|detector| detector.name()))
+        .chain(t.diversity.iter().map(|_| "diversity"))
+        .collect();
+    for (key, is_missing) in [
+        ("models", models.is_empty()),
+        ("metrics", metrics.is_empty() && t.fidelity.is_none()),
     ] {
-        if names.is_empty() && (key == "models" || t.fidelity.is_none()) {
+        if is_missing {
             problems.push(Problem::new(
                 &[key],
                 "there are none",
                 format!("add a `[[{key}]]`"),
             ));
         }
-        for (index, name) in names.iter().enumerate() {
-            if names[..index].contains(name) {
-                let key = match key {
-                    "metrics" if index >= t.metrics.len() => "detectors".to_owned(),
-                    _ => format!("{key}.{index}.name"),
-                };
-                problems.push(Problem::new(
-                    &[&key],
-                    format!("another one is called `{name}` as well"),
-                    "give each a name of its own",
-                ));
-            }
-        }
     }
+    distinct(
+        &models,
+        |index| format!("models.{index}.name"),
+        &mut problems,
+    );
+    let key = |index| named("", t.metrics.len(), index);
+    distinct(&metrics, key, &mut problems);
     if t.diversity.is_some() && t.seeds.len() < 2 {
         problems.push(Problem::new(
             &["diversity", "seeds"],
@@ -73,4 +61,26 @@ pub(crate) fn table(t: &Table) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// The key that names metric `index`, of which the first `num_metrics` have names of their own.
+pub(super) fn named(table: &str, num_metrics: usize, index: usize) -> String {
+    if index < num_metrics {
+        format!("{table}metrics.{index}.name")
+    } else {
+        format!("{table}detectors")
+    }
+}
+
+/// Every name may be given once; `key` tells where one of them stands.
+pub(super) fn distinct(names: &[&str], key: impl Fn(usize) -> String, problems: &mut Vec<Problem>) {
+    for (index, name) in names.iter().enumerate() {
+        if names[..index].contains(name) {
+            problems.push(Problem::new(
+                &[&key(index)],
+                format!("another one is called `{name}` as well"),
+                "give each a name of its own",
+            ));
+        }
+    }
 }

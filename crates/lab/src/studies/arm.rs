@@ -59,10 +59,17 @@ impl Arm {
         }
     }
 
+    fn compares_samples(self) -> bool {
+        match self {
+            Self::Distil => false,
+            Self::Only(rl) | Self::Both(rl) => rl != Rl::Refl,
+        }
+    }
+
     /// What the arm weighs, and two values for it; nothing in distillation alone.
     ///
     /// The values make the gradients of both terms of an arm of the same order. Their norms on a distilled student:
-    /// distribution matching .4, `ReFL` 2.7, DPO 18, GRPO .19, the pretraining loss .8.
+    /// distribution matching .4, `ReFL` 2.7, DPO 13, GRPO .1, the pretraining loss .8.
     fn weighs(self) -> Option<(&'static str, [f64; 2])> {
         Some(match self {
             Self::Distil => return None,
@@ -70,8 +77,8 @@ impl Arm {
             Self::Only(Rl::Dpo) => ("beta", [100.0, 500.0]),
             Self::Only(Rl::Grpo) => ("weight of the KL", [0.004, 0.04]),
             Self::Both(Rl::Refl) => ("lambda", [0.1, 0.3]),
-            Self::Both(Rl::Dpo) => ("lambda", [0.01, 0.03]),
-            Self::Both(Rl::Grpo) => ("lambda", [1.0, 3.0]),
+            Self::Both(Rl::Dpo) => ("lambda", [0.03, 0.1]),
+            Self::Both(Rl::Grpo) => ("lambda", [3.0, 10.0]),
         })
     }
 
@@ -125,6 +132,12 @@ impl Arm {
                 rl_only(base, init, updates, algorithm, 0.0)
             }
         };
+        if self.compares_samples() {
+            // Groups normalise every reward; the base's weights make `ReFL`'s gradients alike.
+            for reward in &mut experiment.rewards {
+                reward.weight = Curve::Constant(1.0);
+            }
+        }
         experiment.optim.generator.lr = Curve::Cosine {
             from: lr,
             to: 0.1 * lr,
@@ -135,7 +148,7 @@ impl Arm {
 }
 
 const GROUPS: Groups = Groups {
-    num_prompts: 4,
+    num_prompts: 8,
     size: 6,
 };
 

@@ -87,6 +87,18 @@ impl Source {
         }
     }
 
+    /// The first `count` prompts of a periodic evaluation, which are not trained on; all, where there are fewer.
+    ///
+    /// # Errors
+    /// As for [`Self::training`].
+    pub(crate) fn validation(&self, count: usize) -> Result<Vec<String>, TrainError> {
+        let count = match self {
+            Self::Published(published) => count.min(published.corpus().validation.len()),
+            Self::Emoji(_) | Self::Classes(_) => count,
+        };
+        Ok(self.sheet(count)?.captions)
+    }
+
     /// Prompts as someone wrote them.
     ///
     /// # Errors
