@@ -162,9 +162,16 @@ impl Evaluator {
         let saturation = values(&texture::saturation(images));
         let high_frequency = values(&texture::high_frequency(images));
         let judge = &self.judge;
-        let judge = |image: &Image, prompt: &Prompt| judge.verdict(image, prompt);
+        let judge = |image: &Image, prompt: &Prompt| {
+            let reading = judge.read(image);
+            (
+                judge.verdict_of(&reading, prompt),
+                !judge.is_malformed(&reading),
+            )
+        };
         let verdicts = over_threads(pixels, &prompts.prompts, judge);
-        for (index, (prompt, verdict)) in prompts.prompts.iter().zip(verdicts).enumerate() {
+        let verdicts = prompts.prompts.iter().zip(verdicts);
+        for (index, (prompt, (verdict, well_formed))) in verdicts.enumerate() {
             scores.push(ImageScore {
                 prompt: batch.first + index,
                 seed,
@@ -172,6 +179,7 @@ impl Evaluator {
                 caption: prompt.caption.clone(),
                 correct: verdict.correct,
                 reason: verdict.reason,
+                well_formed,
                 world_clip: world_clip[index],
                 preference: preference[index],
                 preference_heldout: preference_heldout[index],

@@ -25,6 +25,8 @@ pub struct ImageScore {
     pub correct: bool,
     /// What is wrong first; empty when nothing is.
     pub reason: String,
+    /// Whether it is background and whole objects alone, whatever the prompt: what an aesthetic model would say of it.
+    pub well_formed: bool,
     /// Cosine with the caption, by World-CLIP.
     pub world_clip: f64,
     /// Score of the preference model.
@@ -44,13 +46,21 @@ pub(crate) type Score = fn(&ImageScore) -> f64;
 pub(crate) const OVERALL: &str = "geneval/overall";
 
 /// Means over all images, whatever their kind.
-pub(crate) const MEANS: [(&str, Score); 5] = [
+pub(crate) const MEANS: [(&str, Score); 6] = [
     ("world_clip", |score| score.world_clip),
     ("preference", |score| score.preference),
     ("preference_heldout", |score| score.preference_heldout),
+    ("well_formed", |score| {
+        f64::from(u8::from(score.well_formed))
+    }),
     ("saturation", |score| score.saturation),
     ("high_frequency", |score| score.high_frequency),
 ];
+
+/// Names of the metrics whose means over all images an evaluation gives, whatever their kind.
+pub fn image_metrics() -> impl Iterator<Item = &'static str> {
+    MEANS.into_iter().map(|(name, _)| name)
+}
 
 /// 1 for a correct image.
 pub(crate) fn accuracy(score: &ImageScore) -> f64 {
@@ -135,6 +145,7 @@ mod tests {
             caption: String::new(),
             correct,
             reason: String::new(),
+            well_formed: correct,
             world_clip,
             preference: 0.0,
             preference_heldout: 1.0,

@@ -35,6 +35,12 @@ fn of_other_prompts(world: &World, prompts: &Prompts, _noise: &Tensor) -> Tensor
     SceneBatch::render(world, prompts, 0, 0).roll([1], [0])
 }
 
+/// Two scenes in one picture: no object is one.
+fn fused(world: &World, prompts: &Prompts, noise: &Tensor) -> Tensor {
+    let scenes = SceneBatch::render(world, prompts, 0, 0);
+    (&scenes + of_other_prompts(world, prompts, noise)) * 0.5
+}
+
 fn grey(_world: &World, _prompts: &Prompts, noise: &Tensor) -> Tensor {
     noise * 0.01 + 0.2
 }
@@ -73,6 +79,13 @@ fn true_scenes_are_right_and_those_of_other_prompts_wrong() {
         mean(&wrong, "diversity").abs() < 1e-6,
         "the same image for every seed"
     );
+    let formed = |evaluation: &Evaluation| mean(evaluation, "well_formed");
+    assert!(
+        formed(&right) > 0.98 && formed(&wrong) > 0.98,
+        "whatever the prompt"
+    );
+    let fused = evaluate(&evaluator, &fake("fused", fused), &set);
+    assert!(formed(&fused) < 0.2, "{:?}", fused.metrics);
     let grey = evaluate(&evaluator, &fake("grey", grey), &set);
     assert!(mean(&grey, "geneval/overall") < 1e-9);
     // The distance sees the images, not the prompts they are for.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use dmdr_config::{
     Curve, Experiment, Method, ReinforcementLearning, RlAlgorithm, RlOnly, TimeDistribution,
 };
-use dmdr_eval::{EvalSet, Sampler, scalars};
+use dmdr_eval::{EvalSet, Sampler, image_metrics, scalars};
 use dmdr_events::{Kind, RunDir};
 use dmdr_train::{Distillation, FinishedRun, Observer, Outcome};
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,7 @@ impl Emoji<'_> {
         experiment.seed = seed;
         experiment.check()?;
         let root = self.units.folder().join("runs");
-        let settings = format!("{:?}\n{}", self.set, experiment.to_toml());
+        let settings = settings(&self.set, &experiment.to_toml());
         let Self {
             units,
             set,
@@ -96,7 +96,7 @@ impl Emoji<'_> {
         let run = RunDir::open(&of.run)?;
         let config =
             std::fs::read_to_string(run.config()).map_err(LabError::io("read", run.path()))?;
-        let settings = format!("{:?}\n{config}", self.set);
+        let settings = settings(&self.set, &config);
         let name = format!("{arm}, after {update}");
         self.units.get(&name, seed, &settings, || {
             let weights = run.checkpoint(update).join("generator.ema.safetensors");
@@ -110,12 +110,18 @@ impl Emoji<'_> {
     /// # Errors
     /// As for [`Self::arm`].
     pub fn teacher(&mut self, of: &EmojiOutcome) -> Result<Metrics, LabError> {
-        let settings = format!("{:?}\n{:?}", self.set, self.base.teacher);
+        let settings = settings(&self.set, &format!("{:?}", self.base.teacher));
         self.units.get("teacher", 0, &settings, || {
             let finished = FinishedRun::open(&of.run)?;
             measure(&finished, &finished.teacher(), &self.set)
         })
     }
+}
+
+/// What `model` is measured with: with other prompts or metrics it is measured again.
+fn settings(set: &EvalSet, model: &str) -> String {
+    let metrics: Vec<&str> = image_metrics().collect();
+    format!("{set:?}, {}\n{model}", metrics.join(", "))
 }
 
 /// "distil + ReFL" with seed 3 is `distil-refl-seed-3`.

@@ -137,7 +137,7 @@ mod tests {
         let study = Study {
             name: "fig0",
             title: "A study",
-            setup: "Two arms.",
+            setup: "Two arms.".to_owned(),
             arms: vec!["a", "b"],
             columns: vec![Column::new("kl", "KL")],
             paper: "a is better.",

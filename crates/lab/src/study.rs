@@ -15,7 +15,7 @@ pub struct Study {
     /// In words.
     pub title: &'static str,
     /// What is compared, on which world, under which settings; Markdown.
-    pub setup: &'static str,
+    pub setup: String,
     /// Rows of the table.
     pub arms: Vec<&'static str>,
     /// Columns of the table.

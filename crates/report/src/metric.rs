@@ -29,6 +29,10 @@ pub(crate) fn describe(key: &str) -> (String, &'static str) {
         "world_clip" => ("Text alignment", "world CLIP"),
         "preference" => ("Preference", "the model that is trained on"),
         "preference_heldout" => ("Preference, held out", "a model that no run is trained on"),
+        "well_formed" => (
+            "Well formed",
+            "share of images that are background and whole objects alone, whatever the prompt",
+        ),
         "saturation" => (
             "Saturation",
             "largest minus smallest channel; rises with colours that please a reward",

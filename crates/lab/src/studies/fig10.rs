@@ -33,7 +33,7 @@ fn study() -> Study {
     Study {
         name: "fig10",
         title: "Fig. 10: reward hacking, with the reward's own regulariser and with distribution matching",
-        setup: SETUP,
+        setup: SETUP.to_owned(),
         arms: vec![INIT, only, both],
         columns: vec![
             Column::new("preference", "preference (trained)"),

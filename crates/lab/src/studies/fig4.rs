@@ -29,7 +29,8 @@ fn study() -> Study {
             which is .02 in the second half of one of them and 0 otherwise. Settings were chosen on seeds below 100.\n\n\
             A mode is covered if at least a quarter of its due share of 40,000 samples lies within three deviations of its \
             centre. KL divergences to the data are estimated on a grid of 48 x 48 squares. The picture shows densities, DMD \
-            above and DMD + ReFL below, from the start to the end of the training, first seed.",
+            above and DMD + ReFL below, from the start to the end of the training, first seed."
+            .to_owned(),
         arms: vec![DMD, DMD_RL],
         columns: vec![
             Column::new("covered", "modes covered of 5"),

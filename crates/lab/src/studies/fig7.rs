@@ -64,7 +64,8 @@ fn study() -> Study {
             On the emoji world: the first 80 updates of the one-step cold start of Table 4, DynaDG from .375 of the LoRA to none. \
             Overlap: mean of precision and recall (three neighbours) between what real and fake score would sample for 96 \
             prompts, in World-CLIP's features. Direction: no exact score is known there, so the difference is compared with \
-            that of the teacher and a fake score that was trained for 200 more updates on the student as it was.",
+            that of the teacher and a fake score that was trained for 200 more updates on the student as it was."
+            .to_owned(),
         arms: vec![PLAIN, DYNADG, emoji::PLAIN, emoji::DYNADG],
         columns: vec![
             Column::new("overlap", "overlap, mean over the dose's time"),

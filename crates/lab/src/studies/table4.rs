@@ -50,7 +50,8 @@ fn study() -> Study {
             score's LoRA that decays from .375 to 0 up to the first checkpoint; \"+ DynaRS\" in addition draws renoise times \
             from a Beta that goes from (4, 1.5) to uniform; \"without dynamics\" keeps both at their first values for the \
             whole run. Same updates, batches and noise; measured at half time (1) and at the end (2), one network \
-            evaluation an image, test prompts.",
+            evaluation an image, test prompts."
+            .to_owned(),
         arms: ARMS.to_vec(),
         columns: vec![
             Column::new("half/geneval/overall", "GenEval (1)"),

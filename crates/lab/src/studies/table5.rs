@@ -19,7 +19,10 @@ fn study() -> Study {
     Study {
         name: "table5",
         title: "Table 5: distillation and reinforcement learning, apart and together",
-        setup: SETUP,
+        setup: format!(
+            "{SETUP} \"Well formed\", in the place of an aesthetic score, is the share of images that are background and \
+             whole objects alone, as the judge sees them, whatever the prompt."
+        ),
         arms: [TEACHER, INIT]
             .into_iter()
             .chain(Arm::ALL.map(Arm::name))
@@ -29,6 +32,7 @@ fn study() -> Study {
             Column::new("world_clip", "World-CLIP (trained)"),
             Column::new("preference", "preference (trained)"),
             Column::new("preference_heldout", "preference (held out)"),
+            Column::new("well_formed", "well formed (held out)"),
             Column::new("diversity", "diversity"),
         ],
         paper: "SD3-Medium, 512 px:\n\n\
@@ -51,6 +55,7 @@ fn claims() -> Vec<Claim> {
     let mut claims = Vec::new();
     for (metric, title) in [
         ("preference_heldout", "held-out preference"),
+        ("well_formed", "well formed"),
         ("geneval/overall", "GenEval"),
     ] {
         for rl in [Rl::Refl, Rl::Dpo, Rl::Grpo] {

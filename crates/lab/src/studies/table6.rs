@@ -29,7 +29,7 @@ fn study() -> Study {
     Study {
         name: "table6",
         title: "Table 6: diversity between the images of a prompt",
-        setup: SETUP,
+        setup: SETUP.to_owned(),
         arms: vec![TEACHER, distil, dmdr],
         columns: vec![
             Column::new("diversity", "diversity"),

@@ -87,7 +87,7 @@ impl Judge {
     }
 
     /// Whether too much of an image is neither background nor an object.
-    pub(crate) fn is_malformed(&self, reading: &Reading) -> bool {
+    pub fn is_malformed(&self, reading: &Reading) -> bool {
         reading.unexplained as f32 > MAX_UNEXPLAINED * (self.smallest * self.smallest) as f32
     }
 
