@@ -147,7 +147,8 @@ impl Arm {
     }
 }
 
-const GROUPS: Groups = Groups {
+/// What DPO and GRPO compare.
+pub(super) const GROUPS: Groups = Groups {
     num_prompts: 8,
     size: 6,
 };

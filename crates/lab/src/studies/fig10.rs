@@ -6,7 +6,7 @@ use dmdr_train::Observer;
 use super::{
     Effort, FIRST_SEED, Picture, Report,
     arm::{Arm, Rl},
-    joint_stage::{INIT, JointStage, SETUP},
+    joint_stage::{INIT, JointStage},
 };
 use crate::{
     LabError,
@@ -21,7 +21,7 @@ pub(super) const ARMS: [Arm; 2] = [Arm::Only(Rl::Refl), Arm::Both(Rl::Refl)];
 /// The reward whose curve is shown.
 const REWARD: &str = "preference";
 
-fn study() -> Study {
+fn study(setup: String) -> Study {
     let [only, both] = ARMS.map(Arm::name);
     let claim = |text: &str, metric, higher_is_better| Claim {
         text: text.to_owned(),
@@ -33,7 +33,7 @@ fn study() -> Study {
     Study {
         name: "fig10",
         title: "Fig. 10: reward hacking, with the reward's own regulariser and with distribution matching",
-        setup: SETUP.to_owned(),
+        setup,
         arms: vec![INIT, only, both],
         columns: vec![
             Column::new("preference", "preference (trained)"),
@@ -116,7 +116,7 @@ pub(super) fn run(
         }
     }
     Ok(Report {
-        study: study(),
+        study: study(stage.setup()),
         results,
         tuning: stage.tunings(&ARMS, say)?,
         pictures,

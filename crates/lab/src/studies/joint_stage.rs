@@ -1,11 +1,16 @@
 //! The second stage on the emoji world: from one cold-started student, distillation and reinforcement learning, apart
 //! and together. Table 5, Table 6 and Fig. 10 look at the same runs.
 
+use dmdr_config::Groups;
 use dmdr_eval::EvalSet;
 use dmdr_train::Observer;
 use dmdr_world::Split;
 
-use super::{Effort, arm::Arm, fig10};
+use super::{
+    Effort,
+    arm::{Arm, GROUPS},
+    fig10,
+};
 use crate::{
     LabError,
     emoji::{self, Emoji, EmojiOutcome, cold_start},
@@ -18,13 +23,6 @@ use crate::{
 pub(super) const TEACHER: &str = "teacher, 50 evaluations";
 /// The student that all arms start from.
 pub(super) const INIT: &str = "cold start";
-/// What the studies say of it.
-pub(super) const SETUP: &str = "On the emoji world: from one cold-started student a seed, every arm has the same number of \
-    updates on the same batches. \"Only\" arms have their authors' regulariser instead of distribution matching: ReFL a \
-    pretraining loss on true images, DPO its frozen reference, GRPO a KL to that reference. Rewards are World-CLIP and the \
-    preference model; no arm is trained on the held-out preference model. Every arm chose among four settings on validation \
-    prompts (below). 4 network evaluations an image, test prompts.";
-
 /// Updates of the cold start, and of every arm after it.
 const COLD: u64 = 160;
 const UPDATES: u64 = 150;
@@ -67,6 +65,21 @@ impl<'a> JointStage<'a> {
             cold,
             updates,
         })
+    }
+
+    /// What the studies say of it.
+    pub(super) fn setup(&self) -> String {
+        let Self { cold, updates, .. } = self;
+        let Groups { num_prompts, size } = GROUPS;
+        format!(
+            "On the emoji world: from one student a seed, cold-started in {cold} updates, every arm has the same {updates} \
+             updates on the same batches. \"Only\" arms have their authors' regulariser instead of distribution matching: ReFL a \
+             pretraining loss on true images, DPO its frozen reference, GRPO a KL to that reference. Rewards are World-CLIP and \
+             the preference model, for ReFL at 3 and .3, which makes their gradients alike, for DPO and GRPO, which compare \
+             {size} samples of each of {num_prompts} prompts an update, at 1 and 1, normalised in each group; no arm is trained on \
+             the held-out preference model. Every arm chose among four settings on validation prompts (below). 4 network \
+             evaluations an image, test prompts."
+        )
     }
 
     /// The outcomes of all of `arms`, seed by seed, made together with other processes that do the same.

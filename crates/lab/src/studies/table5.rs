@@ -5,7 +5,7 @@ use dmdr_train::Observer;
 use super::{
     Effort, FIRST_SEED, Picture, Report,
     arm::{Arm, Rl},
-    joint_stage::{INIT, JointStage, SETUP, TEACHER},
+    joint_stage::{INIT, JointStage, TEACHER},
 };
 use crate::{
     LabError,
@@ -15,12 +15,12 @@ use crate::{
     units::Units,
 };
 
-fn study() -> Study {
+fn study(setup: &str) -> Study {
     Study {
         name: "table5",
         title: "Table 5: distillation and reinforcement learning, apart and together",
         setup: format!(
-            "{SETUP} \"Well formed\", in the place of an aesthetic score, is the share of images that are background and \
+            "{setup} \"Well formed\", in the place of an aesthetic score, is the share of images that are background and \
              whole objects alone, as the judge sees them, whatever the prompt."
         ),
         arms: [TEACHER, INIT]
@@ -105,7 +105,7 @@ pub(super) fn run(
         }
     }
     Ok(Report {
-        study: study(),
+        study: study(&stage.setup()),
         results,
         tuning: stage.tunings(&Arm::ALL, say)?,
         pictures: vec![(

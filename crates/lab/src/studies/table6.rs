@@ -5,7 +5,7 @@ use dmdr_train::Observer;
 use super::{
     Effort, Picture, Report,
     arm::{Arm, Rl},
-    joint_stage::{JointStage, SETUP, TEACHER},
+    joint_stage::{JointStage, TEACHER},
 };
 use crate::{
     LabError,
@@ -17,7 +17,7 @@ use crate::{
 
 const ARMS: [Arm; 2] = [Arm::Distil, Arm::Both(Rl::Refl)];
 
-fn study() -> Study {
+fn study(setup: String) -> Study {
     let [distil, dmdr] = ARMS.map(Arm::name);
     let above = |better, worse| Claim {
         text: format!("diversity: {better} above {worse}"),
@@ -29,7 +29,7 @@ fn study() -> Study {
     Study {
         name: "table6",
         title: "Table 6: diversity between the images of a prompt",
-        setup: SETUP.to_owned(),
+        setup,
         arms: vec![TEACHER, distil, dmdr],
         columns: vec![
             Column::new("diversity", "diversity"),
@@ -68,7 +68,7 @@ pub(super) fn run(
         }
     }
     Ok(Report {
-        study: study(),
+        study: study(stage.setup()),
         results,
         tuning: stage.tunings(&ARMS, say)?,
         pictures: vec![(
