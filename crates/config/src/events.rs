@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::ReferencedFile;
 use crate::fidelity::{Detector, Diversity};
-use crate::metric::Metric;
+use crate::metric::{self, Metric};
 use crate::range;
 
 /// `[events]`: periods in updates; the last update is always logged and saved.
@@ -51,25 +50,7 @@ pub struct Evaluation {
 
 impl Evaluation {
     /// What it calls its numbers where it has no metrics of its own.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        let metrics = self.metrics.iter().map(Metric::name);
-        let detectors = self.detectors.iter().map(|detector| detector.name());
-        let diversity = self.diversity.iter().map(|_| "diversity");
-        metrics.chain(detectors).chain(diversity)
-    }
-
-    /// Every file it names, with its key.
-    pub(crate) fn files(&self) -> Vec<ReferencedFile> {
-        let mut files = Vec::new();
-        for (index, metric) in self.metrics.iter().enumerate() {
-            files.extend(metric.referenced_files(&format!("evaluation.metrics.{index}")));
-        }
-        for (field, path) in self.diversity.iter().flat_map(Diversity::files) {
-            files.push(ReferencedFile::new(
-                format!("evaluation.diversity.{field}"),
-                path,
-            ));
-        }
-        files
+    pub fn names(&self) -> Vec<&str> {
+        metric::names(&self.metrics, &self.detectors, self.diversity.as_ref())
     }
 }

@@ -16,7 +16,7 @@ use crate::precision::Precision;
 use crate::pretrain::KindShares;
 use crate::reward::Reward;
 use crate::world::World;
-use crate::{check, range};
+use crate::{check, metric, range};
 
 /// A distillation experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -335,7 +335,11 @@ impl Experiment {
             }
             World::Classes(_) => {}
         }
-        files.extend(self.evaluation.files());
+        let Evaluation {
+            metrics, diversity, ..
+        } = &self.evaluation;
+        let measured = metric::referenced_files("evaluation.", metrics, diversity.as_ref());
+        files.extend(measured);
         files
     }
 }

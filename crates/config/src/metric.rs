@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::document::ReferencedFile;
+use crate::fidelity::{Detector, Diversity};
 use crate::reward::RewardModel;
 
 /// A column of a table, or a number of the periodic evaluation.
@@ -29,13 +30,38 @@ impl Metric {
             _ => 1.0,
         }
     }
+}
 
-    /// Its files, whose keys begin with `key`.
-    pub(crate) fn referenced_files(&self, key: &str) -> Vec<ReferencedFile> {
-        let key = format!("{key}.model.{}", self.model.name());
-        let files = self.model.files().into_iter();
-        files
-            .map(|(field, path)| ReferencedFile::new(format!("{key}.{field}"), path))
-            .collect()
+/// Names of metrics, in the order in which they are measured.
+pub(crate) fn names<'a>(
+    metrics: &'a [Metric],
+    detectors: &'a [Detector],
+    diversity: Option<&'a Diversity>,
+) -> Vec<&'a str> {
+    let metrics = metrics.iter().map(Metric::name);
+    let detectors = detectors.iter().map(|detector| detector.name());
+    let diversity = diversity.map(|_| "diversity");
+    metrics.chain(detectors).chain(diversity).collect()
+}
+
+/// Files of metrics, whose keys begin with `table`.
+pub(crate) fn referenced_files(
+    table: &str,
+    metrics: &[Metric],
+    diversity: Option<&Diversity>,
+) -> Vec<ReferencedFile> {
+    let mut files = Vec::new();
+    for (index, Metric { model, .. }) in metrics.iter().enumerate() {
+        for (field, path) in model.files() {
+            let key = format!("{table}metrics.{index}.model.{}.{field}", model.name());
+            files.push(ReferencedFile::new(key, path));
+        }
     }
+    for (field, path) in diversity.into_iter().flat_map(Diversity::files) {
+        files.push(ReferencedFile::new(
+            format!("{table}diversity.{field}"),
+            path,
+        ));
+    }
+    files
 }

@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::document::{self, Kind, ReferencedFile};
 use crate::error::ConfigError;
 use crate::fidelity::{Detector, Diversity, Fidelity};
-use crate::metric::Metric;
+use crate::metric::{self, Metric};
 use crate::precision::Precision;
 use crate::prompts::{OnBadRow, PromptPaths, RowRules};
 use crate::{check, defaults, range};
@@ -167,12 +167,8 @@ impl Table {
                 &model.run,
             ));
         }
-        for (index, metric) in self.metrics.iter().enumerate() {
-            files.extend(metric.referenced_files(&format!("metrics.{index}")));
-        }
-        for (field, path) in self.diversity.iter().flat_map(Diversity::files) {
-            files.push(ReferencedFile::new(format!("diversity.{field}"), path));
-        }
+        let diversity = self.diversity.as_ref();
+        files.extend(metric::referenced_files("", &self.metrics, diversity));
         for (field, path) in self.fidelity.iter().flat_map(Fidelity::files) {
             files.push(ReferencedFile::new(format!("fidelity.{field}"), path));
         }

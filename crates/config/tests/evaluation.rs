@@ -36,8 +36,10 @@ fn load(text: &str) -> Result<Experiment, String> {
 #[test]
 fn a_run_is_watched_by_what_it_is_not_trained_on() {
     let run = load(RUN).expect("valid");
-    let names: Vec<&str> = run.evaluation.names().collect();
-    assert_eq!(names, ["pick_score", "saturation", "grid", "diversity"]);
+    assert_eq!(
+        run.evaluation.names(),
+        ["pick_score", "saturation", "grid", "diversity"]
+    );
     assert_eq!(load(&run.to_toml()).expect("valid"), run);
     let keys: Vec<String> = (run.referenced_files().into_iter())
         .map(|file| file.key)

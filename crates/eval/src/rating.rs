@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use dmdr_data::Prompts;
-use dmdr_rewards::RewardModel;
+use dmdr_rewards::{RewardModel, Settings};
 use dmdr_tensor::{Device, Tensor, no_grad_guard};
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,12 @@ impl Rater {
     /// Adds a metric, whose scores are multiplied by `factor`.
     pub fn push(&mut self, name: &str, factor: f64, model: Box<dyn RewardModel>) {
         self.metrics.push((name.to_owned(), factor, model));
+    }
+
+    /// Name, factor and settings of what was pushed, in order.
+    pub fn describe(&self) -> impl Iterator<Item = (&str, f64, Settings)> {
+        let metrics = self.metrics.iter();
+        metrics.map(|(name, factor, model)| (name.as_str(), *factor, model.describe()))
     }
 
     /// Adds how far apart the images of a prompt are; needs at least two seeds.

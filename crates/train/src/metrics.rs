@@ -8,7 +8,7 @@ use dmdr_config::{
 use dmdr_eval::{Detector, Diversity, Rater};
 use dmdr_events::InputFile;
 use dmdr_models::{Lpips, LpipsTrunk, Placement};
-use dmdr_rewards::{RewardModel, Settings};
+use dmdr_rewards::Settings;
 use serde::Serialize;
 
 use crate::{TrainError, rewards::reward_model};
@@ -36,7 +36,7 @@ pub(crate) fn read<'a>(
     Ok(files.collect::<Result<_, _>>()?)
 }
 
-/// What scores images one by one, or the images of a prompt, and what each metric is.
+/// What scores images one by one, or the images of a prompt.
 ///
 /// # Errors
 /// Files that cannot be read or do not fit.
@@ -45,61 +45,64 @@ pub(crate) fn rater(
     detectors: &[DetectorConfig],
     diversity: Option<&DiversityConfig>,
     placement: Placement,
-) -> Result<(Rater, Vec<MetricSource>), TrainError> {
+) -> Result<Rater, TrainError> {
     let mut rater = Rater::default();
-    let mut sources = Vec::new();
     for metric in metrics {
         let model = reward_model(metric.name(), &metric.model, placement)?;
-        sources.push(MetricSource {
-            name: metric.name().to_owned(),
-            model: metric.model.name(),
-            factor: metric.factor(),
-            settings: model.describe(),
-            files: read(metric.model.files())?,
-        });
         rater.push(metric.name(), metric.factor(), model);
     }
     for detector in detectors {
-        let name = detector.name();
         let model = match detector {
             DetectorConfig::Saturation => Detector::Saturation,
             DetectorConfig::HighFrequency => Detector::HighFrequency,
             DetectorConfig::Grid => Detector::Grid,
         };
-        sources.push(MetricSource {
-            name: name.to_owned(),
-            model: name,
-            factor: 1.0,
-            settings: model.describe(),
-            files: Vec::new(),
-        });
-        rater.push(name, 1.0, Box::new(model));
+        rater.push(detector.name(), 1.0, Box::new(model));
     }
-    if let Some(diversity) = diversity {
-        sources.push(measure_diversity(&mut rater, diversity, placement)?);
+    if let Some(config) = diversity {
+        let trunk = match config.trunk {
+            TrunkConfig::Alex => LpipsTrunk::Alex,
+            TrunkConfig::Vgg => LpipsTrunk::Vgg16,
+        };
+        let net = Lpips::load(&config.features, &config.linear, trunk, placement.device)?;
+        rater.measure_diversity(Diversity::new(net, config.size as i64));
     }
-    Ok((rater, sources))
+    Ok(rater)
 }
 
-fn measure_diversity(
-    rater: &mut Rater,
-    config: &DiversityConfig,
-    placement: Placement,
-) -> Result<MetricSource, TrainError> {
-    let trunk = match config.trunk {
-        TrunkConfig::Alex => LpipsTrunk::Alex,
-        TrunkConfig::Vgg => LpipsTrunk::Vgg16,
+/// What each metric of `rater` is, which was made of the same three. Files are read whole for their hashes.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(crate) fn sources(
+    rater: &Rater,
+    metrics: &[Metric],
+    detectors: &[DetectorConfig],
+    diversity: Option<&DiversityConfig>,
+) -> Result<Vec<MetricSource>, TrainError> {
+    let source = |(name, factor, settings): (&str, f64, Settings), model, files| MetricSource {
+        name: name.to_owned(),
+        model,
+        factor,
+        settings,
+        files,
     };
-    let net = Lpips::load(&config.features, &config.linear, trunk, placement.device)?;
-    rater.measure_diversity(Diversity::new(net, config.size as i64));
-    Ok(MetricSource {
-        name: "diversity".to_owned(),
-        model: "lpips",
-        factor: 1.0,
-        settings: BTreeMap::from([
+    let mut described = rater.describe();
+    let mut sources = Vec::new();
+    for (metric, described) in metrics.iter().zip(&mut described) {
+        let files = read(metric.model.files())?;
+        sources.push(source(described, metric.model.name(), files));
+    }
+    for (detector, described) in detectors.iter().zip(described) {
+        sources.push(source(described, detector.name(), Vec::new()));
+    }
+    if let Some(config) = diversity {
+        let settings = BTreeMap::from([
             ("trunk", config.trunk.name().to_owned()),
             ("size", config.size.to_string()),
-        ]),
-        files: read(config.files())?,
-    })
+        ]);
+        let files = read(config.files())?;
+        sources.push(source(("diversity", 1.0, settings), "lpips", files));
+    }
+    Ok(sources)
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::truth::Truth;
-use crate::{FinishedRun, MetricSource, TrainError, compute, corpus, hub, metrics::rater};
+use crate::{FinishedRun, MetricSource, TrainError, compute, corpus, hub, metrics};
 
 /// A finished table: `table.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -111,12 +111,10 @@ pub fn measure_table(
         device,
         compute: compute(table.precision, device),
     };
-    let (mut rater, mut metrics) = rater(
-        &table.metrics,
-        &table.detectors,
-        table.diversity.as_ref(),
-        placement,
-    )?;
+    let (columns, detectors) = (&table.metrics, &table.detectors);
+    let diversity = table.diversity.as_ref();
+    let mut rater = metrics::rater(columns, detectors, diversity, placement)?;
+    let mut metrics = metrics::sources(&rater, columns, detectors, diversity)?;
     let truth = match &table.fidelity {
         None => None,
         Some(_) if captions.len() * table.seeds.len() < LEAST_IMAGES => {

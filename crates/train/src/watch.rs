@@ -60,7 +60,7 @@ impl Watch {
             });
         }
         let diversity = config.diversity.as_ref();
-        let (rater, _) = rater(&config.metrics, &config.detectors, diversity, placement)?;
+        let rater = rater(&config.metrics, &config.detectors, diversity, placement)?;
         Ok(Self::Pictures {
             rater: Box::new(rater),
             captions: source.validation(config.num_prompts)?,

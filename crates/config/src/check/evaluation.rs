@@ -5,7 +5,7 @@ use crate::experiment::Experiment;
 use crate::fidelity::Detector;
 use crate::guard::{Guard, GuardAction};
 use crate::method::Method;
-use crate::metric::Metric;
+use crate::metric;
 use crate::reward::{Reward, RewardModel};
 use crate::world::World;
 
@@ -19,7 +19,7 @@ const GRID_SIDE: usize = 64;
 
 pub(super) fn evaluation(e: &Experiment, problems: &mut Vec<Problem>) {
     let evaluation = &e.evaluation;
-    let names: Vec<&str> = evaluation.names().collect();
+    let names = evaluation.names();
     if matches!(e.world, World::Preset(_)) {
         if !names.is_empty() {
             problems.push(Problem::new(
@@ -132,8 +132,7 @@ fn watches_pictures(e: &Experiment, guard: &Guard, problems: &mut Vec<Problem>) 
             )
         }));
     } else if !(is_watched("diversity") && e.evaluation.diversity.is_some()) {
-        let diversity = e.evaluation.diversity.iter().map(|_| "diversity");
-        let names: Vec<&str> = metrics.iter().map(Metric::name).chain(diversity).collect();
+        let names = metric::names(metrics, &[], e.evaluation.diversity.as_ref());
         problems.push(unknown(&guard.metric, &names));
     }
 }

@@ -1,7 +1,7 @@
 //! Rules of tables.
 
 use crate::error::Problem;
-use crate::metric::Metric;
+use crate::metric;
 use crate::table::Table;
 
 /// Every broken rule of a table.
@@ -18,10 +18,7 @@ pub(crate) fn table(t: &Table) -> Vec<Problem> {
         ));
     }
     let models: Vec<&str> = t.models.iter().map(|model| model.name.as_str()).collect();
-    let metrics: Vec<&str> = (t.metrics.iter().map(Metric::name))
-        .chain(t.detectors.iter().map(|detector| detector.name()))
-        .chain(t.diversity.iter().map(|_| "diversity"))
-        .collect();
+    let metrics = metric::names(&t.metrics, &t.detectors, t.diversity.as_ref());
     for (key, is_missing) in [
         ("models", models.is_empty()),
         ("metrics", metrics.is_empty() && t.fidelity.is_none()),

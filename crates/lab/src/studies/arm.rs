@@ -69,7 +69,7 @@ impl Arm {
     /// What the arm weighs, and two values for it; nothing in distillation alone.
     ///
     /// The values make the gradients of both terms of an arm of the same order. Their norms on a distilled student:
-    /// distribution matching .4, `ReFL` 2.7, DPO 13, GRPO .1, the pretraining loss .8.
+    /// distribution matching .5, `ReFL` 2.7, DPO 13, GRPO .07, the pretraining loss .8.
     fn weighs(self) -> Option<(&'static str, [f64; 2])> {
         Some(match self {
             Self::Distil => return None,
