@@ -22,8 +22,57 @@ const STATIC: &str = "without dynamics";
 const ARMS: [&str; 4] = [VANILLA, DYNADG, DYNARS, STATIC];
 /// Updates between the two checkpoints that are measured.
 const HALF: u64 = 80;
-/// Learning rates of the student that every arm chooses between.
-const RATES: [f64; 2] = [2e-4, 4e-4];
+
+/// Where the dynamics start from, and where arms without decay stay.
+#[derive(Debug, Clone, Copy)]
+struct Strength {
+    name: &'static str,
+    /// Scale of the fake score's LoRA in the real score.
+    dose: f64,
+    /// The Beta that renoise times are drawn from.
+    beta: (f64, f64),
+}
+
+/// The dose is of `s_f` = 1: .375 is the ratio of the authors' demo, .75 of 2.
+const STRONG: Strength = Strength {
+    name: "strong",
+    dose: 0.375,
+    beta: (4.0, 1.5),
+};
+const MILD: Strength = Strength {
+    name: "mild",
+    dose: 0.15,
+    beta: (2.0, 1.2),
+};
+
+/// What an arm chooses for itself on validation prompts.
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    /// Learning rate of the student.
+    lr: f64,
+    strength: Strength,
+}
+
+/// Four for every arm.
+fn candidates(arm: &str) -> Vec<Settings> {
+    if arm == VANILLA {
+        // It has no dynamics to be strong.
+        let rates = [2e-4, 4e-4, 8e-4, 1.6e-3];
+        let strength = STRONG;
+        return rates.map(|lr| Settings { lr, strength }).to_vec();
+    }
+    [4e-4, 8e-4]
+        .map(|lr| [STRONG, MILD].map(|strength| Settings { lr, strength }))
+        .concat()
+}
+
+/// E.g. "rate 4e-4, mild".
+fn describe(arm: &str, Settings { lr, strength }: Settings) -> String {
+    match arm {
+        VANILLA => format!("rate {lr:e}"),
+        _ => format!("rate {lr:e}, {}", strength.name),
+    }
+}
 
 fn study() -> Study {
     let mut claims = Vec::new();
@@ -47,9 +96,10 @@ fn study() -> Study {
         title: "Table 4: the dynamics of the cold start",
         setup: "On the emoji world, distribution matching only, no reward, a student of one step: one of four steps is \
             distilled within a hundred updates, dynamics or not. \"+ DynaDG\" gives the real score a dose of the fake \
-            score's LoRA that decays from .375 to 0 up to the first checkpoint; \"+ DynaRS\" in addition draws renoise times \
-            from a Beta that goes from (4, 1.5) to uniform; \"without dynamics\" keeps both at their first values for the \
-            whole run. Same updates, batches and noise; measured at half time (1) and at the end (2), one network \
+            score's LoRA that decays to 0 up to the first checkpoint; \"+ DynaRS\" in addition draws renoise times from a Beta \
+            that goes to uniform over the same time; \"without dynamics\" keeps both at their first values for the whole run. \
+            They start strong, at a dose of .375 and Beta(4, 1.5) as in the authors' demo, or mild, at .15 and Beta(2, 1.2), \
+            as the arm chooses. Same updates, batches and noise; measured at half time (1) and at the end (2), one network \
             evaluation an image, test prompts."
             .to_owned(),
         arms: ARMS.to_vec(),
@@ -71,7 +121,8 @@ fn study() -> Study {
     }
 }
 
-fn experiment(base: &Experiment, arm: &str, half: u64, lr: f64) -> Experiment {
+fn experiment(base: &Experiment, arm: &str, half: u64, settings: Settings) -> Experiment {
+    let Settings { lr, strength } = settings;
     let mut cold = cold_start(base, 2 * half);
     cold.student.num_steps = 1;
     cold.optim.generator.lr = Curve::Constant(lr);
@@ -88,13 +139,13 @@ fn experiment(base: &Experiment, arm: &str, half: u64, lr: f64) -> Experiment {
         };
         dmdr.dm.real_scale = match arm {
             VANILLA => Curve::Constant(0.0),
-            _ => anneal(0.375, 0.0), // of s_f = 1: the ratio of the authors' demo, .75 of 2
+            _ => anneal(strength.dose, 0.0),
         };
         let renoise = match arm {
             VANILLA | DYNADG => TimeDistribution::Uniform,
             _ => TimeDistribution::Beta {
-                a: anneal(4.0, 1.0),
-                b: anneal(1.5, 1.0),
+                a: anneal(strength.beta.0, 1.0),
+                b: anneal(strength.beta.1, 1.0),
             },
         };
         dmdr.dm.renoise = renoise.clone();
@@ -123,11 +174,12 @@ pub(super) fn run(
         observer,
     };
     let mut choose = |emoji: &mut Emoji<'_>, arm: &'static str| {
-        let candidate = |lr| Candidate {
-            settings: format!("rate {lr:e}"),
-            experiment: experiment(&base, arm, half, lr),
+        let candidate = |settings| Candidate {
+            settings: describe(arm, settings),
+            experiment: experiment(&base, arm, half, settings),
         };
-        tune(emoji, arm, RATES.map(candidate).to_vec(), say)
+        let candidates = candidates(arm).into_iter().map(candidate).collect();
+        tune(emoji, arm, candidates, say)
     };
     let tuning = share(&ARMS, |arm| choose(&mut emoji, arm))?;
 
@@ -138,7 +190,8 @@ pub(super) fn run(
         .collect();
     let mut rows = Vec::new();
     let measured = share(&arms, |&(seed, tuning)| {
-        let experiment = experiment(&base, tuning.arm, half, RATES[tuning.chosen()]);
+        let settings = candidates(tuning.arm)[tuning.chosen()];
+        let experiment = experiment(&base, tuning.arm, half, settings);
         let outcome = emoji.arm(tuning.arm, seed, experiment, say)?;
         let at_half = emoji.checkpoint(tuning.arm, seed, &outcome, half)?;
         if seed == FIRST_SEED {
