@@ -7,7 +7,7 @@ use dmdr_events::Environment;
 use crate::{
     Report,
     study::{Results, Spread, Study},
-    tuning::{SEED, Tuning},
+    tuning::{self, SEED, Tuning},
 };
 
 /// The page. `pictures` are titles and file names beside it.
@@ -84,7 +84,7 @@ fn choices(tuning: &[Tuning]) -> String {
                 tried.settings,
                 tried.metrics["geneval/overall"],
                 tried.metrics["preference_heldout"],
-                tried.score(),
+                tuning::score(&tried.metrics),
                 if index == tuning.chosen() { "yes" } else { "" }
             );
         }

@@ -37,17 +37,15 @@ pub struct Tuning {
     pub tried: Vec<Tried>,
 }
 
-impl Tried {
-    /// What candidates are compared in: GenEval plus held-out preference, the two metrics that no arm is trained on.
-    pub fn score(&self) -> f64 {
-        self.metrics["geneval/overall"] + self.metrics["preference_heldout"]
-    }
+/// What candidates are compared in: GenEval plus held-out preference, the two metrics that no arm is trained on.
+pub fn score(metrics: &Metrics) -> f64 {
+    metrics["geneval/overall"] + metrics["preference_heldout"]
 }
 
 impl Tuning {
     /// Index of the best candidate; the first of equals.
     pub fn chosen(&self) -> usize {
-        let score = |index: &usize| self.tried[*index].score();
+        let score = |index: &usize| score(&self.tried[*index].metrics);
         (0..self.tried.len())
             .rev()
             .max_by(|a, b| score(a).total_cmp(&score(b)))
