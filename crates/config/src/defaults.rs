@@ -5,7 +5,9 @@ use crate::events::{Evaluation, Events};
 use crate::experiment::{Assets, FakeForm, FakeScore, Lora, Student, Teacher, Tuning};
 use crate::method::{Augmentation, DistributionMatching, Dmdr, Score};
 use crate::pretrain::{KindShares, Prediction, PreferenceModel, TeacherModel, WorldClipModel};
-use crate::rl::{Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, Transition};
+use crate::rl::{
+    Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, StepWeighting, Transition,
+};
 use crate::time::TimeDistribution;
 
 impl Default for Teacher {
@@ -132,6 +134,8 @@ impl Default for Grpo {
         Self {
             groups: Groups::default(),
             transition: Transition::CoefficientPreserving(0.9),
+            shared_noise: true,
+            step_weighting: StepWeighting::Variance,
             max_advantage: 5.0,
             clip: 1e-4,
             kl: 0.0,

@@ -56,7 +56,9 @@ pub use reward::{
     CaptionReward, ClipCheckpoint, ClipReward, HeadReward, RemoteReward, Reward, RewardModel,
     RewardWeights, VlmReward,
 };
-pub use rl::{Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, Transition};
+pub use rl::{
+    Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, StepWeighting, Transition,
+};
 pub use table::{Table, TableModel, TablePrompts, Who};
 pub use time::TimeDistribution;
 pub use world::{Classes, EmojiWorld, PromptFiles, World, WorldPreset};

@@ -89,6 +89,10 @@ pub struct Grpo {
     pub groups: Groups,
     /// The stochastic sampler.
     pub transition: Transition,
+    /// Whether the samples of a group start from the same noise, so that they differ in what the policy drew alone.
+    pub shared_noise: bool,
+    /// What a stochastic step counts.
+    pub step_weighting: StepWeighting,
     /// Largest absolute advantage.
     #[serde(deserialize_with = "range::positive")]
     pub max_advantage: f64,
@@ -113,6 +117,17 @@ pub enum Transition {
     CoefficientPreserving(#[serde(deserialize_with = "range::share")] f64),
     /// Flow-GRPO's SDE with this noise level.
     FlowSde(#[serde(deserialize_with = "range::positive")] f64),
+}
+
+/// What a stochastic step of the sampler counts in GRPO's surrogate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepWeighting {
+    /// Its variance over the mean of all: a step that hardly changes the image does not drown those that decide it.
+    #[default]
+    Variance,
+    /// 1, as in Flow-GRPO.
+    Uniform,
 }
 
 /// `[method.rl]`: reinforcement learning alone, with the regulariser of each algorithm's authors.

@@ -6,8 +6,8 @@ use dmdr_config::{
     Augmentation, Curve, Device, DistributionMatching, Dmdr, Dpo, Ema, Evaluation, Events,
     Experiment, FakeForm, FakeScore, Groups, Grpo, Guard, GuardAction, KindShares, Lora, Method,
     Optim, Optimizer, Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights,
-    RlAlgorithm, RlOnly, Score, Student, Teacher, TimeDistribution, Transition, Tuning, World,
-    WorldPreset,
+    RlAlgorithm, RlOnly, Score, StepWeighting, Student, Teacher, TimeDistribution, Transition,
+    Tuning, World, WorldPreset,
 };
 use proptest::prelude::*;
 
@@ -131,6 +131,8 @@ fn algorithm() -> impl Strategy<Value = RlAlgorithm> {
     let grpo = (
         groups(),
         transition(),
+        any::<bool>(),
+        prop_oneof![Just(StepWeighting::Variance), Just(StepWeighting::Uniform)],
         positive(),
         0.0..1.0,
         positive(),
@@ -140,10 +142,21 @@ fn algorithm() -> impl Strategy<Value = RlAlgorithm> {
         Just(RlAlgorithm::Refl),
         (groups(), positive()).prop_map(|(groups, beta)| RlAlgorithm::Dpo(Dpo { groups, beta })),
         grpo.prop_map(
-            |(groups, transition, max_advantage, clip, kl, num_inner_updates)| {
+            |(
+                groups,
+                transition,
+                shared_noise,
+                step_weighting,
+                max_advantage,
+                clip,
+                kl,
+                num_inner_updates,
+            )| {
                 RlAlgorithm::Grpo(Grpo {
                     groups,
                     transition,
+                    shared_noise,
+                    step_weighting,
                     max_advantage,
                     clip,
                     kl,

@@ -24,23 +24,36 @@ impl Transition {
     /// # Panics
     /// If not `0 < next < t <= 1`: the last step, to `t' = 0`, has no noise and so no likelihood.
     pub fn law(self, x: &Tensor, x0: &Tensor, t: f64, next: f64) -> (Tensor, f64) {
-        assert!(0.0 < next && next < t && t <= 1.0, "0 < {next} < {t} <= 1");
-        match self {
-            Self::CoefficientPreserving { eta } => {
-                let std = next * (eta * std::f64::consts::FRAC_PI_2).sin();
+        let std = self.std(t, next);
+        let mean = match self {
+            Self::CoefficientPreserving { .. } => {
                 let kept = (next * next - std * std).max(0.0).sqrt();
                 let eps = (x - x0 * (1.0 - t)) / t;
-                (x0 * (1.0 - next) + eps * kept, std)
+                x0 * (1.0 - next) + eps * kept
             }
+            Self::FlowSde { .. } => {
+                let dt = next - t;
+                let g_squared = std * std / -dt;
+                let v = (x - x0) / t;
+                x * (1.0 + g_squared * dt / (2.0 * t))
+                    + v * ((1.0 + g_squared * (1.0 - t) / (2.0 * t)) * dt)
+            }
+        };
+        (mean, std)
+    }
+
+    /// Standard deviation of [`Self::law`].
+    ///
+    /// # Panics
+    /// As there.
+    pub fn std(self, t: f64, next: f64) -> f64 {
+        assert!(0.0 < next && next < t && t <= 1.0, "0 < {next} < {t} <= 1");
+        match self {
+            Self::CoefficientPreserving { eta } => next * (eta * std::f64::consts::FRAC_PI_2).sin(),
             Self::FlowSde { noise_level } => {
                 // At t = 1 the diffusion coefficient is infinite; the next time stands in for t there.
                 let below = if t < 1.0 { t } else { next };
-                let g_squared = noise_level * noise_level * t / (1.0 - below);
-                let dt = next - t;
-                let v = (x - x0) / t;
-                let mean = x * (1.0 + g_squared * dt / (2.0 * t))
-                    + v * ((1.0 + g_squared * (1.0 - t) / (2.0 * t)) * dt);
-                (mean, (g_squared * -dt).sqrt())
+                noise_level * (t / (1.0 - below) * (t - next)).sqrt()
             }
         }
     }

@@ -202,18 +202,34 @@ pub fn base() -> Result<Experiment, LabError> {
     Ok(base)
 }
 
-/// The cold start of `base`: distribution matching with its dynamics, without rewards, for `num_updates`.
+/// The cold start of `base`: distribution matching with its dynamics, which are over by the end, without rewards, for
+/// `num_updates`.
 pub fn cold_start(base: &Experiment, num_updates: u64) -> Experiment {
     let mut cold = base.clone();
     cold.rewards.clear();
     if let Method::Dmdr(dmdr) = &mut cold.method {
         dmdr.num_updates = num_updates;
         dmdr.rl = None;
+        end_by(&mut dmdr.dm.real_scale, num_updates);
+        for renoise in [&mut dmdr.dm.renoise, &mut dmdr.score.renoise] {
+            if let TimeDistribution::Beta { a, b } = renoise {
+                end_by(a, num_updates);
+                end_by(b, num_updates);
+            }
+        }
     }
     cold
 }
 
-/// Distribution matching from the cold start in `run` on, with all dynamics over; `rl` joins it.
+/// Hurries an anneal that would not be over after `num_updates`.
+fn end_by(curve: &mut Curve, num_updates: u64) {
+    if let Curve::Cosine { over, .. } = curve {
+        *over = (*over).min(num_updates);
+    }
+}
+
+/// Distribution matching from the cold start in `run` on, with all dynamics over and one fake-score update for each of the
+/// student's; `rl` joins it.
 pub fn joint(
     base: &Experiment,
     run: &Path,
@@ -226,6 +242,7 @@ pub fn joint(
     }
     if let Method::Dmdr(dmdr) = &mut joint.method {
         dmdr.num_updates = num_updates;
+        dmdr.ttur = 1;
         dmdr.dm.real_scale = Curve::Constant(0.0);
         dmdr.dm.renoise = TimeDistribution::Uniform;
         dmdr.score.renoise = TimeDistribution::Uniform;

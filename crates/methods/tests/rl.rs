@@ -260,6 +260,24 @@ impl Denoiser for Shift {
 }
 
 #[test]
+fn groups_of_grpo_start_from_the_same_noise() {
+    let spread = |algorithm: RlAlgorithm| {
+        let (_, group) = rollout(&method(algorithm).0, 3);
+        let start = &group.expect("compares samples").states[0];
+        let groups = start.reshape([GROUPS.num_prompts as i64, GROUPS.size as i64, -1]);
+        let of = |dim: i64| {
+            let std = groups.std_dim(&[dim][..], false, false);
+            std.mean(Kind::Float).double_value(&[])
+        };
+        (of(0), of(1)) // between groups, within them
+    };
+    let (between, within) = spread(grpo(0.0));
+    assert!(between > 0.5 && within < 1e-6, "{between} {within}");
+    let (_, within) = spread(dpo());
+    assert!(within > 0.5, "{within}");
+}
+
+#[test]
 fn grpo_finds_the_best_mean() {
     // Samples are N(c m, s^2) with c > 1, and grey is best: m goes to 0 from either side.
     for start in [-0.4, 0.4] {

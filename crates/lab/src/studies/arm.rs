@@ -25,14 +25,8 @@ pub(super) enum Arm {
     Both(Rl),
 }
 
-/// What an arm chooses for itself on validation prompts.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Settings {
-    /// Learning rate of the student at first; a tenth of it at the end.
-    lr: f64,
-    /// Of what the arm weighs: see [`Arm::weighs`].
-    weight: f64,
-}
+/// Learning rates of the student that every arm chooses from on validation prompts; a tenth of it at the end.
+pub(super) const RATES: [f64; 3] = [2e-4, 1e-4, 5e-5];
 
 impl Arm {
     /// All of Table 5.
@@ -66,41 +60,20 @@ impl Arm {
         }
     }
 
-    /// What the arm weighs, and two values for it; nothing in distillation alone.
+    /// Of the term beside the arm's main one: the regulariser of reinforcement learning alone (the pretraining loss, beta,
+    /// the KL), or lambda; none in distillation alone.
     ///
-    /// The values make the gradients of both terms of an arm of the same order. Their norms on a distilled student:
-    /// distribution matching .5, `ReFL` 2.7, DPO 13, GRPO .07, the pretraining loss .8.
-    fn weighs(self) -> Option<(&'static str, [f64; 2])> {
+    /// With them the gradients of an arm's terms are of the same order. Their norms on a distilled student: distribution
+    /// matching .8, `ReFL` 2.7, DPO 15, GRPO .04, the pretraining loss .8.
+    fn weight(self) -> Option<f64> {
         Some(match self {
             Self::Distil => return None,
-            Self::Only(Rl::Refl) => ("weight of the pretraining loss", [3.0, 10.0]),
-            Self::Only(Rl::Dpo) => ("beta", [100.0, 500.0]),
-            Self::Only(Rl::Grpo) => ("weight of the KL", [0.004, 0.04]),
-            Self::Both(Rl::Refl) => ("lambda", [0.1, 0.3]),
-            Self::Both(Rl::Dpo) => ("lambda", [0.03, 0.1]),
-            Self::Both(Rl::Grpo) => ("lambda", [3.0, 10.0]),
+            Self::Only(Rl::Refl) => 3.0,
+            Self::Only(Rl::Dpo) => 100.0,
+            Self::Only(Rl::Grpo) => 0.002,
+            Self::Both(Rl::Refl | Rl::Dpo) => 0.1,
+            Self::Both(Rl::Grpo) => 50.0,
         })
-    }
-
-    /// Four for every arm.
-    pub(super) fn candidates(self) -> Vec<Settings> {
-        match self.weighs() {
-            None => [2e-4, 1e-4, 5e-5, 2.5e-5]
-                .map(|lr| Settings { lr, weight: 0.0 })
-                .to_vec(),
-            Some((_, weights)) => [2e-4, 5e-5]
-                .map(|lr| weights.map(|weight| Settings { lr, weight }))
-                .concat(),
-        }
-    }
-
-    /// E.g. "rate 5e-5, lambda 0.3".
-    pub(super) fn describe(self, settings: Settings) -> String {
-        let Settings { lr, weight } = settings;
-        match self.weighs() {
-            None => format!("rate {lr:e}"),
-            Some((what, _)) => format!("rate {lr:e}, {what} {weight}"),
-        }
     }
 
     /// `updates` updates from the cold start in `init` on.
@@ -109,9 +82,9 @@ impl Arm {
         base: &Experiment,
         init: &Path,
         updates: u64,
-        settings: Settings,
+        lr: f64,
     ) -> Experiment {
-        let Settings { lr, weight } = settings;
+        let weight = self.weight().unwrap_or(0.0);
         let mut experiment = match self {
             Self::Distil => joint(base, init, updates, None),
             Self::Both(rl) => joint(base, init, updates, Some((weight, rl.algorithm()))),
@@ -149,7 +122,7 @@ impl Arm {
 
 /// What DPO and GRPO compare.
 pub(super) const GROUPS: Groups = Groups {
-    num_prompts: 8,
+    num_prompts: 4,
     size: 6,
 };
 
@@ -166,22 +139,6 @@ impl Rl {
                 groups: GROUPS,
                 ..Grpo::default()
             }),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn every_arm_has_the_same_budget() {
-        for arm in Arm::ALL {
-            let candidates = arm.candidates().into_iter();
-            let different: BTreeSet<_> = candidates.map(|c| arm.describe(c)).collect();
-            assert_eq!(different.len(), 4, "{different:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ use dmdr_world::Split;
 
 use super::{
     Effort,
-    arm::{Arm, GROUPS},
+    arm::{Arm, GROUPS, RATES},
     fig10,
 };
 use crate::{
@@ -24,10 +24,10 @@ pub(super) const TEACHER: &str = "teacher, 50 evaluations";
 /// The student that all arms start from.
 pub(super) const INIT: &str = "cold start";
 /// Updates of the cold start, and of every arm after it.
-const COLD: u64 = 160;
-const UPDATES: u64 = 150;
+const COLD: u64 = 20;
+const UPDATES: u64 = 100;
 /// Checkpoints of every arm.
-const POINTS: u64 = 6;
+const POINTS: u64 = 5;
 
 /// Runs arms.
 pub(super) struct JointStage<'a> {
@@ -72,13 +72,15 @@ impl<'a> JointStage<'a> {
         let Self { cold, updates, .. } = self;
         let Groups { num_prompts, size } = GROUPS;
         format!(
-            "On the emoji world: from one student a seed, cold-started in {cold} updates, every arm has the same {updates} \
-             updates on the same batches. \"Only\" arms have their authors' regulariser instead of distribution matching: ReFL a \
-             pretraining loss on true images, DPO its frozen reference, GRPO a KL to that reference. Rewards are World-CLIP and \
-             the preference model, for ReFL at 3 and .3, which makes their gradients alike, for DPO and GRPO, which compare \
-             {size} samples of each of {num_prompts} prompts an update, at 1 and 1, normalised in each group; no arm is trained on \
-             the held-out preference model. Every arm chose among four settings on validation prompts (below). 4 network \
-             evaluations an image, test prompts."
+            "On the emoji world: from one student a seed, cold-started in {cold} updates, when distillation still has something \
+             to give, every arm has the same {updates} updates on the same batches, with one fake-score update each. \"Only\" \
+             arms have their authors' regulariser instead of distribution matching: ReFL a pretraining loss on true images (at 3), \
+             DPO its frozen reference (beta 100), GRPO a KL to that reference (at .002). Beside distribution matching ReFL and DPO \
+             count .1 (lambda), GRPO 50, whose gradient is that much smaller. Rewards are World-CLIP and the preference model, for \
+             ReFL at 3 and .3, which makes their gradients alike, for DPO and GRPO, which compare {size} samples of each of \
+             {num_prompts} prompts an update, at 1 and 1, normalised in each group; no arm is trained on the held-out preference \
+             model. These weights come from trials on validation prompts (docs/LOG.md, sixth, eighth and tenth session); every arm \
+             chose its learning rate among three (below). 4 network evaluations an image, test prompts."
         )
     }
 
@@ -132,8 +134,7 @@ impl<'a> JointStage<'a> {
     ) -> Result<EmojiOutcome, LabError> {
         let chosen = self.tuning(arm, say)?.chosen();
         let init = self.init(seed, say)?.run;
-        let settings = arm.candidates()[chosen];
-        let mut experiment = arm.experiment(&self.emoji.base, &init, self.updates, settings);
+        let mut experiment = arm.experiment(&self.emoji.base, &init, self.updates, RATES[chosen]);
         if fig10::ARMS.contains(&arm) {
             experiment.events.keep_checkpoints = POINTS as usize; // it looks at the students on their way
         }
@@ -147,12 +148,11 @@ impl<'a> JointStage<'a> {
     fn tuning(&mut self, arm: Arm, say: &mut dyn FnMut(&str)) -> Result<Tuning, LabError> {
         let init = self.init(tuning::SEED, say)?.run;
         let base = &self.emoji.base;
-        let candidates = arm
-            .candidates()
+        let candidates = RATES
             .into_iter()
-            .map(|settings| Candidate {
-                settings: arm.describe(settings),
-                experiment: arm.experiment(base, &init, self.updates, settings),
+            .map(|lr| Candidate {
+                settings: format!("rate {lr:e}"),
+                experiment: arm.experiment(base, &init, self.updates, lr),
             })
             .collect();
         tuning::tune(&mut self.emoji, arm.name(), candidates, say)

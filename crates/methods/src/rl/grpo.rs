@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use dmdr_config::Grpo;
+use dmdr_config::{Grpo, StepWeighting};
 use dmdr_diffusion::{Transition, log_prob, loss, sampler::batch_time};
 use dmdr_models::View;
 use dmdr_tensor::{Kind, Tensor, no_grad_guard};
 
 use super::{Group, RlLoss};
 
-/// The clipped surrogate, averaged over the trained transitions of `group`, plus `kl` times the divergence from
-/// `reference` where one is given.
+/// The clipped surrogate, averaged over the trained transitions of `group` with the weights of `config`, plus `kl` times
+/// the divergence from `reference` where one is given.
 pub fn grpo(
     student: &View<'_>,
     reference: Option<&View<'_>>,
@@ -24,6 +24,7 @@ pub fn grpo(
         .clamp(-config.max_advantage, config.max_advantage)
         .reshape([-1]);
     let steps = trained_steps(group.log_probs.len(), config.num_train_steps);
+    let weights = step_weights(config.step_weighting, transition, times);
     let mut total = Tensor::zeros([1], (Kind::Float, advantage.device())).squeeze();
     let (mut ratios, mut divergences) = (0.0, 0.0);
     for &step in &steps {
@@ -33,7 +34,8 @@ pub fn grpo(
         let (mean, std) = law(student);
         let log_ratio = log_prob(&group.states[step + 1], &mean, std) - &group.log_probs[step];
         ratios += log_ratio.detach().exp().mean(Kind::Float).double_value(&[]);
-        let mut loss = loss::grpo(&log_ratio, &advantage, config.clip).mean(Kind::Float);
+        let surrogate = loss::grpo(&log_ratio, &advantage, config.clip).mean(Kind::Float);
+        let mut loss = surrogate * weights[step];
         if let Some(reference) = reference {
             let anchor = {
                 let _guard = no_grad_guard();
@@ -56,6 +58,23 @@ pub fn grpo(
     }
 }
 
+/// Of the stochastic steps on the grid `times`; their mean is 1.
+///
+/// The gradient of a log-probability grows as 1 / std while what a step's noise does to the image shrinks with std, so
+/// unweighted the last steps are loudest and say least (Flow-CPS, arXiv 2509.05952, leaves the variance out of the
+/// log-probability; TempFlow-GRPO, arXiv 2508.04324, weighs steps by their noise).
+fn step_weights(weighting: StepWeighting, transition: Transition, times: &[f64]) -> Vec<f64> {
+    let stochastic = times.windows(2).filter(|pair| pair[1] > 0.0);
+    let weights: Vec<f64> = stochastic
+        .map(|pair| match weighting {
+            StepWeighting::Variance => transition.std(pair[0], pair[1]).powi(2),
+            StepWeighting::Uniform => 1.0,
+        })
+        .collect();
+    let mean = weights.iter().sum::<f64>() / weights.len() as f64;
+    weights.into_iter().map(|weight| weight / mean).collect()
+}
+
 /// `wanted` of the `available` stochastic steps at random, or all of them.
 fn trained_steps(available: usize, wanted: usize) -> Vec<usize> {
     if wanted == 0 || wanted >= available {
@@ -71,6 +90,19 @@ mod tests {
     use dmdr_tensor::reseed;
 
     use super::*;
+
+    #[test]
+    fn steps_weigh_what_their_noise_does() {
+        let renoise = Transition::CoefficientPreserving { eta: 1.0 };
+        let times = [1.0, 0.75, 0.5, 0.25, 0.0];
+        let weights = step_weights(StepWeighting::Variance, renoise, &times);
+        // 9 : 4 : 1, and 3 in all.
+        for (weight, expected) in weights.iter().zip([27.0 / 14.0, 12.0 / 14.0, 3.0 / 14.0]) {
+            assert!((weight - expected).abs() < 1e-9, "{weights:?}");
+        }
+        let uniform = step_weights(StepWeighting::Uniform, renoise, &times);
+        assert_eq!(uniform, [1.0; 3]);
+    }
 
     #[test]
     fn a_subset_of_the_steps() {

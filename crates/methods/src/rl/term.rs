@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dmdr_config::{RlAlgorithm, Transition as TransitionConfig};
+use dmdr_config::{Groups, RlAlgorithm, Transition as TransitionConfig};
 use dmdr_diffusion::{Schedule, Transition};
 use dmdr_rewards::RewardMix;
 use dmdr_tensor::{Kind, Tensor};
@@ -81,10 +81,7 @@ impl RlTerm {
         let Some(groups) = self.algorithm.groups() else {
             return Ok(None);
         };
-        let size = r.x_t.size();
-        let count = (groups.num_prompts * groups.size) as i64;
-        let options = (Kind::Float, r.x_t.device());
-        let noise = Tensor::randn([count, size[1], size[2], size[3]], options);
+        let noise = self.noise(groups, &r.x_t);
         let adapters = roles.generator_adapters();
         // As in training, so that the ratio to these probabilities is 1 to the bit before the first update.
         let student = roles.generator(&adapters, true);
@@ -142,6 +139,22 @@ impl RlTerm {
         };
         rl.observed.extend(group().observed.clone());
         Ok(rl)
+    }
+
+    /// What groups are sampled from, for images like `x [B, C, H, W]`.
+    ///
+    /// With noise of its own a sample's reward depends on something that no transition probability answers for; shared
+    /// noise keeps that out of the advantages (DanceGRPO, arXiv 2505.07818).
+    fn noise(&self, groups: Groups, x: &Tensor) -> Tensor {
+        let (p, g) = (groups.num_prompts as i64, groups.size as i64);
+        let image = &x.size()[1..];
+        let options = (Kind::Float, x.device());
+        let is_shared = matches!(self.algorithm, RlAlgorithm::Grpo(grpo) if grpo.shared_noise);
+        if is_shared {
+            Tensor::randn([&[p], image].concat(), options).repeat_interleave_self_int(g, 0, None)
+        } else {
+            Tensor::randn([&[p * g], image].concat(), options)
+        }
     }
 
     /// How a group is sampled: DPO compares what the student's own sampler makes.
