@@ -120,11 +120,10 @@ pub enum Transition {
 }
 
 /// What a stochastic step of the sampler counts in GRPO's surrogate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepWeighting {
-    /// Its variance over the mean of all: a step that hardly changes the image does not drown those that decide it.
-    #[default]
+    /// Its variance over the mean of all, so that late steps, whose noise is small, do not drown the early ones.
     Variance,
     /// 1, as in Flow-GRPO.
     Uniform,

@@ -223,7 +223,7 @@ pub fn cold_start(base: &Experiment, num_updates: u64) -> Experiment {
 
 /// Hurries an anneal that would not be over after `num_updates`.
 fn end_by(curve: &mut Curve, num_updates: u64) {
-    if let Curve::Cosine { over, .. } = curve {
+    if let Curve::Linear { over, .. } | Curve::Cosine { over, .. } = curve {
         *over = (*over).min(num_updates);
     }
 }
@@ -283,6 +283,20 @@ fn go_on(base: &Experiment, run: &Path) -> Experiment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_cold_start_sees_its_dynamics_end() {
+        let mut anneal = Curve::Cosine {
+            from: 4.0,
+            to: 1.0,
+            over: 80,
+        };
+        end_by(&mut anneal, 160);
+        assert!(anneal.at(79) > 1.0);
+        end_by(&mut anneal, 20);
+        assert!(anneal.at(19) > 1.0);
+        assert!((anneal.at(20) - 1.0).abs() < f64::EPSILON);
+    }
 
     #[test]
     fn arms_have_plain_folders() {

@@ -2,7 +2,9 @@
 
 mod tiny;
 
-use dmdr_config::{Curve, Dpo, Groups, Grpo, RlAlgorithm, RlOnly as RlOnlyConfig, Transition};
+use dmdr_config::{
+    Curve, Dpo, Groups, Grpo, RlAlgorithm, RlOnly as RlOnlyConfig, StepWeighting, Transition,
+};
 use dmdr_data::{PromptStream, Prompts};
 use dmdr_diffusion::{Parameterization, Schedule, time_grid};
 use dmdr_methods::{
@@ -275,6 +277,44 @@ fn groups_of_grpo_start_from_the_same_noise() {
     assert!(between > 0.5 && within < 1e-6, "{between} {within}");
     let (_, within) = spread(dpo());
     assert!(within > 0.5, "{within}");
+}
+
+#[test]
+fn the_weight_of_a_step_reaches_its_gradient() {
+    // With the first of two stochastic steps alone, from t' = 2/3: its share of the variance is 4/5, its weight 8/5.
+    let gradient = |step_weighting: StepWeighting| {
+        let RlAlgorithm::Grpo(config) = grpo(0.0) else {
+            unreachable!("GRPO")
+        };
+        let algorithm = RlAlgorithm::Grpo(Grpo {
+            step_weighting,
+            ..config
+        });
+        let m = Tensor::from_slice(&[0.3f32]).set_requires_grad(true);
+        let roles = Roles {
+            generator: Generator::Full(Box::new(Shift(m.shallow_clone()))),
+            ..Tiny::new().0
+        };
+        let rl = RlTerm::new(algorithm, mix(false), time_grid(3, 1.0), FLOW).expect("fits");
+        reseed(&[5]);
+        let x_t = Tensor::randn([4, 1, 2, 2], (Kind::Float, Device::Cpu));
+        let r = Rollout {
+            prompts: prompts(),
+            cond: cond(),
+            x0: x_t.shallow_clone(),
+            t: Tensor::ones([4], (Kind::Float, Device::Cpu)),
+            x_t,
+        };
+        let mut group = rl.group(&roles, &r, 0).expect("scored").expect("GRPO");
+        group.log_probs.truncate(1);
+        let loss = rl.loss(&roles, &r.x0, &r, Some(&group), 0).expect("a loss");
+        let gradient = Tensor::run_backward(&[loss.loss], &[&m], false, false).remove(0);
+        gradient.double_value(&[0])
+    };
+    let uniform = gradient(StepWeighting::Uniform);
+    assert!(uniform.abs() > 1e-6, "{uniform}");
+    let ratio = gradient(StepWeighting::Variance) / uniform;
+    assert!((ratio - 1.6).abs() < 1e-5, "{ratio}");
 }
 
 #[test]

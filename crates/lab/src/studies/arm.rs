@@ -1,4 +1,4 @@
-//! The arms of the second stage, and the settings that each may choose from.
+//! The arms of the second stage, and the learning rates that each may choose from.
 
 use std::path::Path;
 
@@ -60,22 +60,6 @@ impl Arm {
         }
     }
 
-    /// Of the term beside the arm's main one: the regulariser of reinforcement learning alone (the pretraining loss, beta,
-    /// the KL), or lambda; none in distillation alone.
-    ///
-    /// With them the gradients of an arm's terms are of the same order. Their norms on a distilled student: distribution
-    /// matching .8, `ReFL` 2.7, DPO 15, GRPO .04, the pretraining loss .8.
-    fn weight(self) -> Option<f64> {
-        Some(match self {
-            Self::Distil => return None,
-            Self::Only(Rl::Refl) => 3.0,
-            Self::Only(Rl::Dpo) => 100.0,
-            Self::Only(Rl::Grpo) => 0.002,
-            Self::Both(Rl::Refl | Rl::Dpo) => 0.1,
-            Self::Both(Rl::Grpo) => 50.0,
-        })
-    }
-
     /// `updates` updates from the cold start in `init` on.
     pub(super) fn experiment(
         self,
@@ -84,25 +68,12 @@ impl Arm {
         updates: u64,
         lr: f64,
     ) -> Experiment {
-        let weight = self.weight().unwrap_or(0.0);
         let mut experiment = match self {
             Self::Distil => joint(base, init, updates, None),
-            Self::Both(rl) => joint(base, init, updates, Some((weight, rl.algorithm()))),
-            Self::Only(Rl::Refl) => rl_only(base, init, updates, RlAlgorithm::Refl, weight),
-            Self::Only(Rl::Dpo) => {
-                let algorithm = RlAlgorithm::Dpo(Dpo {
-                    beta: weight,
-                    groups: GROUPS,
-                });
-                rl_only(base, init, updates, algorithm, 0.0)
-            }
-            Self::Only(Rl::Grpo) => {
-                let algorithm = RlAlgorithm::Grpo(Grpo {
-                    kl: weight,
-                    groups: GROUPS,
-                    ..Grpo::default()
-                });
-                rl_only(base, init, updates, algorithm, 0.0)
+            Self::Both(rl) => joint(base, init, updates, Some((rl.lambda(), rl.algorithm(0.0)))),
+            Self::Only(rl) => {
+                let pretraining = if rl == Rl::Refl { PRETRAINING } else { 0.0 };
+                rl_only(base, init, updates, rl.algorithm(KL), pretraining)
             }
         };
         if self.compares_samples() {
@@ -125,18 +96,32 @@ pub(super) const GROUPS: Groups = Groups {
     num_prompts: 4,
     size: 6,
 };
+/// Weight of the pretraining loss beside `ReFL` alone.
+pub(super) const PRETRAINING: f64 = 3.0;
+/// Weight of the KL to the reference beside GRPO alone.
+pub(super) const KL: f64 = 0.002;
 
 impl Rl {
-    /// Beside distribution matching.
-    fn algorithm(self) -> RlAlgorithm {
+    /// Weight beside distribution matching, whose gradient has a norm of .55; that of `ReFL` has 2.7, DPO's 16, GRPO's .04.
+    pub(super) fn lambda(self) -> f64 {
+        match self {
+            Self::Refl | Self::Dpo => 0.1,
+            Self::Grpo => 50.0,
+        }
+    }
+
+    /// The algorithm; `kl` is GRPO's alone.
+    fn algorithm(self, kl: f64) -> RlAlgorithm {
+        let groups = GROUPS;
         match self {
             Self::Refl => RlAlgorithm::Refl,
             Self::Dpo => RlAlgorithm::Dpo(Dpo {
-                groups: GROUPS,
+                groups,
                 ..Dpo::default()
             }),
             Self::Grpo => RlAlgorithm::Grpo(Grpo {
-                groups: GROUPS,
+                groups,
+                kl,
                 ..Grpo::default()
             }),
         }

@@ -1,14 +1,14 @@
 //! The second stage on the emoji world: from one cold-started student, distillation and reinforcement learning, apart
 //! and together. Table 5, Table 6 and Fig. 10 look at the same runs.
 
-use dmdr_config::Groups;
+use dmdr_config::{Dpo, Groups};
 use dmdr_eval::EvalSet;
 use dmdr_train::Observer;
 use dmdr_world::Split;
 
 use super::{
     Effort,
-    arm::{Arm, GROUPS, RATES},
+    arm::{Arm, GROUPS, KL, PRETRAINING, RATES, Rl},
     fig10,
 };
 use crate::{
@@ -71,16 +71,22 @@ impl<'a> JointStage<'a> {
     pub(super) fn setup(&self) -> String {
         let Self { cold, updates, .. } = self;
         let Groups { num_prompts, size } = GROUPS;
+        let beta = Dpo::default().beta;
         format!(
             "On the emoji world: from one student a seed, cold-started in {cold} updates, when distillation still has something \
-             to give, every arm has the same {updates} updates on the same batches, with one fake-score update each. \"Only\" \
-             arms have their authors' regulariser instead of distribution matching: ReFL a pretraining loss on true images (at 3), \
-             DPO its frozen reference (beta 100), GRPO a KL to that reference (at .002). Beside distribution matching ReFL and DPO \
-             count .1 (lambda), GRPO 50, whose gradient is that much smaller. Rewards are World-CLIP and the preference model, for \
-             ReFL at 3 and .3, which makes their gradients alike, for DPO and GRPO, which compare {size} samples of each of \
-             {num_prompts} prompts an update, at 1 and 1, normalised in each group; no arm is trained on the held-out preference \
-             model. These weights come from trials on validation prompts (docs/LOG.md, sixth, eighth and tenth session); every arm \
-             chose its learning rate among three (below). 4 network evaluations an image, test prompts."
+             to give, every arm has the same {updates} updates on the same batches; with distribution matching there is one \
+             fake-score update to each. \"Only\" arms have their authors' regulariser instead of distribution matching: ReFL a \
+             pretraining loss on true images (at {PRETRAINING}), DPO its frozen reference (beta {beta}), GRPO a KL to that \
+             reference (at {KL}). Beside distribution matching lambda is {} for ReFL, {} for DPO and {} for GRPO, whose gradient \
+             is the smallest. Rewards are World-CLIP and the preference model, for ReFL at 3 and .3, which makes their gradients \
+             alike, for DPO and GRPO, which compare {size} samples of each of {num_prompts} prompts an update, at 1 and 1, \
+             normalised in each group; no arm is trained on the held-out preference model. These weights were set before, by \
+             trials on validation prompts that were not equally many for all (docs/LOG.md, sixth, eighth and tenth session); every \
+             arm chose its learning rate among {} (below). 4 network evaluations an image, test prompts.",
+            Rl::Refl.lambda(),
+            Rl::Dpo.lambda(),
+            Rl::Grpo.lambda(),
+            RATES.len(),
         )
     }
 
