@@ -12,11 +12,16 @@ use std::{
 
 use common::succeed;
 
-const ALGORITHMS: [(&str, &str); 3] = [
+const ALGORITHMS: [(&str, &str); 4] = [
     ("refl", "\"refl\""),
     (
         "dpo",
         "{ dpo = { groups = { num_prompts = 2, size = 3 } } }",
+    ),
+    (
+        "flow-grpo",
+        "{ grpo = { groups = { num_prompts = 2, size = 3 }, num_inner_updates = 2, shared_noise = false, \
+         step_weighting = \"uniform\" } }",
     ),
     (
         "grpo",
