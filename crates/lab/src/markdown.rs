@@ -7,7 +7,7 @@ use dmdr_events::Environment;
 use crate::{
     Report,
     study::{Results, Spread, Study},
-    tuning::{self, SEED, Tuning},
+    tuning::{Criterion, Tuning},
 };
 
 /// The page. `pictures` are titles and file names beside it.
@@ -66,27 +66,31 @@ pub fn page(
 
 /// What every arm chose among.
 fn choices(tuning: &[Tuning]) -> String {
-    let Some(first) = tuning.first() else {
+    if tuning.is_empty() {
         return String::new();
-    };
-    let mut text = format!(
-        "\n## How settings were chosen\n\nEvery arm had {} candidates, trained with seed {SEED} and measured on validation \
-         prompts; the one with the largest sum of GenEval and held-out preference was taken.\n\n\
-         | arm | candidate | GenEval | preference (held out) | sum | taken |\n|---|---|---|---|---|---|\n",
-        first.tried.len()
-    );
-    for tuning in tuning {
-        for (index, tried) in tuning.tried.iter().enumerate() {
-            let _ = writeln!(
-                text,
-                "| {} | {} | {:.3} | {:.3} | {:.3} | {} |",
-                tuning.arm,
-                tried.settings,
-                tried.metrics["geneval/overall"],
-                tried.metrics["preference_heldout"],
-                tuning::score(&tried.metrics),
-                if index == tuning.chosen() { "yes" } else { "" }
-            );
+    }
+    let mut text = String::from("\n## How settings were chosen\n");
+    for alike in tuning.chunk_by(|a, b| std::ptr::eq(a.criterion, b.criterion)) {
+        let Criterion { columns, how, .. } = alike[0].criterion;
+        let [first, second] = columns.map(|column| column.title);
+        let _ = write!(
+            text,
+            "\nEvery arm had {} candidates, {how}.\n\n\
+             | arm | candidate | {first} | {second} | sum | taken |\n|---|---|---|---|---|---|\n",
+            alike[0].tried.len()
+        );
+        for tuning in alike {
+            for (index, tried) in tuning.tried.iter().enumerate() {
+                let [first, second] = columns.map(|column| tried.metrics[column.key]);
+                let _ = writeln!(
+                    text,
+                    "| {} | {} | {first:.3} | {second:.3} | {:.3} | {} |",
+                    tuning.arm,
+                    tried.settings,
+                    first + second,
+                    if index == tuning.chosen() { "yes" } else { "" }
+                );
+            }
         }
     }
     text
@@ -127,7 +131,7 @@ fn spread(Spread { mean, std }: Spread, signed: bool) -> String {
 mod tests {
     use crate::{
         study::{Claim, Column, Metrics},
-        tuning::Tried,
+        tuning::{Tried, UNTRAINED},
     };
 
     use super::*;
@@ -173,6 +177,7 @@ mod tests {
         };
         let tuning = vec![Tuning {
             arm: "a",
+            criterion: &UNTRAINED,
             tried: vec![tried("rate 1e-4", 0.5), tried("rate 2e-4", 0.75)],
         }];
         let report = Report {

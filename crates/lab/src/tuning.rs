@@ -1,13 +1,18 @@
-//! How an arm comes by its settings: every arm has the same number of candidates, which are compared on validation
-//! prompts with a training seed that no published number uses.
+//! How an arm comes by its settings: every arm has the same number of candidates, which are compared with training seeds
+//! that no published number uses, and where there are prompts on those of validation.
 
 use dmdr_config::Experiment;
 use dmdr_eval::EvalSet;
 use dmdr_world::Split;
 
-use crate::{LabError, emoji::Emoji, study::Metrics, units::unless_busy};
+use crate::{
+    LabError,
+    emoji::Emoji,
+    study::{Column, Metrics},
+    units::unless_busy,
+};
 
-/// The training seed of all candidates.
+/// The training seed of all candidates on the emoji world.
 pub const SEED: u64 = 0;
 
 /// Settings to try.
@@ -19,7 +24,7 @@ pub struct Candidate {
     pub experiment: Experiment,
 }
 
-/// What a candidate reached on validation prompts.
+/// What a candidate reached.
 #[derive(Debug, Clone)]
 pub struct Tried {
     /// In words.
@@ -28,24 +33,55 @@ pub struct Tried {
     pub metrics: Metrics,
 }
 
+/// What candidates are compared in: the sum of two metrics.
+#[derive(Debug)]
+pub struct Criterion {
+    /// The metrics.
+    pub columns: [Column; 2],
+    /// Whether more is better.
+    pub higher_is_better: bool,
+    /// In words: how candidates were trained and compared.
+    pub how: &'static str,
+}
+
+/// On the emoji world: the two metrics that no arm is trained on.
+pub static UNTRAINED: Criterion = Criterion {
+    columns: [
+        Column::new("geneval/overall", "GenEval"),
+        Column::new("preference_heldout", "preference (held out)"),
+    ],
+    higher_is_better: true,
+    how: "trained with seed 0 and measured on validation prompts; the one with the largest sum of GenEval and held-out \
+        preference was taken",
+};
+
+impl Criterion {
+    /// Of both metrics.
+    pub fn sum_of(&self, metrics: &Metrics) -> f64 {
+        self.columns.iter().map(|column| metrics[column.key]).sum()
+    }
+}
+
 /// All candidates of an arm.
 #[derive(Debug, Clone)]
 pub struct Tuning {
     /// The arm.
     pub arm: &'static str,
+    /// What they are compared in.
+    pub criterion: &'static Criterion,
     /// In the order they were given.
     pub tried: Vec<Tried>,
-}
-
-/// What candidates are compared in: GenEval plus held-out preference, the two metrics that no arm is trained on.
-pub fn score(metrics: &Metrics) -> f64 {
-    metrics["geneval/overall"] + metrics["preference_heldout"]
 }
 
 impl Tuning {
     /// Index of the best candidate; the first of equals.
     pub fn chosen(&self) -> usize {
-        let score = |index: &usize| score(&self.tried[*index].metrics);
+        let sign = if self.criterion.higher_is_better {
+            1.0
+        } else {
+            -1.0
+        };
+        let score = |index: &usize| sign * self.criterion.sum_of(&self.tried[*index].metrics);
         (0..self.tried.len())
             .rev()
             .max_by(|a, b| score(a).total_cmp(&score(b)))
@@ -87,12 +123,22 @@ pub fn tune(
     if tried.len() < count {
         return Err(LabError::Busy);
     }
-    Ok(Tuning { arm, tried })
+    Ok(Tuning {
+        arm,
+        criterion: &UNTRAINED,
+        tried,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    static LOWEST: Criterion = Criterion {
+        higher_is_better: false,
+        columns: UNTRAINED.columns,
+        how: "",
+    };
 
     #[test]
     fn the_best_of_the_candidates_is_chosen() {
@@ -103,10 +149,20 @@ mod tests {
                 ("preference_heldout".to_owned(), preference),
             ]),
         };
-        let tuning = |tried| Tuning { arm: "a", tried };
+        let by = |criterion, tried| Tuning {
+            arm: "a",
+            criterion,
+            tried,
+        };
+        let tuning = |tried| by(&UNTRAINED, tried);
         let rising = tuning(vec![tried(0.6, 0.7), tried(0.5, 0.9), tried(0.7, 0.6)]);
         assert_eq!(rising.chosen(), 1);
         let equal = tuning(vec![tried(0.5, 0.25), tried(0.5, 0.25)]);
         assert_eq!(equal.chosen(), 0);
+        let falling = by(
+            &LOWEST,
+            vec![tried(0.6, 0.7), tried(0.5, 0.9), tried(0.7, 0.5)],
+        );
+        assert_eq!(falling.chosen(), 2);
     }
 }

@@ -10,15 +10,15 @@ use crate::{
 
 /// Arms by name with all seeds, seed by seed, made together with other processes that do the same; `pretraining` steps
 /// make a teacher.
-pub(crate) fn outcomes(
+pub(crate) fn outcomes<'a>(
     units: &Units,
     mixture: &Mixture,
     pretraining: u64,
-    arms: &[(&'static str, PlaneArm)],
+    arms: &[(&'a str, PlaneArm)],
     seeds: &[u64],
     say: &mut dyn FnMut(&str),
-) -> Result<Vec<(&'static str, u64, PlaneOutcome)>, LabError> {
-    let pairs: Vec<(u64, &(&'static str, PlaneArm))> = seeds
+) -> Result<Vec<(&'a str, u64, PlaneOutcome)>, LabError> {
+    let pairs: Vec<(u64, &(&'a str, PlaneArm))> = seeds
         .iter()
         .flat_map(|seed| arms.iter().map(|arm| (*seed, arm)))
         .collect();

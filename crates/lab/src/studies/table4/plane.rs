@@ -1,0 +1,159 @@
+//! A one-step student of a ring of modes on the plane, where its divergences from the data are known.
+
+use dmdr_config::{DistributionMatching, Dmdr, Score};
+use dmdr_world::Mixture;
+
+use super::{
+    Measured,
+    arm::{Arm, Settings},
+};
+use crate::{
+    LabError,
+    plane::{self, PlaneArm, PlaneOutcome},
+    studies::Effort,
+    study::{Column, Metrics},
+    tuning::{Criterion, Tried, Tuning},
+    units::Units,
+};
+
+/// Learning rates of student and fake score, which are equal as in the authors' demo.
+const RATES: [f64; 4] = [1.25e-4, 2.5e-4, 5e-4, 1e-3];
+/// Candidates are compared in the mean over these.
+const TUNING_SEEDS: [u64; 3] = [0, 1, 2];
+const HALF: u64 = 150;
+
+/// The Jeffreys divergence: what is missing and what is too much count alike.
+static JEFFREYS: Criterion = Criterion {
+    columns: [
+        Column::new("forward_kl", "KL(data, student)"),
+        Column::new("reverse_kl", "KL(student, data)"),
+    ],
+    higher_is_better: false,
+    how: "on the plane, trained with the seeds 0, 1 and 2; of their mean divergences the smallest sum was taken",
+};
+
+impl Arm {
+    /// In the table, and of its folder.
+    pub(super) fn on_plane(self) -> &'static str {
+        match self {
+            Self::Vanilla => "plane: vanilla DMD",
+            Self::DynaDg => "plane: + DynaDG",
+            Self::DynaRs => "plane: + DynaRS",
+            Self::Static => "plane: without dynamics",
+        }
+    }
+}
+
+pub(super) fn run(
+    units: &Units,
+    effort: Effort,
+    say: &mut dyn FnMut(&str),
+) -> Result<Measured, LabError> {
+    let mixture = Mixture::ring(8, 0.75, 0.08);
+    let (pretraining, half) = if effort.is_quick {
+        (300, 4)
+    } else {
+        (1500, HALF)
+    };
+    let mut outcomes = |arms: &[(&str, PlaneArm)], seeds: &[u64]| {
+        let outcomes = plane::outcomes(units, &mixture, pretraining, arms, seeds, say)?;
+        let of = |name| {
+            let of_arm = outcomes.iter().filter(move |(arm, ..)| *arm == name);
+            of_arm.map(|(.., outcome)| metrics(outcome)).collect()
+        };
+        Ok::<Vec<Vec<Metrics>>, LabError>(arms.iter().map(|&(name, _)| of(name)).collect())
+    };
+    let mut tunings = Vec::new();
+    let mut chosen = Vec::new();
+    for arm in Arm::ALL {
+        let candidates = arm.candidates(RATES);
+        let names: Vec<String> = candidates
+            .iter()
+            .map(|settings| format!("{}, {}", arm.on_plane(), settings.describe()))
+            .collect();
+        let arms: Vec<(&str, PlaneArm)> = names
+            .iter()
+            .zip(&candidates)
+            .map(|(name, settings)| (name.as_str(), experiment(arm, half, *settings)))
+            .collect();
+        let tried = candidates.iter().zip(outcomes(&arms, &TUNING_SEEDS)?);
+        let tuning = Tuning {
+            arm: arm.on_plane(),
+            criterion: &JEFFREYS,
+            tried: tried
+                .map(|(settings, seeds)| Tried {
+                    settings: settings.describe(),
+                    metrics: mean(&seeds),
+                })
+                .collect(),
+        };
+        let settings = candidates[tuning.chosen()];
+        chosen.push((arm.on_plane(), experiment(arm, half, settings)));
+        tunings.push(tuning);
+    }
+    let measured = outcomes(&chosen, &effort.seeds())?;
+    let measured = Arm::ALL.into_iter().zip(measured);
+    let metrics = measured.flat_map(|(arm, seeds)| seeds.into_iter().map(move |m| (arm, m)));
+    Ok(Measured {
+        metrics: metrics.collect(),
+        tuning: tunings,
+    })
+}
+
+fn experiment(arm: Arm, half: u64, settings: Settings) -> PlaneArm {
+    let renoise = arm.renoise(settings, half);
+    PlaneArm {
+        dmdr: Dmdr {
+            num_updates: 2 * half,
+            batch_size: 256,
+            ttur: 5,
+            dm: DistributionMatching {
+                real_scale: arm.real_scale(settings, half),
+                renoise: renoise.clone(),
+                // Per-sample normalisation moves the fixed point in two dimensions.
+                normalize: false,
+                ..DistributionMatching::default()
+            },
+            score: Score { renoise },
+            rl: None,
+        },
+        optim: plane::optim(settings.lr, settings.lr),
+        reward: None,
+        num_steps: 1,
+        rank: Some(16),
+        snapshot_every: half,
+        has_probes: false,
+    }
+}
+
+/// After half of the updates and at the end.
+fn metrics(outcome: &PlaneOutcome) -> Metrics {
+    let [_, half, end] = outcome.snapshots.as_slice() else {
+        unreachable!("a snapshot at the start and every half")
+    };
+    Metrics::from([
+        ("half/forward_kl".into(), half.divergences.forward),
+        ("half/reverse_kl".into(), half.divergences.reverse),
+        ("forward_kl".into(), end.divergences.forward),
+        ("reverse_kl".into(), end.divergences.reverse),
+    ])
+}
+
+fn mean(seeds: &[Metrics]) -> Metrics {
+    let mut mean = Metrics::new();
+    for (key, value) in seeds.iter().flatten() {
+        *mean.entry(key.clone()).or_default() += value / seeds.len() as f64;
+    }
+    mean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_is_metric_by_metric() {
+        let seed = |a: f64, b: f64| Metrics::from([("a".into(), a), ("b".into(), b)]);
+        assert_eq!(mean(&[seed(1.0, 3.0), seed(2.0, 5.0)]), seed(1.5, 4.0));
+    }
+}
