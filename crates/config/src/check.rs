@@ -10,8 +10,28 @@ use crate::experiment::{Experiment, FakeForm};
 use crate::method::{Dmdr, Method};
 use crate::pretrain::{KindShares, Pretrain, PretrainModel};
 use crate::reward::RewardModel;
-use crate::rl::RlAlgorithm;
+use crate::rl::{DpoReference, RlAlgorithm, RlOnly};
 use crate::world::World;
+
+/// Reinforcement learning alone has the regulariser of its algorithm and no other.
+fn regulariser(rl: &RlOnly, problems: &mut Vec<Problem>) {
+    if rl.algorithm != RlAlgorithm::Refl && rl.pretraining.bounds().1 > 0.0 {
+        problems.push(Problem::new(
+            &["method.rl.pretraining", "method.rl.algorithm"],
+            "the pretraining loss regularises ReFL; DPO has its reference and GRPO its `kl`",
+            "remove `pretraining`",
+        ));
+    }
+    if let RlAlgorithm::Dpo(dpo) = rl.algorithm
+        && dpo.reference == DpoReference::Current
+    {
+        problems.push(Problem::new(
+            &["method.rl.algorithm.dpo.reference"],
+            "`current` leaves nothing that holds the student back: there is no distribution matching here",
+            "use `frozen`",
+        ));
+    }
+}
 
 /// Every broken rule of an experiment.
 pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
@@ -24,14 +44,8 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
             "it is 0 at every step, so nothing keeps the student at the teacher's distribution",
             "give it a positive weight, or use `[method.rl]` for reinforcement learning alone",
         )),
-        Method::Rl(rl) if rl.algorithm != RlAlgorithm::Refl && rl.pretraining.bounds().1 > 0.0 => {
-            problems.push(Problem::new(
-                &["method.rl.pretraining", "method.rl.algorithm"],
-                "the pretraining loss regularises ReFL; DPO has its reference and GRPO its `kl`",
-                "remove `pretraining`",
-            ));
-        }
-        _ => {}
+        Method::Dmdr(_) => {}
+        Method::Rl(rl) => regulariser(rl, &mut problems),
     }
     fake_score(e, &mut problems);
     let batch_size = e.method.batch_size();

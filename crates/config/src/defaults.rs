@@ -6,7 +6,8 @@ use crate::experiment::{Assets, FakeForm, FakeScore, Lora, Student, Teacher, Tun
 use crate::method::{Augmentation, DistributionMatching, Dmdr, Score};
 use crate::pretrain::{KindShares, Prediction, PreferenceModel, TeacherModel, WorldClipModel};
 use crate::rl::{
-    Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, StepWeighting, Transition,
+    Dpo, DpoReference, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, StepWeighting,
+    Transition,
 };
 use crate::time::TimeDistribution;
 
@@ -124,6 +125,7 @@ impl Default for Dpo {
         Self {
             groups: Groups::default(),
             beta: 100.0,
+            reference: DpoReference::Frozen,
         }
     }
 }

@@ -57,7 +57,8 @@ pub use reward::{
     RewardWeights, VlmReward,
 };
 pub use rl::{
-    Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, StepWeighting, Transition,
+    Dpo, DpoReference, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, StepWeighting,
+    Transition,
 };
 pub use table::{Table, TableModel, TablePrompts, Who};
 pub use time::TimeDistribution;

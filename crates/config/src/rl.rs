@@ -52,7 +52,7 @@ impl RlAlgorithm {
     pub fn has_reference(&self) -> bool {
         match self {
             Self::Refl => false,
-            Self::Dpo(_) => true,
+            Self::Dpo(dpo) => dpo.reference == DpoReference::Frozen,
             Self::Grpo(grpo) => grpo.kl > 0.0,
         }
     }
@@ -79,6 +79,19 @@ pub struct Dpo {
     /// Strength of the implicit KL to the reference, for errors in units of the flow's mean squared error.
     #[serde(deserialize_with = "range::positive")]
     pub beta: f64,
+    /// What the student's errors are compared with.
+    pub reference: DpoReference,
+}
+
+/// The reference of DPO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DpoReference {
+    /// A frozen copy of the student, taken when the term sets in: Diffusion-DPO's, and its regulariser.
+    Frozen,
+    /// The student as it is: every pair counts alike however far the student has moved. Only where distribution matching is
+    /// the regulariser.
+    Current,
 }
 
 /// `algorithm.grpo`.

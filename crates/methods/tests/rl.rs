@@ -3,7 +3,8 @@
 mod tiny;
 
 use dmdr_config::{
-    Curve, Dpo, Groups, Grpo, RlAlgorithm, RlOnly as RlOnlyConfig, StepWeighting, Transition,
+    Curve, Dpo, DpoReference, Groups, Grpo, RlAlgorithm, RlOnly as RlOnlyConfig, StepWeighting,
+    Transition,
 };
 use dmdr_data::{PromptStream, Prompts};
 use dmdr_diffusion::{Parameterization, Schedule, time_grid};
@@ -66,9 +67,14 @@ fn grpo(kl: f64) -> RlAlgorithm {
 }
 
 fn dpo() -> RlAlgorithm {
+    dpo_against(DpoReference::Frozen)
+}
+
+fn dpo_against(reference: DpoReference) -> RlAlgorithm {
     RlAlgorithm::Dpo(Dpo {
         groups: GROUPS,
         beta: 100.0,
+        reference,
     })
 }
 
@@ -157,6 +163,32 @@ fn equal_models_have_a_dpo_loss_of_ln_2() {
 }
 
 #[test]
+fn a_student_that_is_its_own_reference_has_the_gradient_of_equal_models_wherever_it_is() {
+    let gradients = |reference, is_disturbed| {
+        let (method, tiny) = method(dpo_against(reference));
+        let (rollout, group) = rollout(&method, 3);
+        if is_disturbed {
+            disturb(&tiny);
+            if reference == DpoReference::Frozen {
+                tiny.reference.copy_from(&tiny.student);
+            }
+        }
+        let losses = losses(&method, &rollout, group.as_ref());
+        assert!((value(&losses) - std::f64::consts::LN_2).abs() < 1e-6);
+        let student = tiny.student.group().tensors;
+        Tensor::run_backward(&[losses.total()], &student, false, false)
+    };
+    for is_disturbed in [false, true] {
+        let own = gradients(DpoReference::Current, is_disturbed);
+        let equal = gradients(DpoReference::Frozen, is_disturbed);
+        assert!(own.iter().any(|g| g.abs().max().double_value(&[]) > 0.0));
+        for (own, equal) in own.iter().zip(&equal) {
+            assert!((own - equal).abs().max().double_value(&[]) < 1e-6);
+        }
+    }
+}
+
+#[test]
 fn the_refl_gradient_is_that_of_finite_differences() {
     // Through decoding and reward, at a prediction away from the clamp.
     reseed(&[4]);
@@ -207,6 +239,7 @@ fn trajectories_of_another_schedule_are_refused() {
 fn the_reference_is_taken_once_and_only_where_it_is_needed() {
     let takes = |algorithm, update| method(algorithm).0.takes_reference(&StepInfo::at(update));
     assert!(takes(dpo(), 0) && takes(grpo(0.1), 0));
+    assert!(!takes(dpo_against(DpoReference::Current), 0));
     assert!(!takes(dpo(), 1) && !takes(grpo(0.0), 0) && !takes(RlAlgorithm::Refl, 0));
 }
 

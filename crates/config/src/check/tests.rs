@@ -63,6 +63,10 @@ fn rules_of_an_experiment() {
             &["method.dmdr.rl="],
             "there are 1 rewards but no reinforcement learning term",
         ),
+        (
+            &["method={ rl = { algorithm = { dpo = { reference = \"current\" } } } }"],
+            "`method.rl.algorithm.dpo.reference`: `current` leaves nothing that holds the student back",
+        ),
         (&["rewards.0.weight=0"], "the weight of every reward is 0"),
         (
             &["method.dmdr.dm.weight=0"],

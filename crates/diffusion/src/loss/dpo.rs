@@ -12,6 +12,17 @@ pub struct PairErrors {
     pub worse: Tensor,
 }
 
+impl PairErrors {
+    /// The same numbers without gradient.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self {
+            better: self.better.detach(),
+            worse: self.worse.detach(),
+        }
+    }
+}
+
 /// `-log sigmoid(-beta/2 [(e_w - e_l) - (e_w^ref - e_l^ref)])` per pair, `[P]`.
 ///
 /// `ln 2` where both networks agree; the gradient with respect to `e_w` is then `beta / 4`.

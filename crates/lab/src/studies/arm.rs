@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dmdr_config::{Curve, Dpo, Experiment, Groups, Grpo, RlAlgorithm};
+use dmdr_config::{Curve, Dpo, DpoReference, Experiment, Groups, Grpo, RlAlgorithm};
 
 use crate::emoji::{joint, rl_only};
 
@@ -70,10 +70,10 @@ impl Arm {
     ) -> Experiment {
         let mut experiment = match self {
             Self::Distil => joint(base, init, updates, None),
-            Self::Both(rl) => joint(base, init, updates, Some((rl.lambda(), rl.algorithm(0.0)))),
+            Self::Both(rl) => joint(base, init, updates, Some((rl.lambda(), rl.beside_dm()))),
             Self::Only(rl) => {
                 let pretraining = if rl == Rl::Refl { PRETRAINING } else { 0.0 };
-                rl_only(base, init, updates, rl.algorithm(KL), pretraining)
+                rl_only(base, init, updates, rl.alone(), pretraining)
             }
         };
         if self.compares_samples() {
@@ -105,18 +105,29 @@ impl Rl {
     /// Weight beside distribution matching, whose gradient has a norm of .55; that of `ReFL` has 2.7, DPO's 16, GRPO's .04.
     pub(super) fn lambda(self) -> f64 {
         match self {
-            Self::Refl | Self::Dpo => 0.1,
+            Self::Refl => 0.1,
+            Self::Dpo => 0.03,
             Self::Grpo => 50.0,
         }
     }
 
-    /// The algorithm; `kl` is GRPO's alone.
-    fn algorithm(self, kl: f64) -> RlAlgorithm {
+    /// The algorithm where distribution matching is the only regulariser.
+    fn beside_dm(self) -> RlAlgorithm {
+        self.algorithm(0.0, DpoReference::Current)
+    }
+
+    /// The algorithm with its authors' regulariser.
+    fn alone(self) -> RlAlgorithm {
+        self.algorithm(KL, DpoReference::Frozen)
+    }
+
+    fn algorithm(self, kl: f64, reference: DpoReference) -> RlAlgorithm {
         let groups = GROUPS;
         match self {
             Self::Refl => RlAlgorithm::Refl,
             Self::Dpo => RlAlgorithm::Dpo(Dpo {
                 groups,
+                reference,
                 ..Dpo::default()
             }),
             Self::Grpo => RlAlgorithm::Grpo(Grpo {

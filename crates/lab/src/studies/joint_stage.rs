@@ -25,7 +25,7 @@ pub(super) const TEACHER: &str = "teacher, 50 evaluations";
 pub(super) const INIT: &str = "cold start";
 /// Updates of the cold start, and of every arm after it.
 const COLD: u64 = 20;
-const UPDATES: u64 = 100;
+const UPDATES: u64 = 300;
 /// Checkpoints of every arm.
 const POINTS: u64 = 5;
 
@@ -77,11 +77,12 @@ impl<'a> JointStage<'a> {
              to give, every arm has the same {updates} updates on the same batches; with distribution matching there is one \
              fake-score update to each. \"Only\" arms have their authors' regulariser instead of distribution matching: ReFL a \
              pretraining loss on true images (at {PRETRAINING}), DPO its frozen reference (beta {beta}), GRPO a KL to that \
-             reference (at {KL}). Beside distribution matching lambda is {} for ReFL, {} for DPO and {} for GRPO, whose gradient \
+             reference (at {KL}). Beside distribution matching, then the only regulariser, DPO compares the student with itself, \
+             and lambda is {} for ReFL, {} for DPO and {} for GRPO, whose gradient \
              is the smallest. Rewards are World-CLIP and the preference model, for ReFL at 3 and .3, which makes their gradients \
              alike, for DPO and GRPO, which compare {size} samples of each of {num_prompts} prompts an update, at 1 and 1, \
              normalised in each group; no arm is trained on the held-out preference model. These weights were set before, by \
-             trials on validation prompts that were not equally many for all (docs/LOG.md, sixth, eighth and tenth session); every \
+             trials on validation prompts that were not equally many for all (docs/LOG.md, sixth, eighth, tenth and twelfth session); every \
              arm chose its learning rate among {} (below). 4 network evaluations an image, test prompts.",
             Rl::Refl.lambda(),
             Rl::Dpo.lambda(),

@@ -34,10 +34,11 @@ pub fn pairs(advantages: &Tensor) -> Pairs {
     }
 }
 
-/// Mean DPO loss over the pairs of `group`, at a grid time of `times` drawn for each pair.
+/// Mean DPO loss over the pairs of `group`, at a grid time of `times` drawn for each pair. Without `reference` the student is
+/// its own: the loss is `ln 2` and its gradient `beta / 4` times that of the errors' difference.
 pub fn dpo(
     student: &View<'_>,
-    reference: &View<'_>,
+    reference: Option<&View<'_>>,
     times: &[f64],
     group: &Group,
     beta: f64,
@@ -66,11 +67,12 @@ pub fn dpo(
             worse: error.narrow(0, p, p),
         }
     };
-    let reference = {
+    let reference = reference.map(|reference| {
         let _guard = no_grad_guard();
         errors(reference)
-    };
+    });
     let errors = errors(student);
+    let reference = reference.unwrap_or_else(|| errors.detach());
     let per_pair = loss::dpo(&errors, &reference, beta) * &valid;
     let count = valid.sum(Kind::Float).clamp_min(1.0);
 

@@ -124,10 +124,13 @@ impl RlTerm {
         let group = || group.expect("`group` sampled one");
         let mut rl = match &self.algorithm {
             RlAlgorithm::Refl => return Ok(refl(x0, &r.prompts, &self.rewards, update)?),
-            RlAlgorithm::Dpo(config) => {
-                let reference = reference.expect("DPO has a reference");
-                dpo(&student, &reference, &self.times, group(), config.beta)
-            }
+            RlAlgorithm::Dpo(config) => dpo(
+                &student,
+                reference.as_ref(),
+                &self.times,
+                group(),
+                config.beta,
+            ),
             RlAlgorithm::Grpo(config) => grpo(
                 &student,
                 reference.as_ref(),
