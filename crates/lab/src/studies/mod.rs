@@ -53,7 +53,12 @@ pub struct Effort {
 impl Effort {
     /// The seeds.
     pub fn seeds(self) -> Vec<u64> {
-        (FIRST_SEED..FIRST_SEED + self.num_seeds).collect()
+        self.many_seeds(1)
+    }
+
+    /// `times` as many, where a run takes seconds and the spread hides the effect.
+    fn many_seeds(self, times: u64) -> Vec<u64> {
+        (FIRST_SEED..FIRST_SEED + times * self.num_seeds).collect()
     }
 }
 

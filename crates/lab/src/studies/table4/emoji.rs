@@ -83,7 +83,7 @@ pub(super) fn run(
         let at_half = with_sum(at_half).into_iter();
         let mut metrics: Metrics = at_half.map(|(key, v)| (format!("half/{key}"), v)).collect();
         metrics.extend(with_sum(outcome.metrics));
-        Ok((arm, metrics))
+        Ok((arm.on_emoji(), metrics))
     })?;
     // In the order of the table, whichever was finished first.
     rows.sort_by_key(|(arm, _)| Arm::ALL.iter().position(|other| other == arm));

@@ -21,6 +21,8 @@ const RATES: [f64; 4] = [1.25e-4, 2.5e-4, 5e-4, 1e-3];
 /// Candidates are compared in the mean over these.
 const TUNING_SEEDS: [u64; 3] = [0, 1, 2];
 const HALF: u64 = 150;
+/// Seeds for each of the emoji world's.
+const SEEDS: u64 = 4;
 
 /// The Jeffreys divergence: what is missing and what is too much count alike.
 static JEFFREYS: Criterion = Criterion {
@@ -32,21 +34,47 @@ static JEFFREYS: Criterion = Criterion {
     how: "on the plane, trained with the seeds 0, 1 and 2; of their mean divergences the smallest sum was taken",
 };
 
-impl Arm {
-    /// In the table, and of its folder.
-    pub(super) fn on_plane(self) -> &'static str {
-        match self {
-            Self::Vanilla => "plane: vanilla DMD",
-            Self::DynaDg => "plane: + DynaDG",
-            Self::DynaRs => "plane: + DynaRS",
-            Self::Static => "plane: without dynamics",
-        }
+/// How well the fake score keeps up.
+#[derive(Debug)]
+pub(super) struct Regime {
+    /// Its updates to each of the student's.
+    ttur: u64,
+    /// Of the arms in the table, and of their folders.
+    names: [&'static str; 4],
+}
+
+pub(super) const REGIMES: [Regime; 2] = [
+    Regime {
+        ttur: 5,
+        names: [
+            "plane: vanilla DMD",
+            "plane: + DynaDG",
+            "plane: + DynaRS",
+            "plane: without dynamics",
+        ],
+    },
+    Regime {
+        ttur: 3,
+        names: [
+            "plane, 3 to 1: vanilla DMD",
+            "plane, 3 to 1: + DynaDG",
+            "plane, 3 to 1: + DynaRS",
+            "plane, 3 to 1: without dynamics",
+        ],
+    },
+];
+
+impl Regime {
+    pub(super) fn name(&self, arm: Arm) -> &'static str {
+        let index = Arm::ALL.iter().position(|other| *other == arm);
+        self.names[index.expect("`ALL` has all")]
     }
 }
 
 pub(super) fn run(
     units: &Units,
     effort: Effort,
+    regime: &Regime,
     say: &mut dyn FnMut(&str),
 ) -> Result<Measured, LabError> {
     let mixture = Mixture::ring(8, 0.75, 0.08);
@@ -69,16 +97,16 @@ pub(super) fn run(
         let candidates = arm.candidates(RATES);
         let names: Vec<String> = candidates
             .iter()
-            .map(|settings| format!("{}, {}", arm.on_plane(), settings.describe()))
+            .map(|settings| format!("{}, {}", regime.name(arm), settings.describe()))
             .collect();
         let arms: Vec<(&str, PlaneArm)> = names
             .iter()
             .zip(&candidates)
-            .map(|(name, settings)| (name.as_str(), experiment(arm, half, *settings)))
+            .map(|(name, settings)| (name.as_str(), experiment(arm, regime, half, *settings)))
             .collect();
         let tried = candidates.iter().zip(outcomes(&arms, &TUNING_SEEDS)?);
         let tuning = Tuning {
-            arm: arm.on_plane(),
+            arm: regime.name(arm),
             criterion: &JEFFREYS,
             tried: tried
                 .map(|(settings, seeds)| Tried {
@@ -88,25 +116,26 @@ pub(super) fn run(
                 .collect(),
         };
         let settings = candidates[tuning.chosen()];
-        chosen.push((arm.on_plane(), experiment(arm, half, settings)));
+        chosen.push((regime.name(arm), experiment(arm, regime, half, settings)));
         tunings.push(tuning);
     }
-    let measured = outcomes(&chosen, &effort.seeds())?;
+    let measured = outcomes(&chosen, &effort.many_seeds(SEEDS))?;
     let measured = Arm::ALL.into_iter().zip(measured);
-    let metrics = measured.flat_map(|(arm, seeds)| seeds.into_iter().map(move |m| (arm, m)));
+    let metrics =
+        measured.flat_map(|(arm, seeds)| seeds.into_iter().map(move |m| (regime.name(arm), m)));
     Ok(Measured {
         metrics: metrics.collect(),
         tuning: tunings,
     })
 }
 
-fn experiment(arm: Arm, half: u64, settings: Settings) -> PlaneArm {
+fn experiment(arm: Arm, regime: &Regime, half: u64, settings: Settings) -> PlaneArm {
     let renoise = arm.renoise(settings, half);
     PlaneArm {
         dmdr: Dmdr {
             num_updates: 2 * half,
             batch_size: 256,
-            ttur: 5,
+            ttur: regime.ttur,
             dm: DistributionMatching {
                 real_scale: arm.real_scale(settings, half),
                 renoise: renoise.clone(),
