@@ -33,11 +33,7 @@ pub fn page(
         text,
         "| | |\n|---|---|\n| Command | `{}` |\n| Seeds | {} |\n| Commit | {commit} |\n| Machine | {} |\n",
         environment.command,
-        seeds
-            .iter()
-            .map(u64::to_string)
-            .collect::<Vec<_>>()
-            .join(", "),
+        list(seeds),
         environment.machine(),
     );
     text += &table(study, results);
@@ -64,6 +60,12 @@ pub fn page(
     text + &choices(tuning)
 }
 
+/// E.g. "100, 101".
+fn list(seeds: &[u64]) -> String {
+    let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+    seeds.join(", ")
+}
+
 /// What every arm chose among.
 fn choices(tuning: &[Tuning]) -> String {
     if tuning.is_empty() {
@@ -71,13 +73,25 @@ fn choices(tuning: &[Tuning]) -> String {
     }
     let mut text = String::from("\n## How settings were chosen\n");
     for alike in tuning.chunk_by(|a, b| std::ptr::eq(a.criterion, b.criterion)) {
-        let Criterion { columns, how, .. } = alike[0].criterion;
+        let Criterion {
+            columns,
+            higher_is_better,
+            seeds,
+            on,
+        } = alike[0].criterion;
         let [first, second] = columns.map(|column| column.title);
+        let best = if *higher_is_better {
+            "largest"
+        } else {
+            "smallest"
+        };
         let _ = write!(
             text,
-            "\nEvery arm had {} candidates, {how}.\n\n\
+            "\nEvery arm had {} candidates, measured on {on} after training with seed {}; the one with the {best} sum of {first} \
+             and {second} was taken.\n\n\
              | arm | candidate | {first} | {second} | sum | taken |\n|---|---|---|---|---|---|\n",
-            alike[0].tried.len()
+            alike[0].tried.len(),
+            list(seeds),
         );
         for tuning in alike {
             for (index, tried) in tuning.tried.iter().enumerate() {
@@ -193,6 +207,7 @@ mod tests {
             "| a below b | +2.000 ± 0.000 | 2 of 2 | yes |",
             "![Densities](fig0.png)",
             "`dmdr lab fig0`",
+            "Every arm had 2 candidates, measured on validation prompts after training with seed 0; the one with the largest sum",
             "| a | rate 1e-4 | 0.500 | 0.250 | 0.750 |  |",
             "| a | rate 2e-4 | 0.750 | 0.250 | 1.000 | yes |",
         ] {

@@ -40,8 +40,10 @@ pub struct Criterion {
     pub columns: [Column; 2],
     /// Whether more is better.
     pub higher_is_better: bool,
-    /// In words: how candidates were trained and compared.
-    pub how: &'static str,
+    /// The training seeds of candidates, which are compared in the mean over them.
+    pub seeds: &'static [u64],
+    /// On what they are measured, in words.
+    pub on: &'static str,
 }
 
 /// On the emoji world: the two metrics that no arm is trained on.
@@ -51,8 +53,8 @@ pub static UNTRAINED: Criterion = Criterion {
         Column::new("preference_heldout", "preference (held out)"),
     ],
     higher_is_better: true,
-    how: "trained with seed 0 and measured on validation prompts; the one with the largest sum of GenEval and held-out \
-        preference was taken",
+    seeds: &[SEED],
+    on: "validation prompts",
 };
 
 impl Criterion {
@@ -136,8 +138,7 @@ mod tests {
 
     static LOWEST: Criterion = Criterion {
         higher_is_better: false,
-        columns: UNTRAINED.columns,
-        how: "",
+        ..UNTRAINED
     };
 
     #[test]

@@ -16,7 +16,12 @@ pub use teacher::{HIDDEN, LAYERS, PlaneTeacher};
 
 use dmdr_config::{Curve, Optim, Optimizer};
 use dmdr_tensor::{Device, Kind, Tensor};
-use dmdr_world::Point;
+use dmdr_world::{Mixture, Point};
+
+/// Eight modes in a ring, the data of Fig. 7 and Table 4.
+pub(crate) fn ring() -> Mixture {
+    Mixture::ring(8, 0.75, 0.08)
+}
 
 /// Adam at constant rates.
 pub(crate) fn optim(generator: f64, score: f64) -> Optim {

@@ -5,7 +5,6 @@ mod emoji;
 use dmdr_config::{Curve, DistributionMatching, Dmdr, Score, TimeDistribution};
 use dmdr_report::{Curve as Drawn, curves};
 use dmdr_train::Observer;
-use dmdr_world::Mixture;
 
 use super::{Effort, FIRST_SEED, Picture, Report};
 use crate::{
@@ -118,7 +117,7 @@ pub(super) fn run(
     observer: &mut dyn Observer,
     say: &mut dyn FnMut(&str),
 ) -> Result<Report, LabError> {
-    let mixture = Mixture::ring(8, 0.75, 0.08);
+    let mixture = plane::ring();
     let (pretraining, updates) = if effort.is_quick {
         (300, 40)
     } else {

@@ -115,13 +115,10 @@ pub(super) fn run(
     say: &mut dyn FnMut(&str),
 ) -> Result<Report, LabError> {
     let (on_emoji, rows) = emoji::run(units, effort, observer, say)?;
-    let mut worlds = vec![on_emoji];
-    for regime in &REGIMES {
-        worlds.push(plane::run(units, effort, regime, say)?);
-    }
+    let on_plane = plane::run(units, effort, say)?;
     let mut results = Results::default();
     let mut tuning = Vec::new();
-    for measured in worlds {
+    for measured in [on_emoji, on_plane] {
         for (arm, metrics) in measured.metrics {
             results.push(arm, metrics);
         }

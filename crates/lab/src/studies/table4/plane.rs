@@ -1,7 +1,6 @@
 //! A one-step student of a ring of modes on the plane, where its divergences from the data are known.
 
 use dmdr_config::{DistributionMatching, Dmdr, Score};
-use dmdr_world::Mixture;
 
 use super::{
     Measured,
@@ -18,8 +17,6 @@ use crate::{
 
 /// Learning rates of student and fake score, which are equal as in the authors' demo.
 const RATES: [f64; 4] = [1.25e-4, 2.5e-4, 5e-4, 1e-3];
-/// Candidates are compared in the mean over these.
-const TUNING_SEEDS: [u64; 3] = [0, 1, 2];
 const HALF: u64 = 150;
 /// Seeds for each of the emoji world's.
 const SEEDS: u64 = 4;
@@ -31,7 +28,8 @@ static JEFFREYS: Criterion = Criterion {
         Column::new("reverse_kl", "KL(student, data)"),
     ],
     higher_is_better: false,
-    how: "on the plane, trained with the seeds 0, 1 and 2; of their mean divergences the smallest sum was taken",
+    seeds: &[0, 1, 2],
+    on: "the plane",
 };
 
 /// How well the fake score keeps up.
@@ -66,18 +64,17 @@ pub(super) const REGIMES: [Regime; 2] = [
 
 impl Regime {
     pub(super) fn name(&self, arm: Arm) -> &'static str {
-        let index = Arm::ALL.iter().position(|other| *other == arm);
-        self.names[index.expect("`ALL` has all")]
+        self.names[arm as usize]
     }
 }
 
+/// All regimes in one go, as the arms of a seed share a teacher.
 pub(super) fn run(
     units: &Units,
     effort: Effort,
-    regime: &Regime,
     say: &mut dyn FnMut(&str),
 ) -> Result<Measured, LabError> {
-    let mixture = Mixture::ring(8, 0.75, 0.08);
+    let mixture = plane::ring();
     let (pretraining, half) = if effort.is_quick {
         (300, 4)
     } else {
@@ -91,42 +88,55 @@ pub(super) fn run(
         };
         Ok::<Vec<Vec<Metrics>>, LabError>(arms.iter().map(|&(name, _)| of(name)).collect())
     };
-    let mut tunings = Vec::new();
-    let mut chosen = Vec::new();
-    for arm in Arm::ALL {
-        let candidates = arm.candidates(RATES);
-        let names: Vec<String> = candidates
-            .iter()
-            .map(|settings| format!("{}, {}", regime.name(arm), settings.describe()))
-            .collect();
-        let arms: Vec<(&str, PlaneArm)> = names
-            .iter()
-            .zip(&candidates)
-            .map(|(name, settings)| (name.as_str(), experiment(arm, regime, half, *settings)))
-            .collect();
-        let tried = candidates.iter().zip(outcomes(&arms, &TUNING_SEEDS)?);
-        let tuning = Tuning {
+    let arms: Vec<(&Regime, Arm)> = REGIMES
+        .iter()
+        .flat_map(|regime| Arm::ALL.map(|arm| (regime, arm)))
+        .collect();
+    let candidates: Vec<(String, PlaneArm)> = arms
+        .iter()
+        .flat_map(|&(regime, arm)| {
+            arm.candidates(RATES).into_iter().map(move |settings| {
+                let name = format!("{}, {}", regime.name(arm), settings.describe());
+                (name, experiment(arm, regime, half, settings))
+            })
+        })
+        .collect();
+    let candidates: Vec<(&str, PlaneArm)> = candidates
+        .iter()
+        .map(|(name, candidate)| (name.as_str(), candidate.clone()))
+        .collect();
+    let mut tried = outcomes(&candidates, JEFFREYS.seeds)?.into_iter();
+    let tuning: Vec<Tuning> = arms
+        .iter()
+        .map(|&(regime, arm)| Tuning {
             arm: regime.name(arm),
             criterion: &JEFFREYS,
-            tried: tried
+            tried: arm
+                .candidates(RATES)
+                .into_iter()
+                .zip(&mut tried)
                 .map(|(settings, seeds)| Tried {
                     settings: settings.describe(),
                     metrics: mean(&seeds),
                 })
                 .collect(),
-        };
-        let settings = candidates[tuning.chosen()];
-        chosen.push((regime.name(arm), experiment(arm, regime, half, settings)));
-        tunings.push(tuning);
-    }
+        })
+        .collect();
+    let chosen: Vec<(&str, PlaneArm)> = arms
+        .iter()
+        .zip(&tuning)
+        .map(|(&(regime, arm), tuning)| {
+            let settings = arm.candidates(RATES)[tuning.chosen()];
+            (regime.name(arm), experiment(arm, regime, half, settings))
+        })
+        .collect();
     let measured = outcomes(&chosen, &effort.many_seeds(SEEDS))?;
-    let measured = Arm::ALL.into_iter().zip(measured);
-    let metrics =
-        measured.flat_map(|(arm, seeds)| seeds.into_iter().map(move |m| (regime.name(arm), m)));
-    Ok(Measured {
-        metrics: metrics.collect(),
-        tuning: tunings,
-    })
+    let metrics = arms
+        .iter()
+        .zip(measured)
+        .flat_map(|(&(regime, arm), seeds)| seeds.into_iter().map(move |m| (regime.name(arm), m)))
+        .collect();
+    Ok(Measured { metrics, tuning })
 }
 
 fn experiment(arm: Arm, regime: &Regime, half: u64, settings: Settings) -> PlaneArm {
