@@ -10,7 +10,7 @@ use crate::experiment::{Experiment, FakeForm};
 use crate::method::{Dmdr, Method};
 use crate::pretrain::{KindShares, Pretrain, PretrainModel};
 use crate::reward::RewardModel;
-use crate::rl::{DpoReference, RlAlgorithm, RlOnly};
+use crate::rl::{RlAlgorithm, RlOnly};
 use crate::world::World;
 
 /// Reinforcement learning alone has the regulariser of its algorithm and no other.
@@ -23,12 +23,12 @@ fn regulariser(rl: &RlOnly, problems: &mut Vec<Problem>) {
         ));
     }
     if let RlAlgorithm::Dpo(dpo) = rl.algorithm
-        && dpo.reference == DpoReference::Current
+        && dpo.refresh_every == 1
     {
         problems.push(Problem::new(
-            &["method.rl.algorithm.dpo.reference"],
-            "`current` leaves nothing that holds the student back: there is no distribution matching here",
-            "use `frozen`",
+            &["method.rl.algorithm.dpo.refresh_every"],
+            "a student that is its own reference has nothing that holds it back: there is no distribution matching here",
+            "use 0, for a frozen reference, or more than 1",
         ));
     }
 }

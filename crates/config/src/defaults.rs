@@ -6,8 +6,7 @@ use crate::experiment::{Assets, FakeForm, FakeScore, Lora, Student, Teacher, Tun
 use crate::method::{Augmentation, DistributionMatching, Dmdr, Score};
 use crate::pretrain::{KindShares, Prediction, PreferenceModel, TeacherModel, WorldClipModel};
 use crate::rl::{
-    Dpo, DpoReference, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, StepWeighting,
-    Transition,
+    Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, StepWeighting, Transition,
 };
 use crate::time::TimeDistribution;
 
@@ -125,7 +124,7 @@ impl Default for Dpo {
         Self {
             groups: Groups::default(),
             beta: 100.0,
-            reference: DpoReference::Frozen,
+            refresh_every: 0,
         }
     }
 }

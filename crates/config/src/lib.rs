@@ -57,8 +57,7 @@ pub use reward::{
     RewardWeights, VlmReward,
 };
 pub use rl::{
-    Dpo, DpoReference, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, StepWeighting,
-    Transition,
+    Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, StepWeighting, Transition,
 };
 pub use table::{Table, TableModel, TablePrompts, Who};
 pub use time::TimeDistribution;

@@ -48,12 +48,20 @@ impl RlAlgorithm {
         }
     }
 
-    /// Whether the loss compares the student with a frozen copy of it, taken when the term sets in.
+    /// Whether the loss compares the student with a copy of it, taken when the term sets in.
     pub fn has_reference(&self) -> bool {
         match self {
             Self::Refl => false,
-            Self::Dpo(dpo) => dpo.reference == DpoReference::Frozen,
+            Self::Dpo(dpo) => dpo.refresh_every != 1,
             Self::Grpo(grpo) => grpo.kl > 0.0,
+        }
+    }
+
+    /// Whether that copy is taken anew before `update`.
+    pub fn refreshes_reference(&self, update: u64) -> bool {
+        match self {
+            Self::Dpo(dpo) => dpo.refresh_every > 0 && update.is_multiple_of(dpo.refresh_every),
+            Self::Refl | Self::Grpo(_) => false,
         }
     }
 }
@@ -79,19 +87,10 @@ pub struct Dpo {
     /// Strength of the implicit KL to the reference, for errors in units of the flow's mean squared error.
     #[serde(deserialize_with = "range::positive")]
     pub beta: f64,
-    /// What the student's errors are compared with.
-    pub reference: DpoReference,
-}
-
-/// The reference of DPO.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DpoReference {
-    /// A frozen copy of the student, taken when the term sets in: Diffusion-DPO's, and its regulariser.
-    Frozen,
-    /// The student as it is: every pair counts alike however far the student has moved. Only where distribution matching is
-    /// the regulariser.
-    Current,
+    /// Generator updates after which the reference, a copy of the student, is taken anew. 0: never, as in Diffusion-DPO,
+    /// whose regulariser it is. 40: Flow-GRPO's online DPO. 1: the student is its own reference and no copy is kept; only
+    /// where distribution matching is the regulariser.
+    pub refresh_every: u64,
 }
 
 /// `algorithm.grpo`.

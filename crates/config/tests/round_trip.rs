@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use dmdr_config::{
-    Augmentation, Curve, Device, DistributionMatching, Dmdr, Dpo, DpoReference, Ema, Evaluation,
-    Events, Experiment, FakeForm, FakeScore, Groups, Grpo, Guard, GuardAction, KindShares, Lora,
-    Method, Optim, Optimizer, Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights,
+    Augmentation, Curve, Device, DistributionMatching, Dmdr, Dpo, Ema, Evaluation, Events,
+    Experiment, FakeForm, FakeScore, Groups, Grpo, Guard, GuardAction, KindShares, Lora, Method,
+    Optim, Optimizer, Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights,
     RlAlgorithm, RlOnly, Score, StepWeighting, Student, Teacher, TimeDistribution, Transition,
     Tuning, World, WorldPreset,
 };
@@ -140,15 +140,11 @@ fn algorithm() -> impl Strategy<Value = RlAlgorithm> {
     );
     prop_oneof![
         Just(RlAlgorithm::Refl),
-        (groups(), positive(), any::<bool>()).prop_map(|(groups, beta, is_frozen)| {
+        (groups(), positive(), 0_u64..100).prop_map(|(groups, beta, refresh_every)| {
             RlAlgorithm::Dpo(Dpo {
                 groups,
                 beta,
-                reference: if is_frozen {
-                    DpoReference::Frozen
-                } else {
-                    DpoReference::Current
-                },
+                refresh_every,
             })
         }),
         grpo.prop_map(
@@ -233,7 +229,7 @@ fn rl_only() -> impl Strategy<Value = (Method, Vec<Reward>)> {
     (1_u64..10_000, 8_usize..64, algorithm(), curve(), rewards()).prop_map(
         |(num_updates, batch_size, mut algorithm, pretraining, rewards)| {
             if let RlAlgorithm::Dpo(dpo) = &mut algorithm {
-                dpo.reference = DpoReference::Frozen; // there is no other regulariser
+                dpo.refresh_every = 0; // there is no other regulariser
             }
             let method = Method::Rl(Box::new(RlOnly {
                 num_updates,

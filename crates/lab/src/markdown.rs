@@ -145,10 +145,12 @@ fn spread(Spread { mean, std }: Spread, signed: bool) -> String {
 mod tests {
     use crate::{
         study::{Claim, Column, Metrics},
-        tuning::{Tried, UNTRAINED},
+        tuning::Tried,
     };
 
     use super::*;
+
+    static UNTRAINED: Criterion = Criterion::untrained(&[0]);
 
     #[test]
     fn a_page_has_the_table_and_an_answer_to_every_claim() {

@@ -7,6 +7,15 @@ use serde::{Deserialize, Serialize};
 /// Numbers of one arm with one seed, by metric.
 pub type Metrics = BTreeMap<String, f64>;
 
+/// Over seeds, metric by metric.
+pub(crate) fn mean(seeds: &[Metrics]) -> Metrics {
+    let mut mean = Metrics::new();
+    for (key, value) in seeds.iter().flatten() {
+        *mean.entry(key.clone()).or_default() += value / seeds.len() as f64;
+    }
+    mean
+}
+
 /// What is asked and how it is answered.
 #[derive(Debug)]
 pub struct Study {
@@ -164,6 +173,12 @@ mod tests {
         Results {
             arms: [("a".to_owned(), arm(a)), ("b".to_owned(), arm(b))].into(),
         }
+    }
+
+    #[test]
+    fn the_mean_is_metric_by_metric() {
+        let seed = |a: f64, b: f64| Metrics::from([("a".into(), a), ("b".into(), b)]);
+        assert_eq!(mean(&[seed(1.0, 3.0), seed(2.0, 5.0)]), seed(1.5, 4.0));
     }
 
     #[test]

@@ -8,20 +8,16 @@ use dmdr_world::Split;
 use crate::{
     LabError,
     emoji::Emoji,
-    study::{Column, Metrics},
+    study::{Column, Metrics, mean},
     units::unless_busy,
 };
 
-/// The training seed of all candidates on the emoji world.
-pub const SEED: u64 = 0;
-
 /// Settings to try.
-#[derive(Debug, Clone)]
-pub struct Candidate {
+pub struct Candidate<'a> {
     /// In words.
     pub settings: String,
-    /// The whole experiment.
-    pub experiment: Experiment,
+    /// The whole experiment, by the place of a training seed among those of the criterion.
+    pub experiment: Box<dyn Fn(usize) -> Experiment + 'a>,
 }
 
 /// What a candidate reached.
@@ -46,18 +42,20 @@ pub struct Criterion {
     pub on: &'static str,
 }
 
-/// On the emoji world: the two metrics that no arm is trained on.
-pub static UNTRAINED: Criterion = Criterion {
-    columns: [
-        Column::new("geneval/overall", "GenEval"),
-        Column::new("preference_heldout", "preference (held out)"),
-    ],
-    higher_is_better: true,
-    seeds: &[SEED],
-    on: "validation prompts",
-};
-
 impl Criterion {
+    /// On the emoji world: the two metrics that no arm is trained on.
+    pub const fn untrained(seeds: &'static [u64]) -> Self {
+        Self {
+            columns: [
+                Column::new("geneval/overall", "GenEval"),
+                Column::new("preference_heldout", "preference (held out)"),
+            ],
+            higher_is_better: true,
+            seeds,
+            on: "validation prompts",
+        }
+    }
+
     /// Of both metrics.
     pub fn sum_of(&self, metrics: &Metrics) -> f64 {
         self.columns.iter().map(|column| metrics[column.key]).sum()
@@ -91,14 +89,15 @@ impl Tuning {
     }
 }
 
-/// Trains and measures all candidates of `arm`.
+/// Trains and measures all candidates of `arm` with all seeds of `criterion`.
 ///
 /// # Errors
 /// As for [`Emoji::arm`]; [`LabError::Busy`] only after all others are finished.
 pub fn tune(
     emoji: &mut Emoji<'_>,
     arm: &'static str,
-    candidates: Vec<Candidate>,
+    criterion: &'static Criterion,
+    candidates: Vec<Candidate<'_>>,
     say: &mut dyn FnMut(&str),
 ) -> Result<Tuning, LabError> {
     let mut emoji = Emoji {
@@ -114,11 +113,15 @@ pub fn tune(
     let count = candidates.len();
     for candidate in candidates {
         let name = format!("{arm}, {}", candidate.settings);
-        let outcome = emoji.arm(&name, SEED, candidate.experiment, say);
-        if let Some(outcome) = unless_busy(outcome)? {
+        let mut of_seeds = Vec::new();
+        for (index, &seed) in criterion.seeds.iter().enumerate() {
+            let outcome = emoji.arm(&name, seed, (candidate.experiment)(index), say);
+            of_seeds.extend(unless_busy(outcome)?.map(|outcome| outcome.metrics));
+        }
+        if of_seeds.len() == criterion.seeds.len() {
             tried.push(Tried {
                 settings: candidate.settings,
-                metrics: outcome.metrics,
+                metrics: mean(&of_seeds),
             });
         }
     }
@@ -127,7 +130,7 @@ pub fn tune(
     }
     Ok(Tuning {
         arm,
-        criterion: &UNTRAINED,
+        criterion,
         tried,
     })
 }
@@ -136,9 +139,10 @@ pub fn tune(
 mod tests {
     use super::*;
 
+    static HIGHEST: Criterion = Criterion::untrained(&[0]);
     static LOWEST: Criterion = Criterion {
         higher_is_better: false,
-        ..UNTRAINED
+        ..HIGHEST
     };
 
     #[test]
@@ -155,7 +159,7 @@ mod tests {
             criterion,
             tried,
         };
-        let tuning = |tried| by(&UNTRAINED, tried);
+        let tuning = |tried| by(&HIGHEST, tried);
         let rising = tuning(vec![tried(0.6, 0.7), tried(0.5, 0.9), tried(0.7, 0.6)]);
         assert_eq!(rising.chosen(), 1);
         let equal = tuning(vec![tried(0.5, 0.25), tried(0.5, 0.25)]);

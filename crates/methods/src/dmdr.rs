@@ -118,13 +118,13 @@ impl Method for Dmdr {
     }
 
     fn takes_reference(&self, step: &StepInfo) -> bool {
+        let Some((_, rl)) = self.rl_at(step) else {
+            return false;
+        };
+        let rl = rl.algorithm();
         let before = |update| self.rl_at(&StepInfo::at(update)).is_some();
-        self.rl_at(step)
-            .is_some_and(|(_, rl)| rl.algorithm().has_reference())
-            && step
-                .update
-                .checked_sub(1)
-                .is_none_or(|update| !before(update))
+        let sets_in = || step.update.checked_sub(1).is_none_or(|last| !before(last));
+        rl.has_reference() && (rl.refreshes_reference(step.update) || sets_in())
     }
 
     fn generator_losses(

@@ -85,7 +85,8 @@ impl Method for RlOnly {
     }
 
     fn takes_reference(&self, step: &StepInfo) -> bool {
-        step.update == 0 && self.rl.algorithm().has_reference()
+        let rl = self.rl.algorithm();
+        rl.has_reference() && (step.update == 0 || rl.refreshes_reference(step.update))
     }
 
     fn generator_losses(

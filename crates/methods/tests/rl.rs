@@ -3,8 +3,7 @@
 mod tiny;
 
 use dmdr_config::{
-    Curve, Dpo, DpoReference, Groups, Grpo, RlAlgorithm, RlOnly as RlOnlyConfig, StepWeighting,
-    Transition,
+    Curve, Dpo, Groups, Grpo, RlAlgorithm, RlOnly as RlOnlyConfig, StepWeighting, Transition,
 };
 use dmdr_data::{PromptStream, Prompts};
 use dmdr_diffusion::{Parameterization, Schedule, time_grid};
@@ -67,14 +66,14 @@ fn grpo(kl: f64) -> RlAlgorithm {
 }
 
 fn dpo() -> RlAlgorithm {
-    dpo_against(DpoReference::Frozen)
+    dpo_refreshed(0)
 }
 
-fn dpo_against(reference: DpoReference) -> RlAlgorithm {
+fn dpo_refreshed(refresh_every: u64) -> RlAlgorithm {
     RlAlgorithm::Dpo(Dpo {
         groups: GROUPS,
         beta: 100.0,
-        reference,
+        refresh_every,
     })
 }
 
@@ -164,12 +163,12 @@ fn equal_models_have_a_dpo_loss_of_ln_2() {
 
 #[test]
 fn a_student_that_is_its_own_reference_has_the_gradient_of_equal_models_wherever_it_is() {
-    let gradients = |reference, is_disturbed| {
-        let (method, tiny) = method(dpo_against(reference));
+    let gradients = |refresh_every, is_disturbed| {
+        let (method, tiny) = method(dpo_refreshed(refresh_every));
         let (rollout, group) = rollout(&method, 3);
         if is_disturbed {
             disturb(&tiny);
-            if reference == DpoReference::Frozen {
+            if refresh_every == 0 {
                 tiny.reference.copy_from(&tiny.student);
             }
         }
@@ -179,8 +178,8 @@ fn a_student_that_is_its_own_reference_has_the_gradient_of_equal_models_wherever
         Tensor::run_backward(&[losses.total()], &student, false, false)
     };
     for is_disturbed in [false, true] {
-        let own = gradients(DpoReference::Current, is_disturbed);
-        let equal = gradients(DpoReference::Frozen, is_disturbed);
+        let own = gradients(1, is_disturbed);
+        let equal = gradients(0, is_disturbed);
         assert!(own.iter().any(|g| g.abs().max().double_value(&[]) > 0.0));
         for (own, equal) in own.iter().zip(&equal) {
             assert!((own - equal).abs().max().double_value(&[]) < 1e-6);
@@ -236,10 +235,14 @@ fn trajectories_of_another_schedule_are_refused() {
 }
 
 #[test]
-fn the_reference_is_taken_once_and_only_where_it_is_needed() {
+fn the_reference_is_taken_where_it_is_needed_and_anew_if_asked_for() {
     let takes = |algorithm, update| method(algorithm).0.takes_reference(&StepInfo::at(update));
     assert!(takes(dpo(), 0) && takes(grpo(0.1), 0));
-    assert!(!takes(dpo_against(DpoReference::Current), 0));
+    assert!(!takes(dpo_refreshed(1), 0) && !takes(dpo_refreshed(1), 40));
+    let taken: Vec<u64> = (0..100)
+        .filter(|&update| takes(dpo_refreshed(40), update))
+        .collect();
+    assert_eq!(taken, [0, 40, 80]);
     assert!(!takes(dpo(), 1) && !takes(grpo(0.0), 0) && !takes(RlAlgorithm::Refl, 0));
 }
 

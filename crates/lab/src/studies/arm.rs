@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dmdr_config::{Curve, Dpo, DpoReference, Experiment, Groups, Grpo, RlAlgorithm};
+use dmdr_config::{Curve, Dpo, Experiment, Groups, Grpo, RlAlgorithm};
 
 use crate::emoji::{joint, rl_only};
 
@@ -24,9 +24,6 @@ pub(super) enum Arm {
     /// Both.
     Both(Rl),
 }
-
-/// Learning rates of the student that every arm chooses from on validation prompts; a tenth of it at the end.
-pub(super) const RATES: [f64; 3] = [2e-4, 1e-4, 5e-5];
 
 impl Arm {
     /// All of Table 5.
@@ -50,6 +47,16 @@ impl Arm {
             Self::Both(Rl::Refl) => "distil + ReFL",
             Self::Both(Rl::Dpo) => "distil + DPO",
             Self::Both(Rl::Grpo) => "distil + GRPO",
+        }
+    }
+
+    /// Learning rates of the student that it chooses from on validation prompts; a tenth of it at the end. Without
+    /// distribution matching the smaller of the others' is the larger of its own: higher ones are worse for every algorithm
+    /// (docs/LOG.md, thirteenth session).
+    pub(super) fn rates(self) -> [f64; 2] {
+        match self {
+            Self::Distil | Self::Both(_) => [1e-4, 5e-5],
+            Self::Only(_) => [5e-5, 2.5e-5],
         }
     }
 
@@ -100,6 +107,8 @@ pub(super) const GROUPS: Groups = Groups {
 pub(super) const PRETRAINING: f64 = 3.0;
 /// Weight of the KL to the reference beside GRPO alone.
 pub(super) const KL: f64 = 0.002;
+/// Updates after which DPO's reference is taken anew beside distribution matching, as in Flow-GRPO's online DPO.
+pub(super) const REFRESH_EVERY: u64 = 40;
 
 impl Rl {
     /// Weight beside distribution matching, whose gradient has a norm of .55; that of `ReFL` has 2.7, DPO's 16, GRPO's .04.
@@ -113,21 +122,21 @@ impl Rl {
 
     /// The algorithm where distribution matching is the only regulariser.
     fn beside_dm(self) -> RlAlgorithm {
-        self.algorithm(0.0, DpoReference::Current)
+        self.algorithm(0.0, REFRESH_EVERY)
     }
 
     /// The algorithm with its authors' regulariser.
     fn alone(self) -> RlAlgorithm {
-        self.algorithm(KL, DpoReference::Frozen)
+        self.algorithm(KL, 0)
     }
 
-    fn algorithm(self, kl: f64, reference: DpoReference) -> RlAlgorithm {
+    fn algorithm(self, kl: f64, refresh_every: u64) -> RlAlgorithm {
         let groups = GROUPS;
         match self {
             Self::Refl => RlAlgorithm::Refl,
             Self::Dpo => RlAlgorithm::Dpo(Dpo {
                 groups,
-                reference,
+                refresh_every,
                 ..Dpo::default()
             }),
             Self::Grpo => RlAlgorithm::Grpo(Grpo {

@@ -8,14 +8,14 @@ use dmdr_world::Split;
 
 use super::{
     Effort,
-    arm::{Arm, GROUPS, KL, PRETRAINING, RATES, Rl},
+    arm::{Arm, GROUPS, KL, PRETRAINING, REFRESH_EVERY, Rl},
     fig10,
 };
 use crate::{
     LabError,
     emoji::{self, Emoji, EmojiOutcome, cold_start},
     study::Metrics,
-    tuning::{self, Candidate, Tuning},
+    tuning::{Candidate, Criterion, Tuning, tune},
     units::{Units, share},
 };
 
@@ -28,6 +28,9 @@ const COLD: u64 = 20;
 const UPDATES: u64 = 300;
 /// Checkpoints of every arm.
 const POINTS: u64 = 5;
+
+/// Two training seeds, as one moves an arm by as much as its settings do.
+static UNTRAINED: Criterion = Criterion::untrained(&[0, 1]);
 
 /// Runs arms.
 pub(super) struct JointStage<'a> {
@@ -77,17 +80,17 @@ impl<'a> JointStage<'a> {
              to give, every arm has the same {updates} updates on the same batches; with distribution matching there is one \
              fake-score update to each. \"Only\" arms have their authors' regulariser instead of distribution matching: ReFL a \
              pretraining loss on true images (at {PRETRAINING}), DPO its frozen reference (beta {beta}), GRPO a KL to that \
-             reference (at {KL}). Beside distribution matching, then the only regulariser, DPO compares the student with itself, \
-             and lambda is {} for ReFL, {} for DPO and {} for GRPO, whose gradient \
+             reference (at {KL}). Beside distribution matching, then the only regulariser, DPO's reference is taken anew every \
+             {REFRESH_EVERY} updates, and lambda is {} for ReFL, {} for DPO and {} for GRPO, whose gradient \
              is the smallest. Rewards are World-CLIP and the preference model, for ReFL at 3 and .3, which makes their gradients \
              alike, for DPO and GRPO, which compare {size} samples of each of {num_prompts} prompts an update, at 1 and 1, \
              normalised in each group; no arm is trained on the held-out preference model. These weights were set before, by \
-             trials on validation prompts that were not equally many for all (docs/LOG.md, sixth, eighth, tenth and twelfth session); every \
-             arm chose its learning rate among {} (below). 4 network evaluations an image, test prompts.",
+             trials on validation prompts that were not equally many for all (docs/LOG.md, sixth, eighth, tenth, twelfth and thirteenth session); every \
+             arm chose its learning rate between two, in the mean of two training seeds (below). 4 network evaluations an image, \
+             test prompts.",
             Rl::Refl.lambda(),
             Rl::Dpo.lambda(),
             Rl::Grpo.lambda(),
-            RATES.len(),
         )
     }
 
@@ -139,9 +142,9 @@ impl<'a> JointStage<'a> {
         seed: u64,
         say: &mut dyn FnMut(&str),
     ) -> Result<EmojiOutcome, LabError> {
-        let chosen = self.tuning(arm, say)?.chosen();
+        let rate = arm.rates()[self.tuning(arm, say)?.chosen()];
         let init = self.init(seed, say)?.run;
-        let mut experiment = arm.experiment(&self.emoji.base, &init, self.updates, RATES[chosen]);
+        let mut experiment = arm.experiment(&self.emoji.base, &init, self.updates, rate);
         if fig10::ARMS.contains(&arm) {
             experiment.events.keep_checkpoints = POINTS as usize; // it looks at the students on their way
         }
@@ -153,16 +156,23 @@ impl<'a> JointStage<'a> {
     /// # Errors
     /// As for [`Self::outcome`].
     fn tuning(&mut self, arm: Arm, say: &mut dyn FnMut(&str)) -> Result<Tuning, LabError> {
-        let init = self.init(tuning::SEED, say)?.run;
-        let base = &self.emoji.base;
-        let candidates = RATES
+        let mut inits = Vec::new();
+        for &seed in UNTRAINED.seeds {
+            inits.push(self.init(seed, say)?.run);
+        }
+        let (base, updates) = (self.emoji.base.clone(), self.updates);
+        let candidates = arm
+            .rates()
             .into_iter()
             .map(|lr| Candidate {
                 settings: format!("rate {lr:e}"),
-                experiment: arm.experiment(base, &init, self.updates, lr),
+                experiment: Box::new({
+                    let (base, inits) = (&base, &inits);
+                    move |seed| arm.experiment(base, &inits[seed], updates, lr)
+                }),
             })
             .collect();
-        tuning::tune(&mut self.emoji, arm.name(), candidates, say)
+        tune(&mut self.emoji, arm.name(), &UNTRAINED, candidates, say)
     }
 
     /// The student of an arm of Fig. 10 at its checkpoints, without start and end.

@@ -14,7 +14,7 @@ use crate::{
     emoji::{self, Artist, Emoji, Subject, cold_start},
     studies::{Effort, FIRST_SEED},
     study::Metrics,
-    tuning::{Candidate, UNTRAINED, tune},
+    tuning::{Candidate, Criterion, tune},
     units::{Units, share},
 };
 
@@ -22,6 +22,8 @@ use crate::{
 const HALF: u64 = 80;
 /// Learning rates of the student.
 const RATES: [f64; 4] = [2e-4, 4e-4, 8e-4, 1.6e-3];
+
+static UNTRAINED: Criterion = Criterion::untrained(&[0]);
 
 impl Arm {
     /// In the table, and of its folder.
@@ -58,10 +60,13 @@ pub(super) fn run(
     let tuning = share(&Arm::ALL, |&arm| {
         let candidate = |settings: Settings| Candidate {
             settings: settings.describe(),
-            experiment: experiment(&base, arm, half, settings),
+            experiment: Box::new({
+                let base = &base;
+                move |_| experiment(base, arm, half, settings)
+            }),
         };
         let candidates = arm.candidates(RATES).into_iter().map(candidate).collect();
-        tune(&mut emoji, arm.on_emoji(), candidates, say)
+        tune(&mut emoji, arm.on_emoji(), &UNTRAINED, candidates, say)
     })?;
 
     let arms: Vec<(u64, Arm, Settings)> = effort

@@ -10,7 +10,7 @@ use crate::{
     LabError,
     plane::{self, PlaneArm, PlaneOutcome},
     studies::Effort,
-    study::{Column, Metrics},
+    study::{Column, Metrics, mean},
     tuning::{Criterion, Tried, Tuning},
     units::Units,
 };
@@ -176,23 +176,4 @@ fn metrics(outcome: &PlaneOutcome) -> Metrics {
         ("forward_kl".into(), end.divergences.forward),
         ("reverse_kl".into(), end.divergences.reverse),
     ])
-}
-
-fn mean(seeds: &[Metrics]) -> Metrics {
-    let mut mean = Metrics::new();
-    for (key, value) in seeds.iter().flatten() {
-        *mean.entry(key.clone()).or_default() += value / seeds.len() as f64;
-    }
-    mean
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mean_is_metric_by_metric() {
-        let seed = |a: f64, b: f64| Metrics::from([("a".into(), a), ("b".into(), b)]);
-        assert_eq!(mean(&[seed(1.0, 3.0), seed(2.0, 5.0)]), seed(1.5, 4.0));
-    }
 }
