@@ -124,7 +124,7 @@ impl Evaluator {
             features.push(Tensor::cat(&of_seed, 0));
         }
         let mut metrics = metrics::of_scores(&scores, set.num_prompts);
-        metrics.extend(metrics::of_features(&features, &self.truth(set)));
+        metrics.extend(metrics::of_features(&features, &scores, &self.truth(set)));
         Ok(Evaluation {
             sampler: sampler.name().to_owned(),
             set: set.clone(),

@@ -38,7 +38,7 @@ pub use fidelity::{Encoder, Features, LEAST_IMAGES, Reference, pictures};
 pub use frechet::Gaussian;
 pub use interval::Interval;
 pub use manifold::Manifold;
-pub use metrics::{ImageScore, image_metrics};
+pub use metrics::{ImageScore, metric_names};
 pub use rating::{Rated, Rater, RatingTable};
 pub use sampler::Sampler;
 pub use set::{BATCH_SIZE, EvalSet, PROMPT_SEED};

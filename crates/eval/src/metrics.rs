@@ -57,9 +57,16 @@ pub(crate) const MEANS: [(&str, Score); 6] = [
     ("high_frequency", |score| score.high_frequency),
 ];
 
-/// Names of the metrics whose means over all images an evaluation gives, whatever their kind.
-pub fn image_metrics() -> impl Iterator<Item = &'static str> {
-    MEANS.into_iter().map(|(name, _)| name)
+/// How far apart the images of a prompt are.
+const DIVERSITY: &str = "diversity";
+/// The same of the correct ones among them: a wrong object is no variety.
+const DIVERSITY_CORRECT: &str = "diversity_correct";
+const WORLD_FRECHET: &str = "world_frechet";
+
+/// Names of the metrics that an evaluation of the emoji world gives besides `GenEval`'s.
+pub fn metric_names() -> impl Iterator<Item = &'static str> {
+    let of_images = MEANS.into_iter().map(|(name, _)| name);
+    of_images.chain([DIVERSITY, DIVERSITY_CORRECT, WORLD_FRECHET])
 }
 
 /// 1 for a correct image.
@@ -97,34 +104,45 @@ pub(crate) fn of_scores(scores: &[ImageScore], num_prompts: usize) -> BTreeMap<S
         .collect()
 }
 
-/// Metrics of features `[N, E]`, one tensor a seed, unit length, images of the same prompts in the same order.
-pub(crate) fn of_features(features: &[Tensor], truth: &Gaussian) -> BTreeMap<String, Statistic> {
+/// Metrics of features `[N, E]`, one tensor a seed, unit length, images of the same prompts in the same order as `scores`,
+/// seed by seed.
+pub(crate) fn of_features(
+    features: &[Tensor],
+    scores: &[ImageScore],
+    truth: &Gaussian,
+) -> BTreeMap<String, Statistic> {
     let mut metrics = BTreeMap::new();
     if features.iter().all(|features| features.size()[0] > 1) {
         let distance = |features| Gaussian::fit(features).frechet_distance(truth);
         let per_seed = features.iter().map(distance).collect();
-        metrics.insert("world_frechet".to_owned(), Statistic::of(per_seed));
+        metrics.insert(WORLD_FRECHET.to_owned(), Statistic::of(per_seed));
     }
     if features.len() > 1 {
-        let value = diversity(&Tensor::stack(features, 0));
-        metrics.insert("diversity".to_owned(), Statistic::of(vec![value]));
+        let features = Tensor::stack(features, 0);
+        let correct: Vec<f64> = scores.iter().map(accuracy).collect();
+        let correct = Tensor::from_slice(&correct).reshape(&features.size()[..2]);
+        for (name, counts) in [
+            (DIVERSITY, correct.ones_like()),
+            (DIVERSITY_CORRECT, correct),
+        ] {
+            if let Some(value) = diversity(&features, &counts) {
+                metrics.insert(name.to_owned(), Statistic::of(vec![value]));
+            }
+        }
     }
     metrics
 }
 
-/// Mean of `1 - cosine` over pairs of seeds and prompts, of unit `features [S, N, E]`.
-///
-/// Of n unit vectors f, the cosines of all ordered pairs sum to `|sum f|^2 - n`.
-fn diversity(features: &Tensor) -> f64 {
-    let num = features.size()[0] as f64;
-    let sum = features
-        .to_kind(Dtype::Double)
-        .sum_dim_intlist(&[0i64][..], false, Dtype::Double);
-    let squares = sum
-        .square()
-        .sum_dim_intlist(&[-1i64][..], false, Dtype::Double); // [N]
-    let cosine = (squares - num) / (num * (num - 1.0));
-    1.0 - cosine.mean(Dtype::Double).double_value(&[])
+/// Mean of `1 - cosine` over the pairs of a prompt's images, of unit `features [S, N, E]`, that both count (`[S, N]`, 1 or
+/// 0); none without such a pair.
+fn diversity(features: &Tensor, counts: &Tensor) -> Option<f64> {
+    let by_prompt = features.to_kind(Dtype::Double).transpose(0, 1); // [N, S, E]
+    let distances: Tensor = 1.0 - by_prompt.bmm(&by_prompt.transpose(1, 2));
+    let counts = counts.transpose(0, 1).unsqueeze(-1); // [N, S, 1]
+    let pairs = counts.bmm(&counts.transpose(1, 2)).tril(-1);
+    let num = pairs.sum(Dtype::Double).double_value(&[]);
+    let sum = (distances * pairs).sum(Dtype::Double).double_value(&[]);
+    (num > 0.0).then_some(sum / num)
 }
 
 /// NaN without any.
@@ -178,7 +196,15 @@ mod tests {
         // Three seeds, two prompts: e1, e1, e2 (distances 0, 1, 1) and e1, -e1, e2 (2, 1, 1).
         let features =
             Tensor::from_slice(&[1.0, 0.0, 1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
-        let value = diversity(&features.reshape([3, 2, 2]));
-        assert!((value - 1.0).abs() < 1e-12, "{value}");
+        let features = features.reshape([3, 2, 2]);
+        let of =
+            |counts: [f64; 6]| diversity(&features, &Tensor::from_slice(&counts).reshape([3, 2]));
+        let is =
+            |value: Option<f64>, expected: f64| (value.expect("pairs") - expected).abs() < 1e-12;
+        assert!(is(of([1.0; 6]), 1.0));
+        // Of the first prompt the first two images, of the second all but the last: 0 and 2.
+        assert!(is(of([1.0, 1.0, 1.0, 1.0, 0.0, 0.0]), 1.0));
+        assert!(is(of([1.0, 0.0, 1.0, 1.0, 0.0, 1.0]), 0.5));
+        assert_eq!(of([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]), None);
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use dmdr_config::{
     Curve, Experiment, Method, ReinforcementLearning, RlAlgorithm, RlOnly, TimeDistribution,
 };
-use dmdr_eval::{EvalSet, Sampler, image_metrics, scalars};
+use dmdr_eval::{EvalSet, Sampler, metric_names, scalars};
 use dmdr_events::{Kind, RunDir};
 use dmdr_train::{Distillation, FinishedRun, Observer, Outcome};
 use serde::{Deserialize, Serialize};
@@ -120,7 +120,7 @@ impl Emoji<'_> {
 
 /// What `model` is measured with: with other prompts or metrics it is measured again.
 fn settings(set: &EvalSet, model: &str) -> String {
-    let metrics: Vec<&str> = image_metrics().collect();
+    let metrics: Vec<&str> = metric_names().collect();
     format!("{set:?}, {}\n{model}", metrics.join(", "))
 }
 

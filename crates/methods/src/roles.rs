@@ -99,7 +99,7 @@ impl Roles {
         self.generator.adapters()
     }
 
-    /// The frozen copy of the student. `adapters` is [`Self::reference_adapters`]. It is called as in training, so that
+    /// The copy of the student that it is compared with. `adapters` is [`Self::reference_adapters`]. It is called as in training, so that
     /// it agrees with the student to the bit as long as their weights do.
     ///
     /// # Panics

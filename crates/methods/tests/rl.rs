@@ -3,12 +3,13 @@
 mod tiny;
 
 use dmdr_config::{
-    Curve, Dpo, Groups, Grpo, RlAlgorithm, RlOnly as RlOnlyConfig, StepWeighting, Transition,
+    Curve, Dmdr as DmdrConfig, Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm,
+    RlOnly as RlOnlyConfig, StepWeighting, Transition,
 };
 use dmdr_data::{PromptStream, Prompts};
 use dmdr_diffusion::{Parameterization, Schedule, time_grid};
 use dmdr_methods::{
-    Generator, Losses, Method, MethodError, RlOnly, Roles, Rollout, StepInfo, TrueImages,
+    Dmdr, Generator, Losses, Method, MethodError, RlOnly, Roles, Rollout, StepInfo, TrueImages,
     rl::{Group, RlTerm, refl},
 };
 use dmdr_models::{Call, Conditioning, Denoiser};
@@ -244,6 +245,33 @@ fn the_reference_is_taken_where_it_is_needed_and_anew_if_asked_for() {
         .collect();
     assert_eq!(taken, [0, 40, 80]);
     assert!(!takes(dpo(), 1) && !takes(grpo(0.0), 0) && !takes(RlAlgorithm::Refl, 0));
+}
+
+#[test]
+fn beside_distribution_matching_the_reference_is_taken_when_the_term_sets_in() {
+    let taken = |refresh_every| -> Vec<u64> {
+        let (roles, _) = Tiny::new();
+        let (algorithm, times) = (dpo_refreshed(refresh_every), time_grid(3, 1.0));
+        let rl = RlTerm::new(algorithm, mix(false), times.clone(), FLOW).expect("fits");
+        let config = DmdrConfig {
+            rl: Some(ReinforcementLearning {
+                weight: Curve::Step {
+                    from: 0.0,
+                    to: 0.1,
+                    at: 25,
+                },
+                algorithm,
+            }),
+            ..DmdrConfig::default()
+        };
+        let method = Dmdr::new(config, times, 1.0, roles, Some(rl), [3, 8, 8]);
+        (0..100)
+            .filter(|&update| method.takes_reference(&StepInfo::at(update)))
+            .collect()
+    };
+    assert_eq!(taken(0), [25]);
+    assert_eq!(taken(40), [25, 40, 80]);
+    assert!(taken(1).is_empty(), "the student is its own");
 }
 
 /// Trains `tiny` with AdamW for `updates` steps on what `losses` gives for each.

@@ -46,6 +46,10 @@ pub(crate) fn describe(key: &str) -> (String, &'static str) {
             "decibels of the power at periods of 8 and 16 pixels above that around them; rises with visible tiles",
         ),
         "diversity" => ("Diversity", "between images of one prompt"),
+        "diversity_correct" => (
+            "Diversity, correct images",
+            "between the images of one prompt that the judge finds correct",
+        ),
         _ => return (words(key), ""),
     };
     (title.to_owned(), about)
