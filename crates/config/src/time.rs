@@ -27,11 +27,10 @@ pub enum TimeDistribution {
     /// `t = sigmoid(mean + std n)`, `n ~ N(0, 1)`.
     LogitNormal {
         /// Mean of `logit(t)`.
-        #[serde(deserialize_with = "range::finite")]
-        mean: f64,
-        /// Standard deviation of `logit(t)`, above 0.
-        #[serde(deserialize_with = "range::positive")]
-        std: f64,
+        mean: Curve,
+        /// Standard deviation of `logit(t)`, above 0 at every step.
+        #[serde(deserialize_with = "range::positive_curve")]
+        std: Curve,
     },
 }
 
@@ -39,8 +38,20 @@ impl TimeDistribution {
     /// First step from which the distribution no longer changes.
     pub fn settled_at(&self) -> u64 {
         match self {
-            Self::Uniform | Self::LogitNormal { .. } => 0,
+            Self::Uniform => 0,
             Self::Beta { a, b } => a.settled_at().max(b.settled_at()),
+            Self::LogitNormal { mean, std } => mean.settled_at().max(std.settled_at()),
+        }
+    }
+
+    /// Names and values of its parameters at `step`.
+    pub fn parameters_at(&self, step: u64) -> Vec<(&'static str, f64)> {
+        match self {
+            Self::Uniform => Vec::new(),
+            Self::Beta { a, b } => vec![("a", a.at(step)), ("b", b.at(step))],
+            Self::LogitNormal { mean, std } => {
+                vec![("mean", mean.at(step)), ("std", std.at(step))]
+            }
         }
     }
 }

@@ -63,7 +63,7 @@ fn time() -> impl Strategy<Value = TimeDistribution> {
     prop_oneof![
         Just(TimeDistribution::Uniform),
         (curve(), curve()).prop_map(|(a, b)| TimeDistribution::Beta { a, b }),
-        (-2.0..2.0, positive()).prop_map(|(mean, std)| TimeDistribution::LogitNormal { mean, std }),
+        (curve(), curve()).prop_map(|(mean, std)| TimeDistribution::LogitNormal { mean, std }),
     ]
 }
 

@@ -25,7 +25,7 @@ pub fn sample_times(
             &a / (&a + b)
         }
         TimeDistribution::LogitNormal { mean, std } => {
-            (Tensor::randn([count], options) * *std + *mean).sigmoid()
+            (Tensor::randn([count], options) * std.at(step) + mean.at(step)).sigmoid()
         }
     };
     t.clamp(MARGIN, 1.0 - MARGIN)
@@ -66,6 +66,36 @@ mod tests {
                 "step {step}: mean {got_mean}"
             );
             assert!((got_std - std).abs() < 0.006, "step {step}: std {got_std}");
+        }
+    }
+
+    #[test]
+    fn an_annealed_logit_normal_has_its_median_at_the_sigmoid_of_its_mean() {
+        let distribution = TimeDistribution::LogitNormal {
+            mean: Curve::Linear {
+                from: 1.5,
+                to: 0.0,
+                over: 10,
+            },
+            std: Curve::Linear {
+                from: 0.5,
+                to: 1.0,
+                over: 10,
+            },
+        };
+        for (step, mean, std) in [(0, 1.5, 0.5), (5, 0.75, 0.75), (10, 0.0, 1.0)] {
+            reseed(&[7, step]);
+            let t = sample_times(&distribution, step, 100_000, Device::Cpu);
+            let below = |x: f64| {
+                let time = 1.0 / (1.0 + (-x).exp());
+                t.le(time)
+                    .to_kind(Kind::Double)
+                    .mean(Kind::Double)
+                    .double_value(&[])
+            };
+            assert!((below(mean) - 0.5).abs() < 0.006, "step {step}");
+            // A deviation above the mean: Phi(1).
+            assert!((below(mean + std) - 0.8413).abs() < 0.006, "step {step}");
         }
     }
 

@@ -170,9 +170,8 @@ impl Method for Dmdr {
         };
         losses.observe("dm/grad_abs", matching.gradient_abs.double_value(&[]));
         losses.observe("dm/real_scale", real_scale);
-        if let TimeDistribution::Beta { a, b } = &dm.renoise {
-            losses.observe("renoise/a", a.at(update));
-            losses.observe("renoise/b", b.at(update));
+        for (name, value) in dm.renoise.parameters_at(update) {
+            losses.observe(format!("renoise/{name}"), value);
         }
         losses.add("dm", dm.weight.at(update), matching.loss);
 

@@ -110,7 +110,10 @@ fn is_update(kind: Kind) -> bool {
 }
 
 fn is_schedule(key: &str) -> bool {
-    matches!(key, "dm/real_scale" | "rl/weight" | "lr") || key.starts_with("lr/")
+    matches!(
+        key,
+        "dm/real_scale" | "rl/weight" | "lr" | "renoise/mean" | "renoise/std"
+    ) || key.starts_with("lr/")
 }
 
 fn is_gradient(key: &str) -> bool {

@@ -64,8 +64,8 @@ fn rules_of_an_experiment() {
             "there are 1 rewards but no reinforcement learning term",
         ),
         (
-            &["method={ rl = { algorithm = { dpo = { reference = \"current\" } } } }"],
-            "`method.rl.algorithm.dpo.reference`: `current` leaves nothing that holds the student back",
+            &["method={ rl = { algorithm = { dpo = { refresh_every = 1 } } } }"],
+            "`method.rl.algorithm.dpo.refresh_every`: a student that is its own reference has nothing that holds it back",
         ),
         (&["rewards.0.weight=0"], "the weight of every reward is 0"),
         (

@@ -111,11 +111,10 @@ pub(super) const KL: f64 = 0.002;
 pub(super) const REFRESH_EVERY: u64 = 40;
 
 impl Rl {
-    /// Weight beside distribution matching, whose gradient has a norm of .55; that of `ReFL` has 2.7, DPO's 16 to 26, GRPO's .04.
+    /// Weight beside distribution matching, whose gradient has a norm of .55; that of `ReFL` has 2.7, DPO's 16, GRPO's .04.
     pub(super) fn lambda(self) -> f64 {
         match self {
-            Self::Refl => 0.1,
-            Self::Dpo => 0.1,
+            Self::Refl | Self::Dpo => 0.1,
             Self::Grpo => 50.0,
         }
     }

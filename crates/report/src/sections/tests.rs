@@ -57,6 +57,15 @@ fn every_number_is_shown_once() {
 }
 
 #[test]
+fn the_parameters_of_a_logit_normal_are_schedules() {
+    let log = log(Kind::Train, &[("renoise/mean", 1.5), ("renoise/std", 0.5)]);
+    assert_eq!(
+        titles(&sections(&log, &[], Some(0))),
+        ["Schedules: renoise/mean", "Schedules: renoise/std"]
+    );
+}
+
+#[test]
 fn evaluations_are_grouped_and_compared_with_the_teacher() {
     let names = [
         "geneval/overall",
