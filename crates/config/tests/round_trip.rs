@@ -33,7 +33,8 @@ fn fits(guard: &Guard, method: &Method) -> bool {
     guard.action == GuardAction::Stop || has_both
 }
 
-fn curve() -> impl Strategy<Value = Curve> {
+/// Boxed, as an experiment holds so many that they do not all fit on a test's stack.
+fn curve() -> BoxedStrategy<Curve> {
     let over = 1_u64..1000;
     prop_oneof![
         positive().prop_map(Curve::Constant),
@@ -57,6 +58,7 @@ fn curve() -> impl Strategy<Value = Curve> {
             }
         }),
     ]
+    .boxed()
 }
 
 fn time() -> impl Strategy<Value = TimeDistribution> {
