@@ -230,7 +230,9 @@ fn dmdr() -> impl Strategy<Value = (Method, Vec<Reward>)> {
 fn rl_only() -> impl Strategy<Value = (Method, Vec<Reward>)> {
     (1_u64..10_000, 8_usize..64, algorithm(), curve(), rewards()).prop_map(
         |(num_updates, batch_size, mut algorithm, pretraining, rewards)| {
-            if let RlAlgorithm::Dpo(dpo) = &mut algorithm {
+            if let RlAlgorithm::Dpo(dpo) = &mut algorithm
+                && dpo.refresh_every == 1
+            {
                 dpo.refresh_every = 0; // there is no other regulariser
             }
             let method = Method::Rl(Box::new(RlOnly {

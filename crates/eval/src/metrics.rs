@@ -207,4 +207,20 @@ mod tests {
         assert!(is(of([1.0, 0.0, 1.0, 1.0, 0.0, 1.0]), 0.5));
         assert_eq!(of([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]), None);
     }
+
+    #[test]
+    fn the_diversity_of_correct_images_counts_those_that_the_judge_finds_correct() {
+        // The images above; scores are seed by seed, as features are.
+        let seed = |values: [f64; 4]| Tensor::from_slice(&values).reshape([2, 2]);
+        let features = [
+            seed([1.0, 0.0, 1.0, 0.0]),
+            seed([1.0, 0.0, -1.0, 0.0]),
+            seed([0.0, 1.0, 0.0, 1.0]),
+        ];
+        let correct = [true, false, true, true, false, true];
+        let scores = correct.map(|correct| score(Kind::Colors, correct, 0.0));
+        let metrics = of_features(&features, &scores, &Gaussian::fit(&features[0]));
+        assert!((metrics[DIVERSITY].mean - 1.0).abs() < 1e-12);
+        assert!((metrics[DIVERSITY_CORRECT].mean - 0.5).abs() < 1e-12);
+    }
 }

@@ -13,11 +13,12 @@ use crate::{
 };
 
 /// Settings to try.
-pub struct Candidate<'a> {
+#[derive(Debug, Clone)]
+pub struct Candidate {
     /// In words.
     pub settings: String,
-    /// The whole experiment, by the place of a training seed among those of the criterion.
-    pub experiment: Box<dyn Fn(usize) -> Experiment + 'a>,
+    /// The whole experiment, one a training seed of the criterion.
+    pub experiments: Vec<Experiment>,
 }
 
 /// What a candidate reached.
@@ -97,7 +98,7 @@ pub fn tune(
     emoji: &mut Emoji<'_>,
     arm: &'static str,
     criterion: &'static Criterion,
-    candidates: Vec<Candidate<'_>>,
+    candidates: Vec<Candidate>,
     say: &mut dyn FnMut(&str),
 ) -> Result<Tuning, LabError> {
     let mut emoji = Emoji {
@@ -114,8 +115,8 @@ pub fn tune(
     for candidate in candidates {
         let name = format!("{arm}, {}", candidate.settings);
         let mut of_seeds = Vec::new();
-        for (index, &seed) in criterion.seeds.iter().enumerate() {
-            let outcome = emoji.arm(&name, seed, (candidate.experiment)(index), say);
+        for (&seed, experiment) in criterion.seeds.iter().zip(candidate.experiments) {
+            let outcome = emoji.arm(&name, seed, experiment, say);
             of_seeds.extend(unless_busy(outcome)?.map(|outcome| outcome.metrics));
         }
         if of_seeds.len() == criterion.seeds.len() {

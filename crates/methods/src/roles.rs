@@ -26,7 +26,7 @@ pub struct Roles {
     pub base: Box<dyn Denoiser>,
     /// The student.
     pub generator: Generator,
-    /// A frozen copy of the student for algorithms that compare with one.
+    /// A copy of the student for algorithms that compare with one.
     pub reference: Option<Generator>,
     /// The fake score.
     pub score: FakeScore,
@@ -99,8 +99,8 @@ impl Roles {
         self.generator.adapters()
     }
 
-    /// The copy of the student that it is compared with. `adapters` is [`Self::reference_adapters`]. It is called as in training, so that
-    /// it agrees with the student to the bit as long as their weights do.
+    /// The copy of the student that it is compared with. `adapters` is [`Self::reference_adapters`]. It is called as in
+    /// training, so that it agrees with the student to the bit as long as their weights do.
     ///
     /// # Panics
     /// If there is none.

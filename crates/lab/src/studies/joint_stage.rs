@@ -160,16 +160,13 @@ impl<'a> JointStage<'a> {
         for &seed in UNTRAINED.seeds {
             inits.push(self.init(seed, say)?.run);
         }
-        let (base, updates) = (self.emoji.base.clone(), self.updates);
+        let from = |init, lr| arm.experiment(&self.emoji.base, init, self.updates, lr);
         let candidates = arm
             .rates()
             .into_iter()
             .map(|lr| Candidate {
                 settings: format!("rate {lr:e}"),
-                experiment: Box::new({
-                    let (base, inits) = (&base, &inits);
-                    move |seed| arm.experiment(base, &inits[seed], updates, lr)
-                }),
+                experiments: inits.iter().map(|init| from(init, lr)).collect(),
             })
             .collect();
         tune(&mut self.emoji, arm.name(), &UNTRAINED, candidates, say)

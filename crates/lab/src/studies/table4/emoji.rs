@@ -60,10 +60,7 @@ pub(super) fn run(
     let tuning = share(&Arm::ALL, |&arm| {
         let candidate = |settings: Settings| Candidate {
             settings: settings.describe(),
-            experiment: Box::new({
-                let base = &base;
-                move |_| experiment(base, arm, half, settings)
-            }),
+            experiments: vec![experiment(&base, arm, half, settings)],
         };
         let candidates = arm.candidates(RATES).into_iter().map(candidate).collect();
         tune(&mut emoji, arm.on_emoji(), &UNTRAINED, candidates, say)
