@@ -61,6 +61,14 @@ impl Arm {
     /// In the order of the table.
     pub(super) const ALL: [Self; 4] = [Self::Vanilla, Self::DynaDg, Self::DynaRs, Self::Static];
 
+    /// What the authors have in their recipe of SD3-Medium, the same for all arms.
+    pub(super) fn of_authors(self) -> Settings {
+        Settings {
+            lr: 2e-5,
+            strength: (self != Self::Vanilla).then_some(STRONG),
+        }
+    }
+
     /// Four for every arm: all of `rates` without dynamics, the two in the middle with strong and with mild ones.
     pub(super) fn candidates(self, rates: [f64; 4]) -> Vec<Settings> {
         let settings = |lr, strength| Settings { lr, strength };
@@ -111,6 +119,17 @@ mod tests {
             let different: BTreeSet<_> = candidates.map(Settings::describe).collect();
             assert_eq!(different.len(), 4, "{different:?}");
         }
+    }
+
+    #[test]
+    fn the_authors_have_one_rate_for_all_and_no_dynamics_without() {
+        let of_authors = Arm::ALL.map(Arm::of_authors);
+        let is_same = of_authors
+            .iter()
+            .all(|own| own.lr.to_bits() == of_authors[0].lr.to_bits());
+        assert!(is_same, "{of_authors:?}");
+        let has_dose = Arm::ALL.map(|arm| arm.real_scale(arm.of_authors(), 10).at(0) > 0.0);
+        assert_eq!(has_dose, [false, true, true, true]);
     }
 
     #[test]

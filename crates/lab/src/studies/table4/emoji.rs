@@ -1,6 +1,6 @@
-//! A one-step student of the emoji world.
+//! The demo's student of four steps on the emoji world.
 
-use dmdr_config::{Curve, Experiment, Method};
+use dmdr_config::{Curve, Ema, Experiment, Method};
 use dmdr_eval::EvalSet;
 use dmdr_train::Observer;
 use dmdr_world::{Image, Split};
@@ -14,95 +14,148 @@ use crate::{
     emoji::{self, Artist, Emoji, Subject, cold_start},
     studies::{Effort, FIRST_SEED},
     study::Metrics,
-    tuning::{Candidate, Criterion, tune},
+    tuning::{Candidate, Criterion, Tuning, tune},
     units::{Units, share},
 };
 
 /// Updates between the two checkpoints that are measured.
-const HALF: u64 = 80;
-/// Learning rates of the student.
-const RATES: [f64; 4] = [2e-4, 4e-4, 8e-4, 1.6e-3];
+const HALF: u64 = 40;
+/// The average of the student has to follow so few updates.
+const EMA: Ema = Ema { decay: 0.9 };
+/// Learning rates of the student that arms choose from.
+const RATES: [f64; 4] = [5e-5, 1e-4, 2e-4, 4e-4];
 
-static UNTRAINED: Criterion = Criterion::untrained(&[0]);
+static UNTRAINED: Criterion = Criterion::untrained(&[0, 1]);
 
-impl Arm {
-    /// In the table, and of its folder.
-    pub(super) fn on_emoji(self) -> &'static str {
-        match self {
-            Self::Vanilla => "vanilla DMD",
-            Self::DynaDg => "+ DynaDG",
-            Self::DynaRs => "+ DynaRS",
-            Self::Static => "without dynamics",
+/// Where arms have their settings from.
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    /// The authors, for all arms.
+    Authors,
+    /// Each chose its own on validation prompts.
+    Validation,
+}
+
+#[derive(Debug)]
+pub(super) struct Regime {
+    source: Source,
+    /// Seeds for each that is asked for.
+    seeds: u64,
+    /// Of the arms in the table, and of their folders.
+    names: [&'static str; 4],
+}
+
+pub(super) const REGIMES: [Regime; 2] = [
+    Regime {
+        source: Source::Authors,
+        seeds: 2,
+        names: ["vanilla DMD", "+ DynaDG", "+ DynaRS", "without dynamics"],
+    },
+    Regime {
+        source: Source::Validation,
+        seeds: 1,
+        names: [
+            "tuned: vanilla DMD",
+            "tuned: + DynaDG",
+            "tuned: + DynaRS",
+            "tuned: without dynamics",
+        ],
+    },
+];
+
+impl Regime {
+    pub(super) fn name(&self, arm: Arm) -> &'static str {
+        self.names[arm as usize]
+    }
+
+    fn candidates(&self, arm: Arm) -> Vec<Settings> {
+        match self.source {
+            Source::Authors => vec![arm.of_authors()],
+            Source::Validation => arm.candidates(RATES),
         }
     }
 }
 
-/// Also images of every arm with the first seed, in the order of the table.
+/// Also images of every arm with the authors' settings and the first seed, in the order of the table.
 pub(super) fn run(
     units: &Units,
     effort: Effort,
     observer: &mut dyn Observer,
     say: &mut dyn FnMut(&str),
 ) -> Result<(Measured, Vec<Vec<Image>>), LabError> {
-    let base = emoji::base()?;
     let (half, num_prompts) = if effort.is_quick { (2, 6) } else { (HALF, 180) };
     let set = EvalSet {
         split: Split::Test,
         num_prompts,
         seeds: vec![0, 1, 2],
     };
+    let base = emoji::base()?;
     let mut emoji = Emoji {
         units,
-        base: base.clone(),
+        base,
         set,
         observer,
     };
-    let tuning = share(&Arm::ALL, |&arm| {
-        let candidate = |settings: Settings| Candidate {
-            settings: settings.describe(),
-            experiments: vec![experiment(&base, arm, half, settings)],
-        };
-        let candidates = arm.candidates(RATES).into_iter().map(candidate).collect();
-        tune(&mut emoji, arm.on_emoji(), &UNTRAINED, candidates, say)
-    })?;
-
-    let arms: Vec<(u64, Arm, Settings)> = effort
-        .seeds()
-        .into_iter()
-        .flat_map(|seed| {
-            let tuned = Arm::ALL.into_iter().zip(&tuning);
-            tuned.map(move |(arm, tuning)| (seed, arm, arm.candidates(RATES)[tuning.chosen()]))
-        })
-        .collect();
+    let mut all = Measured::default();
     let mut rows = Vec::new();
-    let metrics = share(&arms, |&(seed, arm, settings)| {
-        let experiment = experiment(&base, arm, half, settings);
-        let outcome = emoji.arm(arm.on_emoji(), seed, experiment, say)?;
-        let at_half = emoji.checkpoint(arm.on_emoji(), seed, &outcome, half)?;
-        if seed == FIRST_SEED {
-            rows.push((arm, Artist::Student.draw(&outcome, Subject::EachKind)?));
-        }
-        let at_half = with_sum(at_half).into_iter();
-        let mut metrics: Metrics = at_half.map(|(key, v)| (format!("half/{key}"), v)).collect();
-        metrics.extend(with_sum(outcome.metrics));
-        Ok((arm.on_emoji(), metrics))
-    })?;
+    for regime in &REGIMES {
+        let tuning = match regime.source {
+            Source::Authors => Vec::new(),
+            Source::Validation => tunings(&mut emoji, regime, half, say)?,
+        };
+        let arms: Vec<(u64, Arm)> = effort
+            .many_seeds(regime.seeds)
+            .into_iter()
+            .flat_map(|seed| Arm::ALL.map(|arm| (seed, arm)))
+            .collect();
+        let metrics = share(&arms, |&(seed, arm)| {
+            let chosen = tuning.get(arm as usize).map_or(0, Tuning::chosen);
+            let settings = regime.candidates(arm)[chosen];
+            let name = regime.name(arm);
+            let outcome = emoji.arm(
+                name,
+                seed,
+                experiment(&emoji.base, arm, half, settings),
+                say,
+            )?;
+            let at_half = emoji.checkpoint(name, seed, &outcome, half)?.into_iter();
+            if seed == FIRST_SEED && regime.source == Source::Authors {
+                rows.push((arm, Artist::Student.draw(&outcome, Subject::EachKind)?));
+            }
+            let mut metrics: Metrics = at_half.map(|(key, v)| (format!("half/{key}"), v)).collect();
+            metrics.extend(outcome.metrics);
+            Ok((name, metrics))
+        })?;
+        all.metrics.extend(metrics);
+        all.tuning.extend(tuning);
+    }
     // In the order of the table, whichever was finished first.
     rows.sort_by_key(|(arm, _)| *arm as usize);
     let rows = rows.into_iter().map(|(_, row)| row).collect();
-    Ok((Measured { metrics, tuning }, rows))
+    Ok((all, rows))
 }
 
-/// What arms chose their settings by, as a metric.
-fn with_sum(mut metrics: Metrics) -> Metrics {
-    metrics.insert("sum".into(), UNTRAINED.sum_of(&metrics));
-    metrics
+/// How the arms of a regime chose, in their order.
+fn tunings(
+    emoji: &mut Emoji<'_>,
+    regime: &Regime,
+    half: u64,
+    say: &mut dyn FnMut(&str),
+) -> Result<Vec<Tuning>, LabError> {
+    share(&Arm::ALL, |&arm| {
+        let candidate = |settings: Settings| Candidate {
+            settings: settings.describe(),
+            experiments: vec![experiment(&emoji.base, arm, half, settings); UNTRAINED.seeds.len()],
+        };
+        let candidates = regime.candidates(arm).into_iter().map(candidate).collect();
+        tune(emoji, regime.name(arm), &UNTRAINED, candidates, say)
+    })
 }
 
 fn experiment(base: &Experiment, arm: Arm, half: u64, settings: Settings) -> Experiment {
     let mut cold = cold_start(base, 2 * half);
-    cold.student.num_steps = 1;
     cold.optim.generator.lr = Curve::Constant(settings.lr);
+    cold.ema = Some(EMA);
     cold.events.checkpoint_every = half;
     cold.events.keep_checkpoints = 2;
     if let Method::Dmdr(dmdr) = &mut cold.method {
