@@ -63,12 +63,12 @@ fn claims(
 const SETUP: &str = "On the emoji world, distribution matching only, no reward, the demo's student of four steps. \
     \"+ DynaDG\" gives the real score a dose of the fake score's LoRA that decays to 0 up to the first checkpoint; \"+ DynaRS\" \
     in addition draws renoise times from a Beta that goes to uniform over the same time; \"without dynamics\" keeps both at \
-    their first values for the whole run. Same updates, batches and noise; measured after 40 updates (1) and after 80 (2), four \
+    their first values for the whole run. Same updates, batches and noise; measured at half time (1) and at the end (2), four \
     network evaluations an image, test prompts; the preference is the held-out model's.\n\n\
     The first four arms have what the authors have: one learning rate for all, 2e-5, at which 80 updates are a part of the way \
     as 2000 iterations are in the paper, and dynamics as strong as in their demo, a dose of .375 and Beta(4, 1.5). Nothing of \
     it was tuned. The \"tuned\" arms each chose a rate for themselves, and those with dynamics how strong these are: strong as above, or \
-    mild, at .15 and Beta(2, 1.2). They have half as many seeds.\n\n\
+    mild, at .15 and Beta(2, 1.2). They have 40 updates, which at these rates are enough, and half as many seeds.\n\n\
     On the plane, the same arms for the ring of Fig. 7: a trained denoiser as teacher, the fake score a LoRA on it, \
     a one-step student that starts as the teacher, 300 updates, both at one rate, each arm tuned. The fake score has five updates to \
     each of the student's, as in the authors' demo, or three (\"3 to 1\"), as on the emoji world: there it keeps up less \

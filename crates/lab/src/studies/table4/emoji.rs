@@ -18,8 +18,6 @@ use crate::{
     units::{Units, share},
 };
 
-/// Updates between the two checkpoints that are measured.
-const HALF: u64 = 40;
 /// The average of the student has to follow so few updates.
 const EMA: Ema = Ema { decay: 0.9 };
 /// Learning rates of the student that arms choose from.
@@ -39,6 +37,8 @@ enum Source {
 #[derive(Debug)]
 pub(super) struct Regime {
     source: Source,
+    /// Updates between the two checkpoints that are measured.
+    half: u64,
     /// Seeds for each that is asked for.
     seeds: u64,
     /// Of the arms in the table, and of their folders.
@@ -48,11 +48,13 @@ pub(super) struct Regime {
 pub(super) const REGIMES: [Regime; 2] = [
     Regime {
         source: Source::Authors,
+        half: 40,
         seeds: 2,
         names: ["vanilla DMD", "+ DynaDG", "+ DynaRS", "without dynamics"],
     },
     Regime {
         source: Source::Validation,
+        half: 20,
         seeds: 1,
         names: [
             "tuned: vanilla DMD",
@@ -83,7 +85,7 @@ pub(super) fn run(
     observer: &mut dyn Observer,
     say: &mut dyn FnMut(&str),
 ) -> Result<(Measured, Vec<Vec<Image>>), LabError> {
-    let (half, num_prompts) = if effort.is_quick { (2, 6) } else { (HALF, 180) };
+    let num_prompts = if effort.is_quick { 6 } else { 180 };
     let set = EvalSet {
         split: Split::Test,
         num_prompts,
@@ -99,6 +101,7 @@ pub(super) fn run(
     let mut all = Measured::default();
     let mut rows = Vec::new();
     for regime in &REGIMES {
+        let half = if effort.is_quick { 2 } else { regime.half };
         let tuning = match regime.source {
             Source::Authors => Vec::new(),
             Source::Validation => tunings(&mut emoji, regime, half, say)?,
