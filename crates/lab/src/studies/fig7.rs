@@ -60,7 +60,7 @@ fn study() -> Study {
             training. Overlap: what real and fake score would sample, counted in 24 x 24 squares, sum of the smaller share. \
             Direction: mean cosine between the difference of the two predictions, as the method takes it, and the exact \
             difference between the student's own distribution (its samples) and the data.\n\n\
-            On the emoji world: the first 80 updates of the one-step cold start of Table 4, DynaDG from .375 of the LoRA to none. \
+            On the emoji world: the first 80 updates of a cold start with a student of one step, DynaDG from .375 of the LoRA to none. \
             Overlap: mean of precision and recall (three neighbours) between what real and fake score would sample for 96 \
             prompts, in World-CLIP's features. Direction: no exact score is known there, so the difference is compared with \
             that of the teacher and a fake score that was trained for 200 more updates on the student as it was."
