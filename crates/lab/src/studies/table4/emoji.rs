@@ -18,6 +18,8 @@ use crate::{
     units::{Units, share},
 };
 
+/// Seeds for each that is asked for.
+const SEEDS: u64 = 2;
 /// The average of the student has to follow so few updates.
 const EMA: Ema = Ema { decay: 0.9 };
 /// Learning rates of the student that arms choose from.
@@ -39,8 +41,6 @@ pub(super) struct Regime {
     source: Source,
     /// Updates between the two checkpoints that are measured.
     half: u64,
-    /// Seeds for each that is asked for.
-    seeds: u64,
     /// Of the arms in the table, and of their folders.
     names: [&'static str; 4],
 }
@@ -49,13 +49,11 @@ pub(super) const REGIMES: [Regime; 2] = [
     Regime {
         source: Source::Authors,
         half: 40,
-        seeds: 2,
         names: ["vanilla DMD", "+ DynaDG", "+ DynaRS", "without dynamics"],
     },
     Regime {
         source: Source::Validation,
         half: 20,
-        seeds: 1,
         names: [
             "tuned: vanilla DMD",
             "tuned: + DynaDG",
@@ -107,7 +105,7 @@ pub(super) fn run(
             Source::Validation => tunings(&mut emoji, regime, half, say)?,
         };
         let arms: Vec<(u64, Arm)> = effort
-            .many_seeds(regime.seeds)
+            .many_seeds(SEEDS)
             .into_iter()
             .flat_map(|seed| Arm::ALL.map(|arm| (seed, arm)))
             .collect();
