@@ -135,7 +135,7 @@ pub(super) fn run(
         results,
         tuning,
         pictures: vec![(
-            "A prompt of each kind at the end: arms in the order of the table, same noise, first seed".into(),
+            "A prompt of each kind at the end: the first four arms in the order of the table, same noise, first seed".into(),
             Picture::Pixels(picture::samples(&rows)),
         )],
     })
