@@ -65,9 +65,9 @@ const SETUP: &str = "On the emoji world, distribution matching only, no reward, 
     in addition draws renoise times from a Beta that goes to uniform over the same time; \"without dynamics\" keeps both at \
     their first values for the whole run. Same updates, batches and noise; measured at half time (1) and at the end (2), four \
     network evaluations an image, test prompts; the preference is the held-out model's.\n\n\
-    The first four arms have what the authors have: one learning rate for all, 2e-5, at which 80 updates are a part of the way \
-    as 2000 iterations are in the paper, and dynamics as strong as in their demo, a dose of .375 and Beta(4, 1.5). Nothing of \
-    it was tuned for an arm; that it is 80 updates, trials with lower seeds on validation prompts decided. The \"tuned\" arms each chose a rate for themselves, and those with dynamics how strong these are: strong as above, or \
+    The first four arms are as in the authors' demo: one learning rate for all, 2e-5, at which 80 updates are a part of the way, \
+    as 2000 iterations are in the paper, and dynamics of a dose of .375 and Beta(4, 1.5). Nothing of it was tuned for an arm; that it \
+    is 80 updates, trials with lower seeds on validation prompts decided. The \"tuned\" arms each chose a rate for themselves, and those with dynamics how strong these are: strong as above, or \
     mild, at .15 and Beta(2, 1.2). They have 40 updates, which at these rates are enough. Plain DMD's choice \
     between 1e-4 and 2e-4 was one by .002; at 1e-4 it is level with the dynamics on these seeds, too (docs/LOG.md, fourteenth session), so \
     what is claimed above it says less than it seems to. Two seeds, from 100 on, for each that was asked for.\n\n\

@@ -61,7 +61,7 @@ impl Arm {
     /// In the order of the table.
     pub(super) const ALL: [Self; 4] = [Self::Vanilla, Self::DynaDg, Self::DynaRs, Self::Static];
 
-    /// What the authors have in their recipe of SD3-Medium, the same for all arms.
+    /// As in the authors' demo, the same for all arms.
     pub(super) fn of_authors(self) -> Settings {
         Settings {
             lr: 2e-5,
