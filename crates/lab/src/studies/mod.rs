@@ -56,7 +56,7 @@ impl Effort {
         self.many_seeds(1)
     }
 
-    /// `times` as many, where a run takes seconds and the spread hides the effect.
+    /// `times` as many, where runs are short and the spread hides the effect.
     fn many_seeds(self, times: u64) -> Vec<u64> {
         (FIRST_SEED..FIRST_SEED + times * self.num_seeds).collect()
     }

@@ -67,10 +67,11 @@ const SETUP: &str = "On the emoji world, distribution matching only, no reward, 
     network evaluations an image, test prompts; the preference is the held-out model's.\n\n\
     The first four arms are as in the authors' demo: one learning rate for all, 2e-5, at which 80 updates are a part of the way, \
     as 2000 iterations are in the paper, and dynamics of a dose of .375 and Beta(4, 1.5). Nothing of it was tuned for an arm; that it \
-    is 80 updates, trials with lower seeds on validation prompts decided. The \"tuned\" arms each chose a rate for themselves, and those with dynamics how strong these are: strong as above, or \
-    mild, at .15 and Beta(2, 1.2). They have 40 updates, which at these rates are enough. Plain DMD's choice \
-    between 1e-4 and 2e-4 was one by .002; at 1e-4 it is level with the dynamics on these seeds, too (docs/LOG.md, fourteenth session), so \
-    what is claimed above it says less than it seems to. Two seeds, from 100 on, for each that was asked for.\n\n\
+    is 80 updates, trials with lower seeds on validation prompts decided. The \"tuned\" arms each chose a rate for themselves, \
+    and those with dynamics how strong these are: strong as above, or mild, at .15 and Beta(2, 1.2). They have 40 updates, \
+    which at these rates are enough. Plain DMD's choice between 1e-4 and 2e-4 was one by .002; at 1e-4 it is level with dynamics \
+    that decay on these seeds, too (docs/LOG.md, fourteenth session), so what is claimed above it says less than it seems to. \
+    Two seeds, from 100 on, for each that was asked for.\n\n\
     On the plane, the same arms for the ring of Fig. 7: a trained denoiser as teacher, the fake score a LoRA on it, \
     a one-step student that starts as the teacher, 300 updates, both at one rate, each arm tuned. The fake score has five updates to \
     each of the student's, as in the authors' demo, or three (\"3 to 1\"), as on the emoji world: there it keeps up less \

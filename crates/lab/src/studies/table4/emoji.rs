@@ -7,7 +7,7 @@ use dmdr_world::{Image, Split};
 
 use super::{
     Measured,
-    arm::{Arm, Settings},
+    arm::{Arm, Settings, arm_names},
 };
 use crate::{
     LabError,
@@ -28,51 +28,31 @@ const RATES: [f64; 4] = [5e-5, 1e-4, 2e-4, 4e-4];
 static UNTRAINED: Criterion = Criterion::untrained(&[0, 1]);
 
 /// Where arms have their settings from.
-#[derive(Debug, PartialEq, Eq)]
-enum Source {
-    /// The authors, for all arms.
-    Authors,
-    /// Each chose its own on validation prompts.
-    Validation,
-}
-
 #[derive(Debug)]
 pub(super) struct Regime {
-    source: Source,
+    /// Each arm chose its own on validation prompts; or else all have the authors'.
+    is_tuned: bool,
     /// Updates between the two checkpoints that are measured.
     half: u64,
-    /// Of the arms in the table, and of their folders.
     names: [&'static str; 4],
 }
 
 pub(super) const REGIMES: [Regime; 2] = [
     Regime {
-        source: Source::Authors,
+        is_tuned: false,
         half: 40,
-        names: ["vanilla DMD", "+ DynaDG", "+ DynaRS", "without dynamics"],
+        names: arm_names!(""),
     },
     Regime {
-        source: Source::Validation,
+        is_tuned: true,
         half: 20,
-        names: [
-            "tuned: vanilla DMD",
-            "tuned: + DynaDG",
-            "tuned: + DynaRS",
-            "tuned: without dynamics",
-        ],
+        names: arm_names!("tuned: "),
     },
 ];
 
 impl Regime {
     pub(super) fn name(&self, arm: Arm) -> &'static str {
         self.names[arm as usize]
-    }
-
-    fn candidates(&self, arm: Arm) -> Vec<Settings> {
-        match self.source {
-            Source::Authors => vec![arm.of_authors()],
-            Source::Validation => arm.candidates(RATES),
-        }
     }
 }
 
@@ -100,9 +80,14 @@ pub(super) fn run(
     let mut rows = Vec::new();
     for regime in &REGIMES {
         let half = if effort.is_quick { 2 } else { regime.half };
-        let tuning = match regime.source {
-            Source::Authors => Vec::new(),
-            Source::Validation => tunings(&mut emoji, regime, half, say)?,
+        let tuning = if regime.is_tuned {
+            tunings(&mut emoji, regime, half, say)?
+        } else {
+            Vec::new()
+        };
+        let settings = |arm: Arm| match tuning.get(arm as usize) {
+            Some(tuning) => arm.candidates(RATES)[tuning.chosen()],
+            None => arm.of_authors(),
         };
         let arms: Vec<(u64, Arm)> = effort
             .many_seeds(SEEDS)
@@ -110,17 +95,11 @@ pub(super) fn run(
             .flat_map(|seed| Arm::ALL.map(|arm| (seed, arm)))
             .collect();
         let metrics = share(&arms, |&(seed, arm)| {
-            let chosen = tuning.get(arm as usize).map_or(0, Tuning::chosen);
-            let settings = regime.candidates(arm)[chosen];
             let name = regime.name(arm);
-            let outcome = emoji.arm(
-                name,
-                seed,
-                experiment(&emoji.base, arm, half, settings),
-                say,
-            )?;
+            let experiment = experiment(&emoji.base, arm, half, settings(arm));
+            let outcome = emoji.arm(name, seed, experiment, say)?;
             let at_half = emoji.checkpoint(name, seed, &outcome, half)?.into_iter();
-            if seed == FIRST_SEED && regime.source == Source::Authors {
+            if seed == FIRST_SEED && !regime.is_tuned {
                 rows.push((arm, Artist::Student.draw(&outcome, Subject::EachKind)?));
             }
             let mut metrics: Metrics = at_half.map(|(key, v)| (format!("half/{key}"), v)).collect();
@@ -148,7 +127,7 @@ fn tunings(
             settings: settings.describe(),
             experiments: vec![experiment(&emoji.base, arm, half, settings); UNTRAINED.seeds.len()],
         };
-        let candidates = regime.candidates(arm).into_iter().map(candidate).collect();
+        let candidates = arm.candidates(RATES).into_iter().map(candidate).collect();
         tune(emoji, regime.name(arm), &UNTRAINED, candidates, say)
     })
 }

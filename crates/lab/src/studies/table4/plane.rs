@@ -4,7 +4,7 @@ use dmdr_config::{DistributionMatching, Dmdr, Score};
 
 use super::{
     Measured,
-    arm::{Arm, Settings},
+    arm::{Arm, Settings, arm_names},
 };
 use crate::{
     LabError,
@@ -18,7 +18,7 @@ use crate::{
 /// Learning rates of student and fake score, which are equal as in the authors' demo.
 const RATES: [f64; 4] = [1.25e-4, 2.5e-4, 5e-4, 1e-3];
 const HALF: u64 = 150;
-/// Seeds for each of the emoji world's.
+/// Seeds for each that is asked for.
 const SEEDS: u64 = 4;
 
 /// The Jeffreys divergence: what is missing and what is too much count alike.
@@ -37,28 +37,17 @@ static JEFFREYS: Criterion = Criterion {
 pub(super) struct Regime {
     /// Its updates to each of the student's.
     ttur: u64,
-    /// Of the arms in the table, and of their folders.
     names: [&'static str; 4],
 }
 
 pub(super) const REGIMES: [Regime; 2] = [
     Regime {
         ttur: 5,
-        names: [
-            "plane: vanilla DMD",
-            "plane: + DynaDG",
-            "plane: + DynaRS",
-            "plane: without dynamics",
-        ],
+        names: arm_names!("plane: "),
     },
     Regime {
         ttur: 3,
-        names: [
-            "plane, 3 to 1: vanilla DMD",
-            "plane, 3 to 1: + DynaDG",
-            "plane, 3 to 1: + DynaRS",
-            "plane, 3 to 1: without dynamics",
-        ],
+        names: arm_names!("plane, 3 to 1: "),
     },
 ];
 
