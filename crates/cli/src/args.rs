@@ -60,7 +60,7 @@ pub(crate) struct DemoArgs {
 pub(crate) struct RunArgs {
     /// The config, a TOML file.
     pub(crate) config: PathBuf,
-    /// Override a key, e.g. `--set optim.lr=1e-4`; may be repeated.
+    /// Override a key, e.g. `--set seed=1`; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// Folder the run's folder is made in.

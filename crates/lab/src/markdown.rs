@@ -13,13 +13,13 @@ use crate::{
 /// The page. `pictures` are titles and file names beside it.
 pub fn page(
     report: &Report,
-    seeds: &[u64],
     environment: &Environment,
     pictures: &[(String, String)],
 ) -> String {
     let Report {
         study,
         results,
+        seeds,
         tuning,
         ..
     } = report;
@@ -33,7 +33,7 @@ pub fn page(
         text,
         "| | |\n|---|---|\n| Command | `{}` |\n| Seeds | {} |\n| Commit | {commit} |\n| Machine | {} |\n",
         environment.command,
-        list(seeds),
+        by_world(seeds),
         environment.machine(),
     );
     text += &table(study, results);
@@ -58,6 +58,18 @@ pub fn page(
     }
     text += "\nA claim holds if its mean advantage, paired by seed, exceeds its standard error and two of three seeds agree.\n";
     text + &choices(tuning)
+}
+
+/// E.g. "emoji world: 100, 101; plane: 100".
+fn by_world(seeds: &[(Option<&str>, Vec<u64>)]) -> String {
+    let lists: Vec<String> = seeds
+        .iter()
+        .map(|(world, seeds)| match world {
+            Some(world) => format!("{world}: {}", list(seeds)),
+            None => list(seeds),
+        })
+        .collect();
+    lists.join("; ")
 }
 
 /// E.g. "100, 101".
@@ -199,16 +211,18 @@ mod tests {
         let report = Report {
             study,
             results,
+            seeds: vec![(None, vec![7, 8]), (Some("plane"), vec![7])],
             tuning,
             pictures: Vec::new(),
         };
         let pictures = [("Densities".to_owned(), "fig0.png".to_owned())];
-        let page = page(&report, &[7, 8], &environment, &pictures);
+        let page = page(&report, &environment, &pictures);
         for part in [
             "| a | 1.250 ± 0.354 |",
             "| a below b | +2.000 ± 0.000 | 2 of 2 | yes |",
             "![Densities](fig0.png)",
             "`dmdr lab fig0`",
+            "| Seeds | 7, 8; plane: 7 |",
             "Every arm had 2 candidates, measured on validation prompts after training with seed 0; the one with the largest sum",
             "| a | rate 1e-4 | 0.500 | 0.250 | 0.750 |  |",
             "| a | rate 2e-4 | 0.750 | 0.250 | 1.000 | yes |",

@@ -1,4 +1,5 @@
-//! The C++ shim: functions of libtorch that `tch` does not bind. All `unsafe` of the project is here.
+//! The C++ shim: functions of libtorch that `tch` does not bind. All `unsafe` of the project is here,
+//! but for the map of weight files in `weights.rs`.
 #![expect(
     unsafe_code,
     reason = "FFI to cpp/shim.cpp, where every call copies its error message out, and to the allocator's options"

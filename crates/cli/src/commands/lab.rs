@@ -32,9 +32,9 @@ pub(crate) fn run(args: &LabArgs, quiet: bool) -> Result<ExitCode> {
     };
     print_data(&markdown::table(&report.study, &report.results));
     let folder = args.root.join(lab.name());
-    let page = write(&folder, &report, effort)?;
+    let page = write(&folder, &report)?;
     if args.publish {
-        let page = write(Path::new("docs/results"), &report, effort)?;
+        let page = write(Path::new("docs/results"), &report)?;
         say(quiet, &format!("published: {page}"));
     }
     print_data(&format!("page: {page}"));
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &LabArgs, quiet: bool) -> Result<ExitCode> {
 }
 
 /// Writes the page and its pictures into `folder` and returns the page's path.
-fn write(folder: &Path, report: &Report, effort: Effort) -> Result<String> {
+fn write(folder: &Path, report: &Report) -> Result<String> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
     let name = report.study.name;
     let mut pictures = Vec::new();
@@ -60,7 +60,7 @@ fn write(folder: &Path, report: &Report, effort: Effort) -> Result<String> {
         pictures.push((title.clone(), file));
     }
     let environment = environment::detect("cpu");
-    let page = markdown::page(report, &effort.seeds(), &environment, &pictures);
+    let page = markdown::page(report, &environment, &pictures);
     let path = folder.join(format!("{name}.md"));
     atomic_write(&path, page)?;
     Ok(path.display().to_string())

@@ -118,6 +118,7 @@ pub(super) fn run(
     Ok(Report {
         study: study(stage.setup()),
         results,
+        seeds: vec![(None, effort.seeds())],
         tuning: stage.tunings(&ARMS, say)?,
         pictures,
     })

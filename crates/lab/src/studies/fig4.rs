@@ -155,6 +155,7 @@ pub(super) fn run(
     Ok(Report {
         study: study(),
         results,
+        seeds: vec![(None, effort.seeds())],
         tuning: Vec::new(),
         pictures: vec![(title, Picture::Pixels(picture::densities(&rows)))],
     })

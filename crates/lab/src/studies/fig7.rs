@@ -146,6 +146,7 @@ pub(super) fn run(
     Ok(Report {
         study: study(),
         results,
+        seeds: vec![(None, effort.seeds())],
         tuning: Vec::new(),
         pictures,
     })

@@ -52,7 +52,7 @@ pub struct Effort {
 
 impl Effort {
     /// The seeds.
-    pub fn seeds(self) -> Vec<u64> {
+    fn seeds(self) -> Vec<u64> {
         self.many_seeds(1)
     }
 
@@ -69,6 +69,8 @@ pub struct Report {
     pub study: Study,
     /// What was measured.
     pub results: Results,
+    /// The seeds that were measured, and on which world where the worlds differ.
+    pub seeds: Vec<(Option<&'static str>, Vec<u64>)>,
     /// How the settings of its arms were chosen.
     pub tuning: Vec<Tuning>,
     /// Titles and pictures.

@@ -134,6 +134,10 @@ pub(super) fn run(
     Ok(Report {
         study: study(),
         results,
+        seeds: vec![
+            (Some("emoji world"), effort.many_seeds(emoji::SEEDS)),
+            (Some("plane"), effort.many_seeds(plane::SEEDS)),
+        ],
         tuning,
         pictures: vec![(
             "A prompt of each kind at the end: the first four arms in the order of the table, same noise, first seed".into(),

@@ -107,6 +107,7 @@ pub(super) fn run(
     Ok(Report {
         study: study(&stage.setup()),
         results,
+        seeds: vec![(None, effort.seeds())],
         tuning: stage.tunings(&Arm::ALL, say)?,
         pictures: vec![(
             "A prompt of each kind: the teacher, then the arms in the order of the table, same noise, first seed".into(),

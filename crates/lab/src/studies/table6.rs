@@ -77,6 +77,7 @@ pub(super) fn run(
     Ok(Report {
         study: study(stage.setup()),
         results,
+        seeds: vec![(None, effort.seeds())],
         tuning: stage.tunings(&ARMS, say)?,
         pictures: vec![(
             "One prompt, six noises: teacher, distillation, distillation with ReFL, first seed"

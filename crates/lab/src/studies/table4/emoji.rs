@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Seeds for each that is asked for.
-const SEEDS: u64 = 2;
+pub(super) const SEEDS: u64 = 2;
 /// The average of the student has to follow so few updates.
 const EMA: Ema = Ema { decay: 0.9 };
 /// Learning rates of the student that arms choose from.

@@ -19,7 +19,7 @@ use crate::{
 const RATES: [f64; 4] = [1.25e-4, 2.5e-4, 5e-4, 1e-3];
 const HALF: u64 = 150;
 /// Seeds for each that is asked for.
-const SEEDS: u64 = 4;
+pub(super) const SEEDS: u64 = 4;
 
 /// The Jeffreys divergence: what is missing and what is too much count alike.
 static JEFFREYS: Criterion = Criterion {
