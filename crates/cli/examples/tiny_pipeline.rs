@@ -14,10 +14,7 @@ fn main() -> ExitCode {
         return refuse("expected one argument: the folder to write");
     };
     if folder.exists() {
-        return refuse(&format!(
-            "`{}` exists: name a new folder",
-            folder.display()
-        ));
+        return refuse(&format!("`{}` exists: name a new folder", folder.display()));
     }
     if let Err(error) = write(&folder) {
         return refuse(&format!("cannot write `{}`: {error}", folder.display()));

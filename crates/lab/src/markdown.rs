@@ -11,11 +11,7 @@ use crate::{
 };
 
 /// The page. `pictures` are titles and file names beside it.
-pub fn page(
-    report: &Report,
-    environment: &Environment,
-    pictures: &[(String, String)],
-) -> String {
+pub fn page(report: &Report, environment: &Environment, pictures: &[(String, String)]) -> String {
     let Report {
         study,
         results,

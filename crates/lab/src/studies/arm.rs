@@ -52,7 +52,7 @@ impl Arm {
 
     /// Learning rates of the student that it chooses from on validation prompts; a tenth of it at the end. Without
     /// distribution matching the smaller of the others' is the larger of its own: higher ones are worse for every algorithm
-    /// (docs/LOG.md, thirteenth session).
+    /// (docs/log/2026-11-28.md).
     pub(super) fn rates(self) -> [f64; 2] {
         match self {
             Self::Distil | Self::Both(_) => [1e-4, 5e-5],

@@ -46,10 +46,11 @@ fn study(setup: String) -> Study {
             Column::new("spread", "reward's spread in a batch"),
             Column::new("diversity", "diversity"),
         ],
-        paper: "Reward curves of every image over the training: with ReFL alone the rewards rise together and their variance \
-            collapses, the mark of hacking; with distribution matching they stay spread.\n\n\
-            \"At equal trained reward\": both arms are measured on test prompts at several points of their way; where the one \
-            that ends lower in the trained preference ends, the other is interpolated.",
+        paper: r#"Reward curves of every image over the training. With ReFL alone the rewards rise together and their
+variance collapses, the mark of hacking. With distribution matching they stay spread.
+
+"At equal trained reward": both arms are measured on test prompts at several points of their way.
+One arm ends lower in the trained preference. The other is interpolated at that value."#,
         claims: vec![
             claim(
                 "held-out preference at equal trained reward is higher with distribution matching",

@@ -22,14 +22,18 @@ fn study() -> Study {
     Study {
         name: "fig4",
         title: "Fig. 4: modes that distribution matching drops and reinforcement learning covers",
-        setup: "On the plane: five Gaussian modes, one of which holds half of the data and is disliked by the reward, which \
-            likes the other four. The real score is exact; a one-step student and its fake score are perceptrons that start \
-            as denoisers of the data. Renoise times are drawn from Beta(1, 20), so mostly small: there the reverse KL of \
-            Eq. 1 seeks modes. Both arms have the same updates, batches and noise; they differ in the reward's weight, \
-            which is .02 in the second half of one of them and 0 otherwise. Settings were chosen on seeds below 100.\n\n\
-            A mode is covered if at least a quarter of its due share of 40,000 samples lies within three deviations of its \
-            centre. KL divergences to the data are estimated on a grid of 48 x 48 squares. The picture shows densities, DMD \
-            above and DMD + ReFL below, from the start to the end of the training, first seed."
+        setup: r"On the plane: five Gaussian modes. One of them holds half of the data. The reward dislikes that one
+and likes the other four. The real score is exact. A one-step student and its fake score are
+perceptrons that start as denoisers of the data. Renoise times are drawn from Beta(1, 20), so mostly
+small: there the reverse KL of Eq. 1 seeks modes.
+
+Both arms have the same updates, batches and noise. They differ in the reward's weight: .02 in the
+second half of one arm, and 0 otherwise. Settings were chosen on seeds below 100.
+
+A mode is covered if it has at least a quarter of its due share of 40,000 samples within three
+deviations of its centre. KL divergences to the data are estimated on a grid of 48 x 48 squares. The
+picture shows densities from the start to the end of the training, first seed: DMD above, DMD + ReFL
+below."
             .to_owned(),
         arms: vec![DMD, DMD_RL],
         columns: vec![
@@ -40,8 +44,9 @@ fn study() -> Study {
             Column::new("forward_kl", "KL(data, student)"),
             Column::new("reward", "reward"),
         ],
-        paper: "Distribution matching alone falls into one mode, bad or not; with reinforcement learning the student leaves \
-            the bad mode and covers those that the reward prefers. (A drawing of the principle; no numbers.)",
+        paper: r"Distribution matching alone falls into one mode, bad or not. With reinforcement learning the student
+leaves the bad mode and covers those that the reward prefers. The paper draws the principle and has
+no numbers.",
         claims: vec![
             Claim {
                 text: "DMD + ReFL covers more modes than DMD".into(),

@@ -55,15 +55,27 @@ fn study() -> Study {
     Study {
         name: "fig7",
         title: "Fig. 7: overlap of real and fake distribution",
-        setup: "On the plane: a ring of eight modes, a trained denoiser as teacher, the fake score a LoRA on it, a one-step student \
-            that starts as the teacher. DynaDG gives the real score .75 of the LoRA at first and none after half of the \
-            training. Overlap: what real and fake score would sample, counted in 24 x 24 squares, sum of the smaller share. \
-            Direction: mean cosine between the difference of the two predictions, as the method takes it, and the exact \
-            difference between the student's own distribution (its samples) and the data.\n\n\
-            On the emoji world: the first 80 updates of a cold start with a student of one step, DynaDG from .375 of the LoRA to none. \
-            Overlap: mean of precision and recall (three neighbours) between what real and fake score would sample for 96 \
-            prompts, in World-CLIP's features. Direction: no exact score is known there, so the difference is compared with \
-            that of the teacher and a fake score that was trained for 200 more updates on the student as it was."
+        setup: r"**On the plane**: a ring of eight modes, a trained denoiser as teacher, the fake score a LoRA on it, a
+one-step student that starts as the teacher. DynaDG gives the real score .75 of the LoRA at first and
+none after half of the training.
+
+| measured on the plane | how |
+|---|---|
+| overlap | what real and fake score would sample, counted in 24 x 24 squares; sum of the smaller share |
+| direction | mean cosine between the method's difference of predictions and the exact one |
+
+The exact difference is the one between the student's own distribution (its samples) and the data.
+
+**On the emoji world**: the first 80 updates of a cold start with a student of one step. DynaDG goes
+from .375 of the LoRA to none.
+
+| measured on the emoji world | how |
+|---|---|
+| overlap | mean of precision and recall between what both scores would sample for 96 prompts |
+| direction | mean cosine to the difference of the teacher and a better fake score |
+
+Precision and recall use three neighbours in World-CLIP's features. No exact score is known there. So
+the better fake score was trained for 200 more updates on the student as it was."
             .to_owned(),
         arms: vec![PLAIN, DYNADG, emoji::PLAIN, emoji::DYNADG],
         columns: vec![
@@ -72,8 +84,8 @@ fn study() -> Study {
             Column::new("half_kl", "KL(data, student) at half time"),
             Column::new("forward_kl", "KL(data, student) at the end"),
         ],
-        paper: "An illustration: without the LoRA in the real branch the distributions of real and fake score hardly overlap at \
-            first and the gradient is unreliable; with it they do. (No numbers.)",
+        paper: r"An illustration without numbers. Without the LoRA in the real branch, the distributions of real and
+fake score hardly overlap at first, and the gradient is unreliable. With it they do.",
         claims,
     }
 }

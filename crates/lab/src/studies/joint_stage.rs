@@ -76,18 +76,29 @@ impl<'a> JointStage<'a> {
         let Groups { num_prompts, size } = GROUPS;
         let beta = Dpo::default().beta;
         format!(
-            "On the emoji world: from one student a seed, cold-started in {cold} updates, when distillation still has something \
-             to give, every arm has the same {updates} updates on the same batches; with distribution matching there is one \
-             fake-score update to each. \"Only\" arms have their authors' regulariser instead of distribution matching: ReFL a \
-             pretraining loss on true images (at {PRETRAINING}), DPO its frozen reference (beta {beta}), GRPO a KL to that \
-             reference (at {KL}). Beside distribution matching, then the only regulariser, DPO's reference is taken anew every \
-             {REFRESH_EVERY} updates, and lambda is {} for ReFL, {} for DPO and {} for GRPO, whose gradient \
-             is the smallest. Rewards are World-CLIP and the preference model, for ReFL at 3 and .3, which makes their gradients \
-             alike, for DPO and GRPO, which compare {size} samples of each of {num_prompts} prompts an update, at 1 and 1, \
-             normalised in each group; no arm is trained on the held-out preference model. These weights were set before, by \
-             trials on validation prompts that were not equally many for all (docs/LOG.md, sixth, eighth, tenth, twelfth and thirteenth session); every \
-             arm chose its learning rate between two, in the mean of two training seeds (below). 4 network evaluations an image, \
-             test prompts.",
+            r#"On the emoji world. Every arm starts from one student a seed, after {cold} updates of cold start.
+At that point distillation still has something to give. Then every arm has the same {updates} updates
+on the same batches. Arms with distribution matching have one fake-score update to each.
+
+"Only" arms have the regulariser of their authors instead of distribution matching:
+
+| arm | regulariser |
+|---|---|
+| ReFL only | pretraining loss on true images, weight {PRETRAINING} |
+| DPO only | frozen reference, beta {beta} |
+| GRPO only | KL to the frozen reference, weight {KL} |
+
+Beside distribution matching, DPO's reference is taken anew every {REFRESH_EVERY} updates. The
+reward term's weight lambda is {} for ReFL, {} for DPO and {} for GRPO.
+
+Rewards are World-CLIP and the preference model. ReFL has weights of 3 and .3, which make their
+gradients alike. DPO and GRPO compare {size} samples of each of {num_prompts} prompts an update. They
+normalise each reward in its group and have weights of 1 and 1. No arm is trained on the held-out
+preference model.
+
+These weights were set before, by trials on validation prompts. The trials were not equally many for
+all arms ([log](../log/README.md)). Each arm chose its learning rate between two, in the mean of two
+training seeds (below). Students make 4 network evaluations an image; prompts are test prompts."#,
             Rl::Refl.lambda(),
             Rl::Dpo.lambda(),
             Rl::Grpo.lambda(),

@@ -60,24 +60,42 @@ fn claims(
     claims
 }
 
-const SETUP: &str = "On the emoji world, distribution matching only, no reward, the demo's student of four steps. \
-    \"+ DynaDG\" gives the real score a dose of the fake score's LoRA that decays to 0 up to the first checkpoint; \"+ DynaRS\" \
-    in addition draws renoise times from a Beta that goes to uniform over the same time; \"without dynamics\" keeps both at \
-    their first values for the whole run. Same updates, batches and noise; measured at half time (1) and at the end (2), four \
-    network evaluations an image, test prompts; the preference is the held-out model's.\n\n\
-    The first four arms are as in the authors' demo: one learning rate for all, 2e-5, at which 80 updates are a part of the way, \
-    as 2000 iterations are in the paper, and dynamics of a dose of .375 and Beta(4, 1.5). Nothing of it was tuned for an arm; that it \
-    is 80 updates, trials with lower seeds on validation prompts decided. The \"tuned\" arms each chose a rate for themselves, \
-    and those with dynamics how strong these are: strong as above, or mild, at .15 and Beta(2, 1.2). They have 40 updates, \
-    which at these rates are enough. Plain DMD's choice between 1e-4 and 2e-4 was one by .002; at 1e-4 it is level with dynamics \
-    that decay on these seeds, too (docs/LOG.md, fourteenth session), so what is claimed above it says less than it seems to. \
-    Two seeds, from 100 on, for each that was asked for.\n\n\
-    On the plane, the same arms for the ring of Fig. 7: a trained denoiser as teacher, the fake score a LoRA on it, \
-    a one-step student that starts as the teacher, 300 updates, both at one rate, each arm tuned. The fake score has five updates to \
-    each of the student's, as in the authors' demo, or three (\"3 to 1\"), as on the emoji world: there it keeps up less \
-    well. The latter was added for what trials with lower seeds had shown (docs/LOG.md, twelfth session). KL(data, student) is \
-    high where the student has no samples and the data do, KL(student, data) where it has some that it should not have; arms \
-    chose their settings by the sum at the end. Four seeds, from 100 on, for each that was asked for.";
+const SETUP: &str = r#"**On the emoji world**: distribution matching only, no reward, the demo's student of four steps.
+
+| arm | dynamics |
+|---|---|
+| vanilla DMD | none |
+| + DynaDG | the real score takes a dose of the fake score's LoRA, which decays to 0 at half time |
+| + DynaRS | in addition, renoise times are drawn from a Beta that goes to uniform over the same time |
+| without dynamics | both stay at their first values for the whole run |
+
+All arms have the same updates, batches and noise. They are measured at half time (1) and at the end
+(2), with four network evaluations an image, on test prompts. "Preference" is the held-out model's.
+
+The first four arms are as in the authors' demo: one learning rate for all, 2e-5, a dose of .375 and
+Beta(4, 1.5). At that rate 80 updates are a part of the way, as 2000 iterations are in the paper.
+Nothing was tuned for an arm. Trials with lower seeds on validation prompts decided the 80 updates.
+
+The "tuned" arms each chose a rate. Those with dynamics also chose a strength: as above, or mild, at
+.15 and Beta(2, 1.2). They have 40 updates, which at these rates are enough. Plain DMD chose 2e-4
+over 1e-4 by .002. At 1e-4 it is level with dynamics that decay on these seeds, too
+([log](../log/2026-11-28.md)). So what is claimed above it says less than it seems to.
+
+There are two seeds, from 100 on, for each that was asked for.
+
+**On the plane**: the same arms for the ring of Fig. 7. A trained denoiser is the teacher, the fake
+score a LoRA on it. The one-step student starts as the teacher and has 300 updates. Both learn at one
+rate, and each arm is tuned. The fake score has five updates to each of the student's, as in the
+authors' demo, or three ("3 to 1"), as on the emoji world. With three it keeps up less well. This
+ratio was added for what trials with lower seeds had shown ([log](../log/2026-11-24.md)).
+
+| column | is high where |
+|---|---|
+| KL(data, student) | the data are and the student has no samples |
+| KL(student, data) | the student has samples that it should not have |
+
+Arms chose their settings by the sum of both at the end. There are four seeds, from 100 on, for each
+that was asked for."#;
 
 fn study() -> Study {
     let mut all = Vec::new();

@@ -20,8 +20,8 @@ fn study(setup: &str) -> Study {
         name: "table5",
         title: "Table 5: distillation and reinforcement learning, apart and together",
         setup: format!(
-            "{setup} \"Well formed\", in the place of an aesthetic score, is the share of images that are background and \
-             whole objects alone, as the judge sees them, whatever the prompt."
+            "{setup}\n\n\"Well formed\" stands in the place of an aesthetic score. It is the share of images that are\n\
+             background and whole objects alone, as the judge sees them, whatever the prompt."
         ),
         arms: [TEACHER, INIT]
             .into_iter()
