@@ -53,7 +53,20 @@ pub fn page(report: &Report, environment: &Environment, pictures: &[(String, Str
         let _ = writeln!(text, "| {} | {row} |", claim.text);
     }
     text += "\nA claim holds if its mean advantage, paired by seed, exceeds its standard error and two of three seeds agree.\n";
-    text + &choices(tuning)
+    text += &choices(tuning);
+    wrapped(&text)
+}
+
+/// Prose of at most 100 columns; rows of tables, headings and pictures stay on their lines.
+fn wrapped(page: &str) -> String {
+    let line = |line: &str| {
+        if line.starts_with(['|', '#', '!']) {
+            format!("{line}\n")
+        } else {
+            format!("{}\n", textwrap::fill(line, 100))
+        }
+    };
+    page.lines().map(line).collect()
 }
 
 /// E.g. "emoji world: 100, 101; plane: 100".
