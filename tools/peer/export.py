@@ -44,6 +44,12 @@ class Case:
     fixture: str
     shift: float = 1.0
     targets: str = ""
+    conditioning_time: float | None = None  # of a student of one step
+    tokens: int | None = None  # that T5 reads, if not as many as usual
+
+    @property
+    def steps(self) -> int:
+        return 4 if self.conditioning_time is None else 1
 
     @property
     def is_flow(self) -> bool:
@@ -63,7 +69,9 @@ class Case:
         return classes[self.family]
 
     def grid(self, steps: int) -> dict:
-        """Equal steps, which the scheduler shifts."""
+        """Equal steps, which the scheduler shifts; one step may be told another time."""
+        if steps == 1 and self.conditioning_time is not None:
+            return dict(timesteps=[round(1000 * self.conditioning_time) - 1])
         if self.is_flow:
             return dict(sigmas=[1 - i / steps for i in range(steps)])
         return dict(timesteps=[round(1000 * (1 - i / steps)) - 1 for i in range(steps)])
@@ -72,11 +80,17 @@ class Case:
         """Z-Image's pipeline counts from 0."""
         return dict(guidance_scale=scale - 1 if self.family == "z_image" else scale)
 
+    def read(self) -> dict:
+        """What the pipeline is told of the length of texts."""
+        return {} if self.tokens is None else dict(max_sequence_length=self.tokens)
+
 
 CASES = [
     Case("SD3", "sd3", "sd3_plain", targets='["*attn*.to_*"]'),
     Case("SD3.5-Medium", "sd3", "sd3_dual", shift=3.0),
+    Case("SD3 with 128 tokens", "sd3", "sd3_plain", targets='["*attn*.to_*"]', tokens=128),
     Case("SDXL", "sdxl", "sdxl"),
+    Case("SDXL in one step", "sdxl", "sdxl", conditioning_time=0.4),
     Case("Z-Image", "z_image", "z_image", shift=3.0),
 ]
 
@@ -116,7 +130,9 @@ def write_config(case: Case, here: Path) -> None:
     at = text.index
     world = f'[world.prompts]\ntrain = "train.txt"\nvalidation = "train.txt"\nsize = {SIDE}\nembeddings = "cache"\n\n'
     teacher = f'[teacher]\nweights = "base"\nnum_steps = {TEACHER_STEPS}\nguidance = {GUIDANCE}\n'
+    teacher += "" if case.tokens is None else f"max_sequence_length = {case.tokens}\n"
     teacher += f"shift = {TEACHER_SHIFT}\n\n" if case.is_flow else "\n"
+    told = "" if case.conditioning_time is None else f"conditioning_time = {case.conditioning_time}\n"
     targets = f", targets = {case.targets}" if case.targets else ""
     method = text[at("[student]") : at("[method.dmdr.rl]")] + text[at("[optim.generator]") : at("[evaluation]")]
     text = text[: at("[world]")] + world + teacher + method
@@ -125,7 +141,7 @@ def write_config(case: Case, here: Path) -> None:
         "evaluate_every = 3": "evaluate_every = 0",
         'tuning = "full"': f"tuning = {{ lora = {{ rank = 2, alpha = 6.0{targets} }} }}",
         'targets = ["blocks.*"]': 'targets = ["*to_q"]',
-        "num_steps = 2    ": "num_steps = 4    ",
+        "num_steps = 2    ": f"{told}num_steps = {case.steps}    ",
         "shift = 1.0    ": f"shift = {case.shift}    ",
         "batch_size = 2": "batch_size = 4",
         "lr = 1e-4": "lr = 5e-2",
@@ -158,8 +174,9 @@ def pipeline(case: Case, base: Path, net: nn.Module, scheduler) -> diffusers.Dif
     return diffusers.StableDiffusion3Pipeline(transformer=net, **parts, **t5)
 
 
-def draw(case: Case, pipe: diffusers.DiffusionPipeline, steps: int = 4, guidance: float = 1.0) -> np.ndarray:
+def draw(case: Case, pipe: diffusers.DiffusionPipeline, steps: int | None = None, guidance: float = 1.0) -> np.ndarray:
     """From the noise and the states of the generator that `dmdr sample --seed` has."""
+    steps = case.steps if steps is None else steps
     pipe.set_progress_bar_config(disable=True)
     finds_its_times = isinstance(pipe.scheduler, diffusers.DDIMScheduler)
     channels = pipe.vae.config.latent_channels
@@ -169,7 +186,7 @@ def draw(case: Case, pipe: diffusers.DiffusionPipeline, steps: int = 4, guidance
     reseed(SEED)
     grid = {} if finds_its_times else case.grid(steps)
     arguments = dict(num_inference_steps=steps, height=SIDE, width=SIDE, output_type="np")
-    return pipe(PROMPT, latents=noise, **grid, **case.guided(guidance), **arguments).images[0]
+    return pipe(PROMPT, latents=noise, **grid, **case.guided(guidance), **case.read(), **arguments).images[0]
 
 
 def teacher_scheduler(case: Case):

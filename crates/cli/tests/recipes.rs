@@ -131,67 +131,134 @@ fn is_watched(dir: &TempDir, name: &str, all: &[&str]) {
     assert!(best.is_file(), "of the joint update");
 }
 
-/// A recipe of text and images, whose rewards are CLIP's and HPSv2's.
-fn of_text(name: &str, make: fn(&Path)) {
-    let dir = takes_steps(
-        name,
-        make,
-        &[
-            "world.prompts.train=train.txt",
-            "world.prompts.validation=validation.txt",
-            "world.prompts.size=24",
-            "world.prompts.embeddings=cache/embeddings",
-            "teacher.weights=base",
-            "student.tuning.lora.rank=2",
-            "fake_score.rank=2",
-            "rewards.0.model.clip.weights=base/clip",
-            "rewards.0.model.clip.tokenizer=base/clip-tokenizer",
-            "rewards.1.model.hps.weights=base/clip",
-            "rewards.1.model.hps.tokenizer=base/clip-tokenizer",
-            "evaluation.detectors=[\"saturation\", \"high_frequency\"]",
-            "evaluation.metrics.0.model.pick_score.weights=base/clip",
-            "evaluation.metrics.0.model.pick_score.tokenizer=base/clip-tokenizer",
-        ],
-        0,
-    );
+/// A recipe of text and images, whose rewards are CLIP's and HPSv2's; `own` is what this one needs besides.
+fn of_text(name: &str, make: fn(&Path), own: &[&str]) -> TempDir {
+    let shared = [
+        "world.prompts.train=train.txt",
+        "world.prompts.validation=validation.txt",
+        "world.prompts.size=24",
+        "world.prompts.embeddings=cache/embeddings",
+        "teacher.weights=base",
+        "fake_score.rank=2",
+        "rewards.0.model.clip.weights=base/clip",
+        "rewards.0.model.clip.tokenizer=base/clip-tokenizer",
+        "rewards.1.model.hps.weights=base/clip",
+        "rewards.1.model.hps.tokenizer=base/clip-tokenizer",
+        "evaluation.detectors=[\"saturation\", \"high_frequency\"]",
+        "evaluation.metrics.0.model.pick_score.weights=base/clip",
+        "evaluation.metrics.0.model.pick_score.tokenizer=base/clip-tokenizer",
+    ];
+    let dir = takes_steps(name, make, &[&shared[..], own].concat(), 0);
     is_watched(&dir, name, &["pick_score", "saturation", "diversity"]);
     for reward in ["clip", "hps"] {
         let seen = metrics(&dir, name, &format!("reward/{reward}/mean"));
         assert_eq!(seen.len(), 1, "{name}: of the joint update alone");
         assert!(seen[0].abs() <= 1.0, "{name}: a cosine, {seen:?}");
     }
+    // The hinge is the loss: of both rewards, over weights that are equal.
+    let raw = |reward| metrics(&dir, name, &format!("reward/{reward}/max"))[0];
+    assert!(raw("clip") < 0.7 && raw("hps") < 0.7, "below the hinge");
+    let mean = |reward| metrics(&dir, name, &format!("reward/{reward}/mean"))[0];
+    let file = Experiment::load(recipe(name), &[]).expect("a config");
+    let weight = file.rewards[0].weight.at(0);
+    let expected = weight * (1.4 - mean("clip") - mean("hps"));
+    let loss = metrics(&dir, name, "loss/rl");
+    assert!(
+        (loss[0] - expected).abs() < 1e-4,
+        "{name}: {loss:?}, {expected}"
+    );
+    let guidance = metrics(&dir, name, "dm/guidance");
+    let teacher = file.teacher.guidance;
+    assert!(
+        guidance.len() == 2 && (guidance[0] - guidance[1]).abs() > 1e-9,
+        "{guidance:?}"
+    );
+    assert!(
+        guidance.iter().all(|drawn| (drawn - teacher).abs() <= 0.5),
+        "{guidance:?}"
+    );
+    dir
 }
+
+const RANK: &str = "student.tuning.lora.rank=2";
 
 #[test]
 fn sdxl() {
-    of_text("sdxl-dmdr", |folder| {
-        pipeline::sdxl(folder);
-        pipeline::clip(folder);
-    });
+    of_text(
+        "sdxl-dmdr",
+        |folder| {
+            pipeline::sdxl(folder);
+            pipeline::clip(folder);
+        },
+        &[RANK],
+    );
+}
+
+/// A whole network that starts from another one, in one step that is told timestep 399.
+#[test]
+fn sdxl_in_one_step() {
+    let name = "sdxl-1step-dmdr";
+    let init = "student.init=base/unet/diffusion_pytorch_model.safetensors";
+    let dir = of_text(
+        name,
+        |folder| {
+            pipeline::sdxl(folder);
+            pipeline::clip(folder);
+        },
+        &[init],
+    );
+    let here = dir.path();
+    let run = format!("runs/{name}");
+    let began = here.join("base/unet/diffusion_pytorch_model.safetensors");
+    let began = read_tensors(&began).expect("there");
+    let student = read_tensors(&here.join(&run).join("student.safetensors")).expect("finished");
+    let moved = student
+        .iter()
+        .filter(|(name, tensor)| !tensor.equal(&began[*name]));
+    assert_eq!(moved.count(), began.len(), "all weights were trained");
+    succeed(
+        here,
+        &["export", &run, "--layout", "diffusers", "--output", "out"],
+    );
+    let card = fs::read_to_string(here.join("out/README.md")).expect("a card");
+    let call = "num_inference_steps=1, guidance_scale=1.0, timesteps=[399]).images";
+    assert!(card.contains(call), "{card}");
 }
 
 #[test]
 fn sd3_medium() {
-    of_text("sd3-medium-dmdr", |folder| {
-        pipeline::sd3(folder);
-        pipeline::clip(folder);
-    });
+    of_text(
+        "sd3-medium-dmdr",
+        |folder| {
+            pipeline::sd3(folder);
+            pipeline::clip(folder);
+        },
+        &[RANK],
+    );
 }
 
 #[test]
 fn sd35_large() {
-    of_text("sd35-large-dmdr", |folder| {
-        pipeline::sd35(folder);
-        pipeline::clip(folder);
-    });
+    of_text(
+        "sd35-large-dmdr",
+        |folder| {
+            pipeline::sd35(folder);
+            pipeline::clip(folder);
+        },
+        &[RANK],
+    );
 }
 
 #[test]
 fn z_image() {
-    of_text("z-image-dmdr", |folder| {
-        pipeline::z_image(folder);
-        pipeline::clip(folder);
-    });
+    of_text(
+        "z-image-dmdr",
+        |folder| {
+            pipeline::z_image(folder);
+            pipeline::clip(folder);
+        },
+        &[RANK],
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod table;
 pub(crate) use self::table::table;
 
 use crate::error::Problem;
-use crate::experiment::{Experiment, FakeForm};
+use crate::experiment::{Experiment, FakeForm, LoraInit};
 use crate::method::{Dmdr, Method};
 use crate::pretrain::{KindShares, Pretrain, PretrainModel};
 use crate::reward::RewardModel;
@@ -37,6 +37,7 @@ fn regulariser(rl: &RlOnly, problems: &mut Vec<Problem>) {
 pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
     let mut problems = Vec::new();
     rewards(e, &mut problems);
+    prefixes(e, &mut problems);
     reinforcement(e, &mut problems);
     match &e.method {
         Method::Dmdr(dmdr) if dmdr.dm.weight.bounds().1 == 0.0 => problems.push(Problem::new(
@@ -47,19 +48,8 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
         Method::Dmdr(_) => {}
         Method::Rl(rl) => regulariser(rl, &mut problems),
     }
+    student(e, &mut problems);
     fake_score(e, &mut problems);
-    let batch_size = e.method.batch_size();
-    if batch_size < e.student.num_steps {
-        let key = format!("method.{}.batch_size", e.method.name());
-        problems.push(Problem::new(
-            &[&key, "student.num_steps"],
-            format!(
-                "a batch of {batch_size} cannot train each of {} steps",
-                e.student.num_steps
-            ),
-            "make the batch at least as large as the number of steps",
-        ));
-    }
     world(e, &mut problems);
     for (index, reward) in e.rewards.iter().enumerate() {
         let files = reward.model.files();
@@ -85,6 +75,30 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
     problems
 }
 
+/// Several steps, or a shift, have a grid of times that begins at pure noise.
+fn student(e: &Experiment, problems: &mut Vec<Problem>) {
+    if e.student.conditioning_time.is_none() {
+        return;
+    }
+    if e.student.num_steps > 1 {
+        problems.push(Problem::new(
+            &["student.conditioning_time", "student.num_steps"],
+            format!(
+                "only a student of one step can be told another time than that of pure noise; this one has {}",
+                e.student.num_steps
+            ),
+            "set `num_steps` to 1, or remove `conditioning_time`",
+        ));
+    }
+    if (e.student.shift - 1.0).abs() > f64::EPSILON {
+        problems.push(Problem::new(
+            &["student.conditioning_time", "student.shift"],
+            "both say where the grid of times begins",
+            "remove `shift`",
+        ));
+    }
+}
+
 /// Keys of an adapter that the form of the fake score has no use for, and forms that a network has no place for.
 fn fake_score(e: &Experiment, problems: &mut Vec<Problem>) {
     let form = e.fake_score.form;
@@ -96,6 +110,13 @@ fn fake_score(e: &Experiment, problems: &mut Vec<Problem>) {
             &["method.dmdr.dm.real_scale", "fake_score.form"],
             "DynaDG gives the real score a dose of the fake score's adapter, and a full fake score has none",
             "set `real_scale` to 0, or train an adapter",
+        ));
+    }
+    if form != FakeForm::Lora && e.fake_score.init_lora_weights != LoraInit::default() {
+        problems.push(Problem::new(
+            &["fake_score.init_lora_weights", "fake_score.form"],
+            "only an adapter beside the weights is told how to start",
+            "remove `init_lora_weights`",
         ));
     }
     if form != FakeForm::Lora && e.fake_score.targets.is_some() {
@@ -140,6 +161,11 @@ fn world(e: &Experiment, problems: &mut Vec<Problem>) {
         "teacher.revision",
         is_emoji && e.teacher.revision.is_some(),
         "a repository of the hub",
+    );
+    foreign(
+        "teacher.max_sequence_length",
+        !matches!(e.world, World::Prompts(_)) && e.teacher.max_sequence_length.is_some(),
+        "a pipeline with prompts as text",
     );
     foreign(
         "teacher.vae",
@@ -197,6 +223,22 @@ fn rewards(e: &Experiment, problems: &mut Vec<Problem>) {
             ));
         }
         _ => {}
+    }
+}
+
+/// Words before the prompts of a reward that reads none.
+fn prefixes(e: &Experiment, problems: &mut Vec<Problem>) {
+    for (index, reward) in e.rewards.iter().enumerate() {
+        if reward.prefix.is_some() && !reward.model.reads_text() {
+            problems.push(Problem::new(
+                &[&format!("rewards.{index}.prefix")],
+                format!(
+                    "reward `{}` reads no prompt as free text",
+                    reward.model.name()
+                ),
+                "remove it",
+            ));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::curve::Curve;
 use crate::events::{Evaluation, Events};
-use crate::experiment::{Assets, FakeForm, FakeScore, Lora, Student, Teacher, Tuning};
+use crate::experiment::{Assets, FakeForm, FakeScore, Lora, LoraInit, Student, Teacher, Tuning};
 use crate::method::{Augmentation, DistributionMatching, Dmdr, Score};
 use crate::pretrain::{KindShares, Prediction, PreferenceModel, TeacherModel, WorldClipModel};
 use crate::rl::{
@@ -17,6 +17,7 @@ impl Default for Teacher {
             revision: None,
             text_encoder: None,
             vae: None,
+            max_sequence_length: None,
             num_steps: 25,
             shift: 1.0,
             guidance: 3.0,
@@ -29,6 +30,7 @@ impl Default for Student {
         Self {
             num_steps: 4,
             shift: 1.0,
+            conditioning_time: None,
             tuning: Tuning::Full,
             init: None,
         }
@@ -40,6 +42,7 @@ impl Default for Lora {
         Self {
             rank: 16,
             alpha: 16.0,
+            init_lora_weights: LoraInit::default(),
             targets: None,
         }
     }
@@ -50,12 +53,14 @@ impl Default for FakeScore {
         let Lora {
             rank,
             alpha,
+            init_lora_weights,
             targets,
         } = Lora::default();
         Self {
             form: FakeForm::default(),
             rank,
             alpha,
+            init_lora_weights,
             targets,
             scale: 1.0,
             init: None,
@@ -84,6 +89,7 @@ impl Default for DistributionMatching {
             real_scale: Curve::Constant(0.0),
             renoise: TimeDistribution::Uniform,
             normalize: true,
+            guidance: None,
             augmentation: None,
         }
     }

@@ -93,13 +93,21 @@ pub struct Teacher {
     /// Autoencoder of a class-conditional teacher, a folder in diffusers' layout. Pipelines bring their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vae: Option<PathBuf>,
+    /// Tokens of a prompt that the encoder for long texts reads, as diffusers' argument of that name: T5 of SD3 (256 by
+    /// default) and Qwen3 of Z-Image (512). Longer prompts are cut, shorter ones padded. Absent = diffusers' default.
+    #[serde(
+        deserialize_with = "range::sequence_length",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub max_sequence_length: Option<usize>,
     /// Euler steps when the teacher is sampled; with guidance each costs two network evaluations.
     #[serde(deserialize_with = "range::count")]
     pub num_steps: usize,
     /// Timestep shift `s` of its time grid, `s t / (1 + (s - 1) t)`; above 0, 1 = none.
     #[serde(deserialize_with = "range::positive")]
     pub shift: f64,
-    /// Classifier-free guidance `w` in `u + w (c - u)`, of the teacher and of the real score; 1 = none.
+    /// Classifier-free guidance `w` in `u + w (c - u)`, of the teacher and, unless `method.dmdr.dm.guidance` is set, of the
+    /// real score; 1 = none.
     #[serde(deserialize_with = "range::guidance")]
     pub guidance: f64,
 }
@@ -114,6 +122,13 @@ pub struct Student {
     /// Timestep shift `s` of the time grid, `s t / (1 + (s - 1) t)`; above 0, 1 = none.
     #[serde(deserialize_with = "range::positive")]
     pub shift: f64,
+    /// The time in (0, 1] that a student of one step is told its pure noise has. 0.4 is timestep 399 of SDXL, `DMD2`'s
+    /// `conditioning_timestep`; absent = 1, where the noise is pure.
+    #[serde(
+        deserialize_with = "range::optional_share",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub conditioning_time: Option<f64>,
     /// Which of its weights are trained.
     pub tuning: Tuning,
     /// A student of an earlier run to go on from; absent = the teacher's weights, or an adapter that does nothing.
@@ -142,6 +157,9 @@ pub struct Lora {
     /// Numerator of the adapter's built-in factor `alpha / rank`.
     #[serde(deserialize_with = "range::positive")]
     pub alpha: f64,
+    /// How its first factor starts.
+    #[serde(skip_serializing_if = "LoraInit::is_default")]
+    pub init_lora_weights: LoraInit,
     /// Glob patterns on the names of layers; one that matches nothing is an error. Absent = what the network's family is
     /// usually adapted at (docs/models.md).
     #[serde(
@@ -149,6 +167,24 @@ pub struct Lora {
         skip_serializing_if = "Option::is_none"
     )]
     pub targets: Option<Vec<String>>,
+}
+
+/// How the first factor `A` of an adapter starts, under PEFT's name for the choice; `B` starts at 0 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoraInit {
+    /// Uniform in `+-1 / sqrt(fan_in)`, PEFT's default.
+    #[default]
+    KaimingUniform,
+    /// Normal with the standard deviation `1 / rank`, PEFT's `"gaussian"`.
+    Gaussian,
+}
+
+impl LoraInit {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What of the fake score is trained.
@@ -185,6 +221,9 @@ pub struct FakeScore {
     /// Numerator of the adapter's built-in factor `alpha / rank`.
     #[serde(deserialize_with = "range::positive")]
     pub alpha: f64,
+    /// How the adapter's first factor starts; only of one beside the weights.
+    #[serde(skip_serializing_if = "LoraInit::is_default")]
+    pub init_lora_weights: LoraInit,
     /// Glob patterns on the names of layers; one that matches nothing is an error. Absent = what the network's family is
     /// usually adapted at (docs/models.md).
     #[serde(
@@ -220,6 +259,7 @@ impl FakeScore {
         Lora {
             rank: self.rank,
             alpha: self.alpha,
+            init_lora_weights: self.init_lora_weights,
             targets: self.targets.clone(),
         }
     }

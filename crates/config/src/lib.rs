@@ -39,7 +39,9 @@ pub use device::Device;
 pub use document::{Document, ReferencedFile};
 pub use error::{ConfigError, Problem};
 pub use events::{Evaluation, Events};
-pub use experiment::{Assets, Experiment, FakeForm, FakeScore, Lora, Student, Teacher, Tuning};
+pub use experiment::{
+    Assets, Experiment, FakeForm, FakeScore, Lora, LoraInit, Student, Teacher, Tuning,
+};
 pub use fidelity::{Detector, Diversity, Fidelity, FidelityEncoder, LpipsTrunk};
 pub use guard::{Guard, GuardAction};
 pub use hub::{HubFile, is_commit};

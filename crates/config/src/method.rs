@@ -102,6 +102,13 @@ pub struct DistributionMatching {
     pub renoise: TimeDistribution,
     /// Divide each sample's gradient by its mean `|x0 - x0_real|`.
     pub normalize: bool,
+    /// The lowest and the highest guidance of the real score: each update draws one between them, for its whole batch, by
+    /// the run's seed. Absent = `teacher.guidance`, which the sampled teacher keeps in any case.
+    #[serde(
+        deserialize_with = "range::guidance_range",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub guidance: Option<[f64; 2]>,
     /// Decoupled DMD: guidance acts as a term of its own at its own renoise time; absent = inside the real score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,

@@ -77,6 +77,46 @@ pub(crate) fn guidance<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error>
     })
 }
 
+/// Ends of a range of guidance, the lower one first; they may be equal.
+pub(crate) fn guidance_range<'de, D: Deserializer<'de>>(
+    d: D,
+) -> Result<Option<[f64; 2]>, D::Error> {
+    let [low, high] = <[f64; 2]>::deserialize(d)?;
+    if 1.0 <= low && low <= high && high.is_finite() {
+        return Ok(Some([low, high]));
+    }
+    Err(Error::custom(format!(
+        "invalid range [{low}, {high}], expected the lower guidance first and both at least 1"
+    )))
+}
+
+/// `StableDiffusion3Pipeline` and `ZImagePipeline` of diffusers read up to 512 tokens.
+pub(crate) fn sequence_length<'de, D: Deserializer<'de>>(d: D) -> Result<Option<usize>, D::Error> {
+    let length = integer(d, "1 to 512 tokens", |n| (1..=512).contains(&n))?;
+    Ok(Some(length as usize))
+}
+
+pub(crate) fn optional_share<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+    share(d).map(Some)
+}
+
+/// A margin that may be absent.
+pub(crate) fn optional_finite<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+    finite(d).map(Some)
+}
+
+/// Words that are put before others.
+pub(crate) fn prefix<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(d)?;
+    if text.trim().is_empty() {
+        return Err(Error::invalid_value(
+            Unexpected::Str(&text),
+            &"at least one word",
+        ));
+    }
+    Ok(Some(text))
+}
+
 pub(crate) fn betas<'de, D: Deserializer<'de>>(d: D) -> Result<[f64; 2], D::Error> {
     let betas = <[f64; 2]>::deserialize(d)?;
     match betas.iter().find(|x| !(0.0..1.0).contains(*x)) {

@@ -21,6 +21,21 @@ pub struct Reward {
     /// fool. 0 = the image itself.
     #[serde(default)]
     pub augmentations: usize,
+    /// The score above which it no longer counts: `-relu(hinge - score)` takes the place of the score in the loss. Metrics
+    /// show the score itself. Absent = the score counts everywhere.
+    #[serde(
+        default,
+        deserialize_with = "range::optional_finite",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub hinge: Option<f64>,
+    /// Words that this reward reads before each prompt, with the space behind them: `"Realistic photo "`.
+    #[serde(
+        default,
+        deserialize_with = "range::prefix",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub prefix: Option<String>,
     /// The model that scores an image and its prompt.
     pub model: RewardModel,
 }
@@ -211,6 +226,16 @@ impl RewardModel {
     /// Whether it belongs to the emoji world.
     pub fn is_emoji(&self) -> bool {
         matches!(self, Self::WorldClip(_) | Self::Preference(_) | Self::Judge)
+    }
+
+    /// Whether it reads prompts as free text, so that words can be put before them.
+    pub fn reads_text(&self) -> bool {
+        match self {
+            Self::Clip(_) | Self::Hps(_) | Self::PickScore(_) | Self::ImageReward(_) => true,
+            Self::Remote(_) | Self::Vlm(_) => true,
+            Self::WorldClip(_) | Self::Preference(_) | Self::Judge => false,
+            Self::Aesthetic(_) | Self::Dino(_) => false,
+        }
     }
 
     /// Whether it runs on a server, of which no file says what it is.

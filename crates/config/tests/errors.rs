@@ -35,7 +35,7 @@ in `configs/x.toml`: TOML parse error at line 3, column 1
   |
 3 | guidence = 3.0
   | ^^^^^^^^
-unknown field `guidence`, expected one of `weights`, `revision`, `text_encoder`, `vae`, `num_steps`, `shift`, `guidance`
+unknown field `guidence`, expected one of `weights`, `revision`, `text_encoder`, `vae`, `max_sequence_length`, `num_steps`, `shift`, `guidance`
 hint: did you mean `guidance`?";
     assert_eq!(error, expected);
 }

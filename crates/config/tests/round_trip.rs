@@ -4,8 +4,8 @@ use std::path::Path;
 
 use dmdr_config::{
     Augmentation, Curve, Device, DistributionMatching, Dmdr, Dpo, Ema, Evaluation, Events,
-    Experiment, FakeForm, FakeScore, Groups, Grpo, Guard, GuardAction, KindShares, Lora, Method,
-    Optim, Optimizer, Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights,
+    Experiment, FakeForm, FakeScore, Groups, Grpo, Guard, GuardAction, KindShares, Lora, LoraInit,
+    Method, Optim, Optimizer, Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights,
     RlAlgorithm, RlOnly, Score, StepWeighting, Student, Teacher, TimeDistribution, Transition,
     Tuning, World, WorldPreset,
 };
@@ -90,17 +90,21 @@ fn lora() -> impl Strategy<Value = Lora> {
     (
         1_usize..128,
         positive(),
+        prop_oneof![Just(LoraInit::KaimingUniform), Just(LoraInit::Gaussian)],
         prop::option::of(prop::collection::vec("[a-z0-9.*_\"\\\\é ]{1,8}x", 1..3)),
     )
-        .prop_map(|(rank, alpha, targets)| Lora {
+        .prop_map(|(rank, alpha, init_lora_weights, targets)| Lora {
             rank,
             alpha,
+            init_lora_weights,
             targets,
         })
 }
 
 fn reward() -> impl Strategy<Value = Reward> {
-    (curve(), any::<bool>(), "[a-z/._ -]{1,12}x").prop_map(|(weight, clip, path)| {
+    let hinge = prop::option::of(-1.0..1.0);
+    let reward = (curve(), hinge, any::<bool>(), "[a-z/._ -]{1,12}x");
+    reward.prop_map(|(weight, hinge, clip, path)| {
         let weights = RewardWeights {
             weights: path.into(),
         };
@@ -112,6 +116,8 @@ fn reward() -> impl Strategy<Value = Reward> {
         Reward {
             weight,
             augmentations: 2,
+            hinge,
+            prefix: None, // these two read no text
             model,
         }
     })
@@ -194,17 +200,19 @@ fn dmdr() -> impl Strategy<Value = (Method, Vec<Reward>)> {
         curve(),
         time(),
         any::<bool>(),
+        prop::option::of(1.0..9.0),
         prop::option::of(augmentation()),
     )
-        .prop_map(|(weight, real_scale, renoise, normalize, augmentation)| {
-            DistributionMatching {
+        .prop_map(
+            |(weight, real_scale, renoise, normalize, lowest, augmentation)| DistributionMatching {
                 weight,
                 real_scale,
                 renoise,
                 normalize,
+                guidance: lowest.map(|low: f64| [low, low + 1.0]),
                 augmentation,
-            }
-        });
+            },
+        );
     let rl = prop_oneof![
         Just((None, Vec::new())),
         (curve(), algorithm(), rewards()).prop_map(|(weight, algorithm, rewards)| {
@@ -313,6 +321,7 @@ fn experiment() -> impl Strategy<Value = Experiment> {
             student: Student {
                 num_steps,
                 shift,
+                conditioning_time: None, // only with one step
                 tuning,
                 init: init.clone().map(Into::into),
             },
@@ -320,7 +329,9 @@ fn experiment() -> impl Strategy<Value = Experiment> {
                 form: [FakeForm::Lora, FakeForm::OutputLora][usize::from(mini)],
                 rank: fake.rank,
                 alpha: fake.alpha,
-                targets: fake.targets.filter(|_| !mini), // only `lora` has them
+                // Only `lora` has others.
+                init_lora_weights: [fake.init_lora_weights, LoraInit::default()][usize::from(mini)],
+                targets: fake.targets.filter(|_| !mini), // likewise
                 scale,
                 init: init.map(Into::into),
             },

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dmdr_config::{
-    Curve, Document, Experiment, HubFile, Method, Pretrain, Table, TimeDistribution,
+    Curve, Dmdr, Document, Experiment, HubFile, LoraInit, Method, Pretrain, Table,
+    TimeDistribution, Tuning,
 };
 
 fn folder() -> PathBuf {
@@ -81,6 +82,10 @@ fn recipes_of_pipelines_name_repositories_of_the_hub() {
     for (recipe, repository) in [
         ("sdxl-dmdr.toml", "stabilityai/stable-diffusion-xl-base-1.0"),
         (
+            "sdxl-1step-dmdr.toml",
+            "stabilityai/stable-diffusion-xl-base-1.0",
+        ),
+        (
             "sd3-medium-dmdr.toml",
             "stabilityai/stable-diffusion-3-medium-diffusers",
         ),
@@ -109,6 +114,145 @@ fn recipes_of_pipelines_name_repositories_of_the_hub() {
     ] {
         teacher.weights = file.into();
         assert!(!teacher.is_on_hub(), "{file}");
+    }
+}
+
+fn dmdr(experiment: &Experiment) -> &Dmdr {
+    match &experiment.method {
+        Method::Dmdr(dmdr) => dmdr,
+        Method::Rl(_) => panic!("a recipe is DMDR"),
+    }
+}
+
+/// What a recipe takes over of the authors' script for its model, commit ee68d48^ of github.com/vvvvvjdy/dmdr, `train_t2i`.
+struct Published {
+    recipe: &'static str,
+    /// Cold start and all updates.
+    updates: (u64, u64),
+    /// Of both stages.
+    generator: (f64, f64),
+    score: (f64, f64),
+    guidance: [f64; 2],
+    reward: f64,
+    num_steps: usize,
+    shift: f64,
+    size: usize,
+}
+
+const PUBLISHED: [Published; 3] = [
+    Published {
+        recipe: "sd3-medium-dmdr.toml",
+        updates: (2000, 4000),
+        generator: (1e-6, 5e-7),
+        score: (5e-7, 2e-7),
+        guidance: [6.5, 7.5],
+        reward: 0.3,
+        num_steps: 4,
+        shift: 3.0,
+        size: 512,
+    },
+    Published {
+        recipe: "sd35-large-dmdr.toml",
+        updates: (2000, 3000),
+        generator: (1e-6, 1e-7),
+        score: (2e-8, 5e-9),
+        guidance: [3.5, 4.5],
+        reward: 0.1,
+        num_steps: 4,
+        shift: 5.0,
+        size: 1024,
+    },
+    Published {
+        recipe: "sdxl-1step-dmdr.toml",
+        updates: (3000, 4000),
+        generator: (1e-7, 5e-8),
+        score: (1e-7, 5e-8),
+        guidance: [6.5, 7.5],
+        reward: 0.3,
+        num_steps: 1,
+        shift: 1.0,
+        size: 1024,
+    },
+];
+
+#[test]
+#[expect(clippy::float_cmp, reason = "numbers as they are written")]
+fn recipes_have_the_published_numbers() {
+    for published in PUBLISHED {
+        let name = published.recipe;
+        let experiment = experiment(name);
+        let dmdr = dmdr(&experiment);
+        let (joint, updates) = published.updates;
+        assert_eq!(dmdr.num_updates, updates, "{name}");
+        let stages = |curve: Curve| (curve.at(joint - 1), curve.at(joint));
+        let rl = dmdr.rl.as_ref().expect("a joint stage");
+        assert_eq!(stages(rl.weight), (0.0, 1.0), "{name}");
+        let optim = &experiment.optim;
+        assert_eq!(stages(optim.generator.lr), published.generator, "{name}");
+        assert_eq!(stages(optim.score.lr), published.score, "{name}");
+        assert_eq!(dmdr.dm.guidance, Some(published.guidance), "{name}");
+        let middle = f64::midpoint(published.guidance[0], published.guidance[1]);
+        assert_eq!(experiment.teacher.guidance, middle, "{name}");
+        for reward in &experiment.rewards {
+            let weight = reward.weight.at(joint);
+            assert_eq!(
+                (weight, reward.hinge),
+                (published.reward, Some(0.7)),
+                "{name}"
+            );
+            let prefix = reward.prefix.as_deref();
+            let is_hps = reward.model.name() == "hps";
+            assert_eq!(prefix, is_hps.then_some("Realistic photo "), "{name}");
+        }
+        let student = &experiment.student;
+        assert_eq!(student.num_steps, published.num_steps, "{name}");
+        assert_eq!(student.shift, published.shift, "{name}");
+        let fake = experiment.fake_score.lora();
+        assert_eq!((fake.rank, fake.alpha), (32, 32.0), "{name}");
+        assert_eq!(fake.init_lora_weights, LoraInit::Gaussian, "{name}");
+        match &student.tuning {
+            Tuning::Lora(lora) => {
+                assert_eq!((lora.rank, lora.alpha), (64, 128.0), "{name}");
+                assert_eq!(lora.init_lora_weights, LoraInit::Gaussian, "{name}");
+                assert_eq!(experiment.teacher.max_sequence_length, Some(128), "{name}");
+            }
+            Tuning::Full => {
+                assert_eq!(student.conditioning_time, Some(0.4), "timestep 399");
+                assert_eq!(dmdr.dm.real_scale, Curve::Constant(0.0), "no dynamics");
+                assert_eq!(dmdr.dm.renoise, TimeDistribution::Uniform, "likewise");
+            }
+        }
+        assert_eq!((dmdr.ttur, experiment.seed), (5, 30), "{name}");
+        assert_eq!(experiment.ema, None, "{name}");
+        let size = match &experiment.world {
+            dmdr_config::World::Prompts(files) => files.size,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(size, published.size, "{name}");
+    }
+}
+
+/// A remark that names a line of a script uses a letter that the head of the file explains.
+#[test]
+fn remarks_name_files_that_the_head_explains() {
+    for path in files(&folder()) {
+        let text = fs::read_to_string(&path).expect("a config");
+        for letter in ["[c]", "[j]", "[t]", "[s]", "[a]", "[u]", "[g]"] {
+            let lines = text.lines().filter(|line| !line.starts_with('#'));
+            let is_used = lines
+                .filter(|line| line.contains(&format!(" {letter}")))
+                .count()
+                > 0;
+            let is_explained = text
+                .lines()
+                .any(|line| line.starts_with('#') && line.contains(letter));
+            assert!(!is_used || is_explained, "{}: {letter}", path.display());
+        }
+        let is_recipe = path
+            .file_stem()
+            .is_some_and(|stem| stem.to_string_lossy().ends_with("-dmdr"));
+        let longest = text.lines().map(|line| line.chars().count()).max();
+        assert!(!is_recipe || longest <= Some(100), "{}", path.display());
     }
 }
 

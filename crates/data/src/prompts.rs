@@ -76,6 +76,19 @@ impl Prompts {
         }
     }
 
+    /// The same prompts with `prefix` before each caption; the ids, which no text has, stay.
+    #[must_use]
+    pub fn prefixed(&self, prefix: &str) -> Self {
+        let captions = self.captions.iter();
+        Self {
+            captions: captions
+                .map(|caption| format!("{prefix}{caption}"))
+                .collect(),
+            prompts: self.prompts.clone(),
+            ids: self.ids.shallow_clone(),
+        }
+    }
+
     /// Number of prompts.
     pub fn len(&self) -> usize {
         self.captions.len()

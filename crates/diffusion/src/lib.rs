@@ -14,6 +14,6 @@ mod transition;
 pub use guidance::guide;
 pub use parameterization::Parameterization;
 pub use scaled_linear::timesteps;
-pub use schedule::{Schedule, time_grid};
+pub use schedule::{Schedule, student_times, time_grid};
 pub use time::sample_times;
 pub use transition::{Transition, log_prob};

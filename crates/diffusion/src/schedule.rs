@@ -44,6 +44,15 @@ pub fn time_grid(num_steps: usize, shift: f64) -> Vec<f64> {
         .collect()
 }
 
+/// Times of a few-step student: [`time_grid`]; one of a single step may be told `conditioning_time` of its pure noise
+/// instead of 1, as one-step SDXLs are (DMD2, arXiv 2405.14867: timestep 399, time 0.4).
+pub fn student_times(num_steps: usize, shift: f64, conditioning_time: Option<f64>) -> Vec<f64> {
+    match conditioning_time {
+        Some(time) if num_steps == 1 => vec![time, 0.0],
+        _ => time_grid(num_steps, shift),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +69,9 @@ mod tests {
             &[1.0, 0.947_368, 0.857_143, 0.666_667, 0.0]
         ));
         assert!(close(&time_grid(2, 3.0), &[1.0, 0.75, 0.0]));
+        assert!(close(&student_times(1, 1.0, Some(0.4)), &[0.4, 0.0]));
+        assert!(close(&student_times(1, 1.0, None), &[1.0, 0.0]));
+        // Drawn with more steps than it was trained for.
+        assert!(close(&student_times(2, 3.0, Some(0.4)), &[1.0, 0.75, 0.0]));
     }
 }

@@ -7,13 +7,16 @@ use dmdr_config::{Augmentation, Dmdr as Config, TimeDistribution};
 use dmdr_data::Prompts;
 use dmdr_diffusion::{loss, sample_times};
 use dmdr_models::{Conditioning, View};
-use dmdr_tensor::{Kind, Tensor};
+use dmdr_tensor::{Kind, Tensor, uniform};
 
 use crate::{
     Losses, Method, MethodError, Roles, Rollout, StepInfo,
     rl::{Group, RlTerm},
     rollout::simulate,
 };
+
+/// Draws of guidance have a stream of their own.
+const GUIDANCE: u64 = 0x6D1C;
 
 /// The method.
 #[derive(Debug)]
@@ -53,6 +56,14 @@ impl Dmdr {
         (weight > 0.0).then_some((weight, self.rl.as_ref()?))
     }
 
+    /// The real score's guidance at `step`: the teacher's, or one of the range, drawn for the whole update.
+    fn real_guidance(&self, step: &StepInfo) -> f64 {
+        let Some([low, high]) = self.config.dm.guidance else {
+            return self.roles.guidance.scale;
+        };
+        low + (high - low) * uniform(&[step.seed, GUIDANCE, step.update])
+    }
+
     fn renoise(&self, x0: &Tensor, times: &TimeDistribution, update: u64) -> (Tensor, Tensor) {
         let t = sample_times(times, update, x0.size()[0], x0.device());
         let x_t = self.roles.schedule.add_noise(x0, &x0.randn_like(), &t);
@@ -83,14 +94,19 @@ impl Method for Dmdr {
         &self.roles
     }
 
-    fn rollout(&self, prompts: Prompts, cond: Conditioning) -> Result<Rollout, MethodError> {
+    fn rollout(
+        &self,
+        prompts: Prompts,
+        cond: Conditioning,
+        step: &StepInfo,
+    ) -> Result<Rollout, MethodError> {
         let Self {
             roles,
             times,
             image_shape,
             ..
         } = self;
-        Ok(simulate(roles, times, *image_shape, prompts, cond))
+        Ok(simulate(roles, times, *image_shape, prompts, cond, step))
     }
 
     fn score_losses(&self, r: &Rollout, step: &StepInfo) -> Result<Option<Losses>, MethodError> {
@@ -154,7 +170,8 @@ impl Method for Dmdr {
             .roles
             .fake_score(&fake, false)
             .x0_no_grad(&x_t, &t, &r.cond);
-        let real = self.roles.real_score(&real);
+        let guidance = self.real_guidance(step);
+        let real = self.roles.real_score(&real).with_guidance(guidance);
         let matching = match &dm.augmentation {
             None => {
                 let x0_real = real.x0_no_grad(&x_t, &t, &r.cond);
@@ -170,6 +187,9 @@ impl Method for Dmdr {
         };
         losses.observe("dm/grad_abs", matching.gradient_abs.double_value(&[]));
         losses.observe("dm/real_scale", real_scale);
+        if dm.guidance.is_some() {
+            losses.observe("dm/guidance", guidance);
+        }
         for (name, value) in dm.renoise.parameters_at(update) {
             losses.observe(format!("renoise/{name}"), value);
         }

@@ -1,5 +1,6 @@
 //! Training algorithms, one per file. A method owns its networks' roles and returns named losses; it never steps.
 
+mod depth;
 mod dmdr;
 mod losses;
 mod method;
@@ -8,6 +9,7 @@ mod rl_only;
 mod roles;
 mod rollout;
 
+pub use depth::Depths;
 pub use dmdr::Dmdr;
 pub use losses::{Losses, Term};
 pub use method::{Method, MethodError, StepInfo};

@@ -9,17 +9,23 @@ use crate::{Losses, Roles, Rollout, rl::Group};
 /// Where training is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepInfo {
+    /// The run's seed, for draws that are a pure function of it and of the place.
+    pub seed: u64,
     /// Generator updates done: every curve is read here.
     pub update: u64,
+    /// Rollouts of this update done.
+    pub rollout: u64,
     /// What a guard leaves of the weight of reinforcement learning beside distribution matching, in `[0, 1]`.
     pub rl_factor: f64,
 }
 
 impl StepInfo {
-    /// After `update` generator updates, unguarded.
+    /// After `update` generator updates of seed 0, at the first rollout, unguarded.
     pub fn at(update: u64) -> Self {
         Self {
+            seed: 0,
             update,
+            rollout: 0,
             rl_factor: 1.0,
         }
     }
@@ -34,7 +40,12 @@ pub trait Method {
     ///
     /// # Errors
     /// If libtorch or a model fails.
-    fn rollout(&self, prompts: Prompts, cond: Conditioning) -> Result<Rollout, MethodError>;
+    fn rollout(
+        &self,
+        prompts: Prompts,
+        cond: Conditioning,
+        step: &StepInfo,
+    ) -> Result<Rollout, MethodError>;
 
     /// Losses of the fake score on what the generator made; none if the method has no fake score.
     ///

@@ -62,14 +62,19 @@ impl Method for RlOnly {
         &self.roles
     }
 
-    fn rollout(&self, prompts: Prompts, cond: Conditioning) -> Result<Rollout, MethodError> {
+    fn rollout(
+        &self,
+        prompts: Prompts,
+        cond: Conditioning,
+        step: &StepInfo,
+    ) -> Result<Rollout, MethodError> {
         let Self {
             roles,
             times,
             image_shape,
             ..
         } = self;
-        Ok(simulate(roles, times, *image_shape, prompts, cond))
+        Ok(simulate(roles, times, *image_shape, prompts, cond, step))
     }
 
     fn score_losses(&self, _: &Rollout, _: &StepInfo) -> Result<Option<Losses>, MethodError> {

@@ -32,7 +32,7 @@ pub struct Roles {
     pub score: FakeScore,
     /// Noise schedule of all of them.
     pub schedule: Schedule,
-    /// The teacher's guidance, which is the real score's too.
+    /// The teacher's guidance, which is the real score's too unless a method draws one.
     pub guidance: Guidance,
 }
 

@@ -5,7 +5,7 @@ use dmdr_diffusion::sampler::batch_time;
 use dmdr_models::{Conditioning, View};
 use dmdr_tensor::{Kind, Tensor, no_grad_guard};
 
-use crate::Roles;
+use crate::{Depths, Roles, StepInfo};
 
 /// Student inputs at the steps where it will be trained, and what it makes of them.
 #[derive(Debug)]
@@ -22,30 +22,28 @@ pub struct Rollout {
     pub x0: Tensor,
 }
 
-/// Runs the student down `times` (`times[0]` = 1, last = 0); sample `b` stops at its own step.
+/// Runs the student down `times` (last = 0) from `noise`; each sample stops at its own step, as `depths` says.
 ///
-/// Steps are spread evenly over the batch in blocks, the deepest first, so that step `i` evaluates just the samples that
-/// go on: with `n` steps a rollout costs `(n + 1) / 2` evaluations a sample. The input at step `j` is the prediction of
+/// Samples lie in blocks, the deepest first, so that step `i` evaluates just the samples that go on: with `n` steps and a
+/// batch that has them all a rollout costs `(n + 1) / 2` evaluations a sample. The input at step `j` is the prediction of
 /// step `j - 1` renoised, as in sampling. (The official demo renoises step `j`'s own prediction: off by one.)
 pub fn backward_simulation(
     student: &View<'_>,
     times: &[f64],
+    depths: &Depths,
     noise: &Tensor,
     prompts: Prompts,
     cond: Conditioning,
 ) -> Rollout {
     let _guard = no_grad_guard();
     let num_steps = times.len() - 1;
-    let batch = noise.size()[0];
-    // The first `going(i)` samples are trained at step i or deeper.
-    let going = |step: usize| batch * (num_steps - step) as i64 / num_steps as i64;
-
     let mut x = noise.shallow_clone();
     let mut x0 = Vec::with_capacity(num_steps);
     let mut x_t = Vec::with_capacity(num_steps);
     let mut t = Vec::with_capacity(num_steps);
     for step in 0..num_steps {
-        let (here, on) = (going(step), going(step + 1));
+        // The first `going(i)` samples are trained at step i or deeper.
+        let (here, on) = (depths.going(step), depths.going(step + 1));
         let clean = student.x0(&x, &batch_time(&x, times[step]), &cond.narrow(0, here));
         x_t.push(x.narrow(0, on, here - on));
         x0.push(clean.narrow(0, on, here - on));
@@ -84,10 +82,12 @@ pub(crate) fn simulate(
     [c, h, w]: [i64; 3],
     prompts: Prompts,
     cond: Conditioning,
+    step: &StepInfo,
 ) -> Rollout {
     let options = (Kind::Float, cond.pooled.device());
     let noise = Tensor::randn([cond.batch(), c, h, w], options);
     let adapters = roles.generator_adapters();
     let student = roles.generator(&adapters, false);
-    backward_simulation(&student, times, &noise, prompts, cond)
+    let depths = Depths::of(cond.batch() as usize, times.len() - 1, step);
+    backward_simulation(&student, times, &depths, &noise, prompts, cond)
 }

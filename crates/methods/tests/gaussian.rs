@@ -5,7 +5,7 @@ mod tiny;
 use dmdr_config::{Curve, Dmdr as DmdrConfig, TimeDistribution};
 use dmdr_data::PromptStream;
 use dmdr_diffusion::{Parameterization, Schedule, loss, sample_times, time_grid};
-use dmdr_methods::{Dmdr, Method, StepInfo, backward_simulation};
+use dmdr_methods::{Depths, Dmdr, Method, StepInfo, backward_simulation};
 use dmdr_models::{Call, Conditioning, Denoiser, View};
 use dmdr_tensor::{AdapterId, Device, Kind, Tensor, reseed};
 use dmdr_world::{Preset, World};
@@ -106,7 +106,17 @@ fn the_first_rollout_input_is_pure_noise_and_times_are_spread_evenly() {
     let noise = Tensor::randn([n, 1, 1, 1], (Kind::Float, Device::Cpu));
     let student = Exact { mean: M, std: S };
     let times = [1.0, 0.75, 0.5, 0.25, 0.0];
-    let r = backward_simulation(&view(&student), &times, &noise, prompts, nothing(n));
+    let r = {
+        let depths = Depths::of(n as usize, 4, &StepInfo::at(0));
+        backward_simulation(
+            &view(&student),
+            &times,
+            &depths,
+            &noise,
+            prompts,
+            nothing(n),
+        )
+    };
     for (block, t) in [0.25, 0.5, 0.75, 1.0].into_iter().enumerate() {
         let part = r.t.narrow(0, block as i64 * n / 4, n / 4);
         assert!(
@@ -210,7 +220,9 @@ fn no_gradient_leaves_its_network() {
     let frozen = || [values(&base), values(&reference)];
     let before = frozen();
     reseed(&[7]);
-    let rollout = method.rollout(prompts, cond()).expect("a rollout");
+    let rollout = method
+        .rollout(prompts, cond(), &StepInfo::at(0))
+        .expect("a rollout");
     let step = StepInfo::at(0);
     let has_any = |grads: Vec<Tensor>| grads.iter().any(|g| g.abs().max().double_value(&[]) > 0.0);
 

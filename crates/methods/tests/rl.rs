@@ -103,7 +103,9 @@ fn prompts() -> Prompts {
 fn rollout(method: &RlOnly, seed: u64) -> (Rollout, Option<Group>) {
     let cond = cond();
     reseed(&[seed]);
-    let rollout = method.rollout(prompts(), cond).expect("a rollout");
+    let rollout = method
+        .rollout(prompts(), cond, &StepInfo::at(0))
+        .expect("a rollout");
     let group = method.group(&rollout, &StepInfo::at(0)).expect("scored");
     (rollout, group)
 }

@@ -51,6 +51,16 @@ impl Pipeline {
         }
     }
 
+    /// Tokens that its encoder for long texts reads of a prompt if nothing else is said, as diffusers' argument
+    /// `max_sequence_length` (0.42.1); none where there is no such encoder.
+    pub fn max_sequence_length(self) -> Option<usize> {
+        match self {
+            Self::StableDiffusionXl => None,
+            Self::StableDiffusion3 => Some(256),
+            Self::ZImage => Some(512),
+        }
+    }
+
     /// Folder of the denoising network in the pipeline's.
     pub fn network(self) -> &'static str {
         match self {

@@ -58,6 +58,15 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The same role at another scale of its guidance; a role without any keeps none.
+    #[must_use]
+    pub fn with_guidance(mut self, scale: f64) -> View<'a> {
+        if let Some(guidance) = &mut self.guidance {
+            guidance.scale = scale;
+        }
+        self
+    }
+
     /// The same role without guidance.
     #[must_use]
     pub fn unguided(&self) -> View<'a> {

@@ -13,6 +13,7 @@ mod image_reward;
 mod judge;
 mod mix;
 mod pick_score;
+mod prefixed;
 pub mod preprocess;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -31,8 +32,9 @@ pub use dino_class::DinoClass;
 pub use hps::Hps;
 pub use image_reward::ImageReward;
 pub use judge::JudgeReward;
-pub use mix::{Mixed, RewardMix};
+pub use mix::{Mixed, RewardMix, WeightedReward};
 pub use pick_score::PickScore;
+pub use prefixed::Prefixed;
 
 /// What a model computes with, by name: checkpoint, preprocessing, length of texts.
 pub type Settings = BTreeMap<&'static str, String>;

@@ -12,7 +12,28 @@ use crate::{RewardError, RewardModel};
 /// A weighted sum of rewards on what clean predictions decode to.
 pub struct RewardMix {
     decoder: Rc<dyn Decoder>,
-    rewards: Vec<(Curve, Box<dyn RewardModel>)>,
+    rewards: Vec<WeightedReward>,
+}
+
+/// A reward of a mix and what it counts there.
+pub struct WeightedReward {
+    /// Over generator updates.
+    pub weight: Curve,
+    /// The score above which it no longer counts: `-relu(hinge - score)` takes its place. DMDR's published scripts have 0.7
+    /// for cosines (`train_t2i/sd3/train_sd3_refl_deepspeed.py:623` at commit ee68d48^ of github.com/vvvvvjdy/dmdr).
+    pub hinge: Option<f64>,
+    /// What scores an image and its prompt.
+    pub model: Box<dyn RewardModel>,
+}
+
+impl WeightedReward {
+    /// What is maximised, `[B]`, of the scores `[B]`.
+    fn counted(&self, score: &Tensor) -> Tensor {
+        match self.hinge {
+            None => score.shallow_clone(),
+            Some(hinge) => -(hinge - score).relu(),
+        }
+    }
 }
 
 /// An empty mix on pixels.
@@ -25,7 +46,7 @@ impl Default for RewardMix {
 impl std::fmt::Debug for RewardMix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list()
-            .entries(self.rewards.iter().map(|(_, reward)| reward.name()))
+            .entries(self.rewards.iter().map(|reward| reward.model.name()))
             .finish()
     }
 }
@@ -33,11 +54,11 @@ impl std::fmt::Debug for RewardMix {
 /// What a mix gives for a batch.
 #[derive(Debug)]
 pub struct Mixed {
-    /// Weighted sum, `[B]`.
+    /// Weighted sum of what rewards count, `[B]`.
     pub total: Tensor,
-    /// Each reward with its weight, unweighted, `[B]`.
+    /// What each reward counts, unweighted, `[B]`, with its weight.
     pub parts: Vec<(f64, Tensor)>,
-    /// `reward/<name>/{mean,min,max,std}` of the unweighted rewards over the batch.
+    /// `reward/<name>/{mean,min,max,std}` of the scores themselves over the batch, without weight and hinge.
     pub observed: BTreeMap<String, f64>,
 }
 
@@ -50,18 +71,25 @@ impl RewardMix {
         }
     }
 
+    /// Adds a reward that counts everywhere.
+    pub fn push(&mut self, weight: Curve, model: Box<dyn RewardModel>) {
+        let hinge = None;
+        self.rewards.push(WeightedReward {
+            weight,
+            hinge,
+            model,
+        });
+    }
+
     /// Adds a reward.
-    pub fn push(&mut self, weight: Curve, reward: Box<dyn RewardModel>) {
-        self.rewards.push((weight, reward));
+    pub fn push_weighted(&mut self, reward: WeightedReward) {
+        self.rewards.push(reward);
     }
 
     /// The first reward that has no gradient, if any.
     pub fn not_differentiable(&self) -> Option<&str> {
-        let (_, reward) = self
-            .rewards
-            .iter()
-            .find(|(_, reward)| !reward.is_differentiable())?;
-        Some(reward.name())
+        let mut models = self.rewards.iter().map(|reward| &reward.model);
+        Some(models.find(|model| !model.is_differentiable())?.name())
     }
 
     /// Scores the images of the predictions `x0 [B, C, h, w]` with the weights of generator update `step`.
@@ -73,10 +101,10 @@ impl RewardMix {
         let mut total = Tensor::zeros([images.size()[0]], (Kind::Float, images.device()));
         let mut observed = BTreeMap::new();
         let mut parts = Vec::with_capacity(self.rewards.len());
-        for (weight, reward) in &self.rewards {
-            let score = reward.score(&images, prompts)?;
+        for reward in &self.rewards {
+            let score = reward.model.score(&images, prompts)?;
             let plain = score.detach();
-            let name = reward.name();
+            let name = reward.model.name();
             for (statistic, value) in [
                 ("mean", plain.mean(Kind::Float)),
                 ("min", plain.min()),
@@ -88,9 +116,10 @@ impl RewardMix {
                     value.double_value(&[]),
                 );
             }
-            let weight = weight.at(step);
-            total += &score * weight;
-            parts.push((weight, score));
+            let weight = reward.weight.at(step);
+            let counted = reward.counted(&score);
+            total += &counted * weight;
+            parts.push((weight, counted));
         }
         Ok(Mixed {
             total,
@@ -160,5 +189,39 @@ mod tests {
         assert!((observed["reward/blue/max"] - 0.75).abs() < 1e-7);
         assert!((observed["reward/blue/std"] - 0.25).abs() < 1e-7);
         assert_eq!(mix.not_differentiable(), None);
+    }
+
+    #[test]
+    fn a_hinge_is_the_published_loss_and_metrics_show_the_score() {
+        let mut mix = RewardMix::default();
+        mix.push_weighted(WeightedReward {
+            weight: Curve::Constant(0.3),
+            hinge: Some(0.7),
+            model: Box::new(Channel(0)),
+        });
+        // Red is .5, .9 and .7: below, above and at the hinge.
+        let x0 = Tensor::from_slice(&[0.0f32, 0.8, 0.4]).reshape([3, 1, 1, 1]);
+        let x0 = x0.repeat([1, 3, 1, 1]).set_requires_grad(true);
+        let prompts = Prompts::plain(vec![String::new(); 3], Device::Cpu);
+        let mixed = mix.score(&x0, &prompts, 0).expect("no towers");
+        // The loss of theirs: weight * mean relu(.7 - score).
+        let loss = -mixed.total.mean(Kind::Float);
+        assert!(
+            (loss.double_value(&[]) - 0.3 * 0.2 / 3.0).abs() < 1e-6,
+            "{loss:?}"
+        );
+        let gradient = &Tensor::run_backward(&[loss], &[&x0], false, false)[0];
+        // A pixel is half of x0 plus a half; of the mean of three, below the hinge alone.
+        let expected = [-0.3 / 3.0 / 2.0, 0.0];
+        for (image, expected) in expected.into_iter().enumerate() {
+            let got = gradient.double_value(&[image as i64, 0, 0, 0]);
+            assert!((got - expected).abs() < 1e-7, "{image}: {got}");
+        }
+        let (weight, counted) = &mixed.parts[0];
+        assert!((weight - 0.3).abs() < 1e-12);
+        assert!((counted.double_value(&[0]) + 0.2).abs() < 1e-6);
+        assert!(counted.double_value(&[1]).abs() < 1e-7);
+        assert!((mixed.observed["reward/red/mean"] - 0.7).abs() < 1e-6);
+        assert!((mixed.observed["reward/red/max"] - 0.9).abs() < 1e-6);
     }
 }

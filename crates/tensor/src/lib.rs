@@ -24,8 +24,8 @@ pub use memory::{Meter, keep_freed_memory, peak_memory_bytes, total_memory_bytes
 pub use mimalloc::MiMalloc;
 pub use params::{ParamGroup, ParamStore};
 pub use recompute::recompute;
-pub use scope::{AdapterId, AdapterPlace, AdapterSpec, Lora, OutputLora, Scope};
-pub use seed::{mix, reseed};
+pub use scope::{AdapterId, AdapterPlace, AdapterSpec, Lora, LoraInit, OutputLora, Scope};
+pub use seed::{mix, reseed, uniform};
 pub use tch::{Device, IndexOp, Kind, Tensor, get_num_threads, no_grad_guard, set_num_threads};
 pub use weights::{
     LoadReport, read_metadata, read_tensors, read_tensors_where, safetensors_bytes, write_tensors,

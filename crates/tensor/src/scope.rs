@@ -19,12 +19,23 @@ pub enum AdapterPlace {
     Outputs,
 }
 
+/// How `lora_A` of a pair beside weights starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoraInit {
+    /// Uniform in `+-1 / sqrt(fan_in)`, PEFT's default.
+    #[default]
+    KaimingUniform,
+    /// Normal with the standard deviation `1 / rank`, PEFT's `init_lora_weights = "gaussian"`.
+    Gaussian,
+}
+
 /// One LoRA set: where it goes and the store that owns its parameters.
 #[derive(Debug)]
 pub struct AdapterSpec {
     place: AdapterPlace,
     rank: i64,
     alpha: f64,
+    init: LoraInit,
     targets: Vec<String>,
     store: ParamStore,
     seen: RefCell<Seen>,
@@ -42,7 +53,7 @@ struct Seen {
 pub struct Lora {
     /// Which adapter this pair belongs to.
     pub adapter: AdapterId,
-    /// `lora_A.weight [rank, in]`, of a convolution `[rank, in, k, k]`, Kaiming-uniform.
+    /// `lora_A.weight [rank, in]`, of a convolution `[rank, in, k, k]`, random as [`LoraInit`] says.
     pub a: Tensor,
     /// `lora_B.weight [out, rank]`, of a convolution `[out, rank, 1, 1]`, zeros: a fresh adapter changes nothing.
     pub b: Tensor,
@@ -76,10 +87,17 @@ impl AdapterSpec {
             place: AdapterPlace::Weights,
             rank,
             alpha,
+            init: LoraInit::default(),
             targets: targets.to_vec(),
             store,
             seen,
         }
+    }
+
+    /// The same pairs, started as `init` says.
+    #[must_use]
+    pub fn starting(self, init: LoraInit) -> Self {
+        Self { init, ..self }
     }
 
     /// The same pairs at `place`; behind outputs, `targets` name attentions.
@@ -108,11 +126,15 @@ impl AdapterSpec {
         let (mut a, mut b) = (weight.to_vec(), vec![1; weight.len()]);
         a[0] = self.rank;
         b[..2].copy_from_slice(&[weight[0], self.rank]);
+        let init = match self.init {
+            LoraInit::KaimingUniform => Init::KaimingUniform,
+            LoraInit::Gaussian => Init::Normal(1.0 / self.rank as f64),
+        };
         hit.then(|| Lora {
             adapter: AdapterId(id),
             a: self
                 .store
-                .create(&format!("{layer}.lora_A.weight"), &a, Init::KaimingUniform),
+                .create(&format!("{layer}.lora_A.weight"), &a, init),
             b: self
                 .store
                 .create(&format!("{layer}.lora_B.weight"), &b, Init::Zeros),
@@ -289,6 +311,46 @@ mod tests {
         let shapes = lora.shapes();
         assert_eq!(shapes["conv1.lora_A.weight"], [2, 4, 3, 3]);
         assert_eq!(shapes["conv1.lora_B.weight"], [5, 2, 1, 1]);
+    }
+
+    #[test]
+    fn pairs_start_as_pefts() {
+        let started = |init, weight: [i64; 4]| {
+            let store = ParamStore::frozen(Device::Cpu);
+            let lora = ParamStore::trainable(Device::Cpu, 0);
+            let specs = [AdapterSpec::new(64, 128.0, &["*".into()], lora.clone()).starting(init)];
+            let _ = Scope::root(&store, &specs).sub("layer").conv_loras(weight);
+            let b = lora.tensor("layer.lora_B.weight");
+            assert!(
+                b.count_nonzero(None).int64_value(&[]) == 0,
+                "it changes nothing"
+            );
+            lora.tensor("layer.lora_A.weight").detach()
+        };
+        let moments = |a: &Tensor| {
+            let mean = a.mean(tch::Kind::Double).double_value(&[]);
+            (
+                mean,
+                a.std(true).double_value(&[]),
+                a.abs().max().double_value(&[]),
+            )
+        };
+        // 64 * 400 draws. PEFT: N(0, 1 / r) in standard deviations, whatever the layer's width is.
+        for fan_in in [[16, 5], [400, 1]] {
+            let weight = [8, fan_in[0], fan_in[1], fan_in[1]];
+            let (mean, std, largest) = moments(&started(LoraInit::Gaussian, weight));
+            assert!(
+                mean.abs() < 5e-4 && (std - 1.0 / 64.0).abs() < 4e-4,
+                "{mean}, {std}"
+            );
+            assert!(largest > 3.0 / 64.0, "a normal has tails: {largest}");
+            // kaiming_uniform_(a = sqrt(5)): 1 / sqrt(fan_in) at most, and a third of its square on average.
+            let (_, std, largest) = moments(&started(LoraInit::KaimingUniform, weight));
+            assert!(
+                largest <= 0.05 && (std - 0.05 / 3_f64.sqrt()).abs() < 4e-4,
+                "{std}"
+            );
+        }
     }
 
     #[test]

@@ -116,8 +116,9 @@ impl Alternation {
         mut prompts: impl FnMut(u64) -> Result<(Prompts, Conditioning), TrainError>,
     ) -> Result<Stats, TrainError> {
         let step = StepInfo {
-            update,
+            seed: self.seed,
             rl_factor: self.rl_factor,
+            ..StepInfo::at(update)
         };
         if let Some(reference) = &self.reference
             && self.method.takes_reference(&step)
@@ -125,23 +126,24 @@ impl Alternation {
             reference.copy_from(&self.student.store);
         }
         let mut stats = Stats::default();
-        for inner in 0..self.ttur {
-            let iteration = update * self.ttur + inner;
+        for rollout in 0..self.ttur {
+            let step = StepInfo { rollout, ..step };
+            let iteration = update * self.ttur + rollout;
             reseed(&[self.seed, iteration]);
             let (prompts, cond) = prompts(iteration)?;
-            let rollout = self.method.rollout(prompts, cond)?;
+            let batch = self.method.rollout(prompts, cond, &step)?;
 
-            if let Some(losses) = self.method.score_losses(&rollout, &step)? {
+            if let Some(losses) = self.method.score_losses(&batch, &step)? {
                 stats.score = self.score.update.step(&losses, update, run)?;
             }
-            if inner + 1 < self.ttur {
+            if rollout + 1 < self.ttur {
                 continue;
             }
-            let group = self.method.group(&rollout, &step)?;
+            let group = self.method.group(&batch, &step)?;
             for _ in 0..self.method.num_inner_updates(&step) {
                 let losses = self
                     .method
-                    .generator_losses(&rollout, group.as_ref(), &step)?;
+                    .generator_losses(&batch, group.as_ref(), &step)?;
                 stats.generator = self.student.update.step(&losses, update, run)?;
             }
         }

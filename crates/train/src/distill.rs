@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, rc::Rc, time::Instant};
 
 use dmdr_config::{Experiment, FakeForm, Method as MethodConfig, Tuning};
-use dmdr_diffusion::time_grid;
+use dmdr_diffusion::student_times;
 use dmdr_events::{EventsError, Kind, RunDir, atomic_write};
 use dmdr_methods::{Dmdr, Method, RlOnly, rl::RlTerm};
 use dmdr_models::Placement;
@@ -77,7 +77,8 @@ impl<'a> Distillation<'a> {
             backbone,
             ..
         } = networks;
-        let times = time_grid(experiment.student.num_steps, experiment.student.shift);
+        let of = &experiment.student;
+        let times = student_times(of.num_steps, of.shift, of.conditioning_time);
         let rl = match experiment.method.rl_algorithm() {
             Some(algorithm) => {
                 let rewards = rewards(experiment, &source, device)?;
@@ -263,6 +264,7 @@ impl<'a> Distillation<'a> {
             source: &self.source,
             num_steps: self.experiment.student.num_steps,
             shift: self.experiment.student.shift,
+            conditioning_time: self.experiment.student.conditioning_time,
         }
     }
 
@@ -323,6 +325,9 @@ impl<'a> Distillation<'a> {
         let mut notes = notes.clone();
         notes.insert("num_steps".into(), student.num_steps.to_string());
         notes.insert("shift".into(), student.shift.to_string());
+        if let Some(time) = student.conditioning_time {
+            notes.insert("conditioning_time".into(), time.to_string());
+        }
         let store = self.alternation.averaged();
         match student.tuning {
             Tuning::Full => self.backbone.save(store, path, &notes)?,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use dmdr_config::Tuning;
-use dmdr_diffusion::time_grid;
+use dmdr_diffusion::student_times;
 use dmdr_events::atomic_write;
 use dmdr_models::Pipeline;
 use dmdr_tensor::{Kind, ParamStore, Tensor, write_tensors};
@@ -221,7 +221,7 @@ fn card_of(run: &FinishedRun, pipeline: Pipeline, layout: Layout) -> String {
         Pipeline::StableDiffusionXl => experiment.student.shift,
         Pipeline::StableDiffusion3 | Pipeline::ZImage => 1.0,
     };
-    let times = &time_grid(steps, shift)[..steps];
+    let times = &student_times(steps, shift, experiment.student.conditioning_time)[..steps];
     let grid = match pipeline {
         Pipeline::StableDiffusionXl => {
             let indices: Vec<i64> = times
@@ -231,6 +231,12 @@ fn card_of(run: &FinishedRun, pipeline: Pipeline, layout: Layout) -> String {
             format!("timesteps={indices:?}")
         }
         Pipeline::StableDiffusion3 | Pipeline::ZImage => format!("sigmas={times:?}"),
+    };
+    let length = match experiment.teacher.max_sequence_length {
+        Some(length) if pipeline.max_sequence_length() != Some(length) => {
+            format!(", max_sequence_length={length}")
+        }
+        _ => String::new(),
     };
     // Z-Image counts its guidance from 0.
     let guidance = if pipeline == Pipeline::ZImage {
@@ -252,7 +258,7 @@ fn card_of(run: &FinishedRun, pipeline: Pipeline, layout: Layout) -> String {
     format!(
         "# {name}\n\nA {steps}-step student of `{base}`, distilled with DMDR (arXiv 2511.13649). Sampled without guidance.\n\n\
          ```python\nimport diffusers\n\n{load}\npipe.scheduler = diffusers.{scheduler}.from_pretrained(\"FOLDER/scheduler\")\n\
-         image = pipe(\"a prompt\", num_inference_steps={steps}, guidance_scale={guidance}, {grid}).images[0]\n```\n\n\
+         image = pipe(\"a prompt\", num_inference_steps={steps}, guidance_scale={guidance}, {grid}{length}).images[0]\n```\n\n\
          ```toml\n{config}```\n",
         name = experiment.name,
         config = experiment.to_toml(),

@@ -124,6 +124,7 @@ impl FinishedRun {
             source: &self.source,
             num_steps: self.experiment.student.num_steps,
             shift: self.experiment.student.shift,
+            conditioning_time: self.experiment.student.conditioning_time,
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use dmdr_config::{Experiment, FakeForm, Lora, Tuning};
+use dmdr_config::{Experiment, FakeForm, Lora, LoraInit as LoraInitConfig, Tuning};
 use dmdr_data::Prompts;
 use dmdr_methods::{FakeScore, Generator, Roles};
 use dmdr_models::{Conditioning, DitConfig, Guidance, WorldClip, load_config};
-use dmdr_tensor::{AdapterId, AdapterPlace, AdapterSpec, Device, Kind, ParamStore, no_grad_guard};
+use dmdr_tensor::{
+    AdapterId, AdapterPlace, AdapterSpec, Device, Kind, LoraInit, ParamStore, no_grad_guard,
+};
 use dmdr_world::World;
 
 use crate::{Backbone, Source, TrainError};
@@ -204,7 +206,11 @@ fn adapters(
     let spec = |lora: &Lora, defaults: &[&str], store: &ParamStore| {
         let defaults = || defaults.iter().map(ToString::to_string).collect();
         let targets = lora.targets.clone().unwrap_or_else(defaults);
-        AdapterSpec::new(lora.rank as i64, lora.alpha, &targets, store.clone())
+        let init = match lora.init_lora_weights {
+            LoraInitConfig::KaimingUniform => LoraInit::KaimingUniform,
+            LoraInitConfig::Gaussian => LoraInit::Gaussian,
+        };
+        AdapterSpec::new(lora.rank as i64, lora.alpha, &targets, store.clone()).starting(init)
     };
     let fake = experiment.fake_score.lora();
     let mut adapters = vec![match experiment.fake_score.form {

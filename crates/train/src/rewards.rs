@@ -4,7 +4,7 @@ use dmdr_config::{ClipCheckpoint as ClipConfig, Experiment, RewardModel as Rewar
 use dmdr_models::Placement;
 use dmdr_rewards::{
     Aesthetic, Augmented, ClipCheckpoint, ClipScore, ClipSimilarity, DinoClass, Hps, ImageReward,
-    JudgeReward, PickScore, RewardMix, RewardModel,
+    JudgeReward, PickScore, Prefixed, RewardMix, RewardModel, WeightedReward,
 };
 use dmdr_tensor::Device;
 
@@ -40,11 +40,19 @@ pub(crate) fn rewards(
             (RewardConfig::Judge, Source::Emoji(emoji)) => Box::new(JudgeReward::new(&emoji.world)),
             (model, _) => reward_model(name, model, placement)?,
         };
+        let model = match &reward.prefix {
+            None => model,
+            Some(prefix) => Box::new(Prefixed::new(model, prefix.clone())),
+        };
         let model = match reward.augmentations {
             0 => model,
             copies => Box::new(Augmented::new(model, copies)),
         };
-        mix.push(reward.weight, model);
+        mix.push_weighted(WeightedReward {
+            weight: reward.weight,
+            hinge: reward.hinge,
+            model,
+        });
     }
     Ok(mix)
 }

@@ -1,7 +1,7 @@
 //! Teacher and student as things that make images from given noise.
 
 use dmdr_data::Prompts;
-use dmdr_diffusion::{sampler, time_grid};
+use dmdr_diffusion::{sampler, student_times, time_grid};
 use dmdr_eval::{EvalError, Sampler};
 use dmdr_methods::Roles;
 use dmdr_models::{Conditioning, View};
@@ -32,6 +32,8 @@ pub struct StudentSampler<'a> {
     pub num_steps: usize,
     /// Timestep shift, as trained.
     pub shift: f64,
+    /// The time that a single step is told, if not that of pure noise.
+    pub conditioning_time: Option<f64>,
 }
 
 fn encode(source: &Source, name: &str, prompts: &Prompts) -> Result<Conditioning, EvalError> {
@@ -73,7 +75,7 @@ impl Sampler for StudentSampler<'_> {
         let cond = encode(self.source, self.name(), prompts)?;
         let adapters = self.roles.generator_adapters();
         let view = self.roles.generator(&adapters, false);
-        let times = time_grid(self.num_steps, self.shift);
+        let times = student_times(self.num_steps, self.shift, self.conditioning_time);
         let x = sampler::renoise(view.schedule, &times, noise, |x, t| view.x0(x, t, &cond));
         Ok(self.source.decoder().decode(&x))
     }

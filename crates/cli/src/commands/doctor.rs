@@ -130,6 +130,8 @@ fn switches(experiment: &Experiment) -> Vec<(String, Experiment)> {
             changed(&|changed| changed.student.tuning = Tuning::Lora(lora.clone())),
         ));
     }
+    // What the config's rules refuse, such as more prompts in groups than a batch has, is no way out.
+    switches.retain(|(_, changed)| changed.check().is_ok());
     switches
 }
 

@@ -69,6 +69,26 @@ fn rules_of_an_experiment() {
         ),
         (&["rewards.0.weight=0"], "the weight of every reward is 0"),
         (
+            &["rewards.0.prefix='Realistic photo '"],
+            "`rewards.0.prefix`: reward `preference` reads no prompt as free text",
+        ),
+        (
+            &["student.conditioning_time=0.4"],
+            "only a student of one step can be told another time than that of pure noise; this one has 4",
+        ),
+        (
+            &["student={ num_steps = 1, shift = 3.0, conditioning_time = 0.4 }"],
+            "`student.conditioning_time`, `student.shift`: both say where the grid of times begins",
+        ),
+        (
+            &["fake_score={ form = 'output_lora', init_lora_weights = 'gaussian' }"],
+            "only an adapter beside the weights is told how to start",
+        ),
+        (
+            &["teacher.max_sequence_length=128"],
+            "`teacher.max_sequence_length`: only a pipeline with prompts as text has one",
+        ),
+        (
             &["method.dmdr.dm.weight=0"],
             "`method.dmdr.dm.weight`: it is 0 at every step",
         ),
@@ -107,6 +127,41 @@ fn rules_of_an_experiment() {
         let error = experiment(overrides).expect_err(message);
         assert!(error.starts_with("`x.toml` contradicts itself:"), "{error}");
         assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn a_batch_may_be_smaller_than_the_number_of_steps() {
+    experiment(&["method.dmdr.batch_size=1", "student.num_steps=8"])
+        .expect("drawn over iterations");
+    let alone = "method={ rl = { batch_size = 1 } }";
+    experiment(&[alone, "student.num_steps=8"]).expect("likewise");
+}
+
+#[test]
+fn keys_of_recipes_have_ranges() {
+    let sets = [
+        "method.dmdr.dm.guidance=[6.5, 7.5]",
+        "rewards.0.hinge=0.7",
+        "student={ num_steps = 1, conditioning_time = 0.4 }",
+        "fake_score.init_lora_weights=gaussian",
+    ];
+    experiment(&sets).expect("as in recipes");
+    for (set, expected) in [
+        (
+            "method.dmdr.dm.guidance=[7.5, 6.5]",
+            "invalid range [7.5, 6.5], expected the lower guidance first and both at least 1",
+        ),
+        ("method.dmdr.dm.guidance=[0.5, 7.5]", "both at least 1"),
+        ("rewards.0.hinge=inf", "a finite number"),
+        ("rewards.0.prefix=' '", "at least one word"),
+        ("student.conditioning_time=0.0", "a number in (0, 1]"),
+        ("teacher.max_sequence_length=0", "1 to 512 tokens"),
+        ("teacher.max_sequence_length=513", "1 to 512 tokens"),
+        ("fake_score.init_lora_weights=orthogonal", "`gaussian`"),
+    ] {
+        let error = experiment(&[set]).expect_err(expected);
+        assert!(error.contains(expected), "{error}");
     }
 }
 

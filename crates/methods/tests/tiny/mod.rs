@@ -1,4 +1,5 @@
 //! Networks of a few thousand parameters in all roles.
+#![allow(dead_code, reason = "every test program uses its own part")]
 
 use std::collections::BTreeMap;
 

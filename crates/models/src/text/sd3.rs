@@ -10,10 +10,8 @@ use dmdr_tensor::Tensor;
 use super::{Placement, T5Encoder, TextEncoder, TextTokenizer, Transformers, sdxl::Clip};
 use crate::{Conditioning, ModelError};
 
-/// Tokens that T5 reads of a prompt.
-const T5_TOKENS: usize = 256;
-
-/// The encoders. Conditioning: tokens `[B, 77 + 256, 4096]`, pooled `[B, 768 + 1280]`, both CLIPs' projected.
+/// The encoders. Conditioning: tokens `[B, 77 + T, 4096]`, where T5 reads `T` tokens, 256 by default; pooled
+/// `[B, 768 + 1280]`, both CLIPs' projected.
 #[derive(Debug)]
 pub struct Sd3Text {
     l: Clip,
@@ -21,11 +19,13 @@ pub struct Sd3Text {
     /// Without it its tokens are zeros: 9.5 GB less in bf16, at some cost in following long prompts and in spelling.
     t5: Option<(TextTokenizer, T5Encoder)>,
     width: i64,
+    t5_tokens: usize,
 }
 
 impl Sd3Text {
     /// The encoders in a pipeline's folder: `text_encoder`, `tokenizer`, and `.._2`, `.._3`. `width` is that of the
-    /// backbone's text tokens (`joint_attention_dim`); T5 is left out unless `with_t5`.
+    /// backbone's text tokens (`joint_attention_dim`). T5 reads `t5_tokens` of a prompt
+    /// ([`Pipeline::max_sequence_length`](crate::Pipeline::max_sequence_length)), and is left out unless `with_t5`.
     ///
     /// # Errors
     /// Files that are missing or do not fit; widths that contradict each other.
@@ -33,6 +33,7 @@ impl Sd3Text {
         folder: &Path,
         placement: Placement,
         width: i64,
+        t5_tokens: usize,
         with_t5: bool,
     ) -> Result<Self, ModelError> {
         let l = Clip::load(folder, 1, placement)?;
@@ -41,14 +42,18 @@ impl Sd3Text {
         g.check_projection("SD3's text_encoder_2")?;
         let t5 = if with_t5 {
             let net = T5Encoder::load(&placement.store(), &folder.join("text_encoder_3"))?;
-            Some((
-                TextTokenizer::t5(&folder.join("tokenizer_3"), T5_TOKENS)?,
-                net,
-            ))
+            let tokenizer = TextTokenizer::t5(&folder.join("tokenizer_3"), t5_tokens)?;
+            Some((tokenizer, net))
         } else {
             None
         };
-        let text = Self { l, g, t5, width };
+        let text = Self {
+            l,
+            g,
+            t5,
+            width,
+            t5_tokens,
+        };
         text.check_width()?;
         Ok(text)
     }
@@ -79,7 +84,7 @@ impl TextEncoder for Sd3Text {
         let t5 = match &self.t5 {
             Some((tokenizer, net)) => net.forward(&tokenizer.encode(prompts)?.ids),
             None => clip.new_zeros(
-                [clip.size()[0], T5_TOKENS as i64, self.width],
+                [clip.size()[0], self.t5_tokens as i64, self.width],
                 (clip.kind(), clip.device()),
             ),
         };

@@ -9,10 +9,7 @@ use std::path::Path;
 use super::{Placement, Qwen3, TextEncoder, TextTokenizer, Transformers};
 use crate::{Conditioning, ModelError, ZImage};
 
-/// Tokens that Qwen3 reads of a prompt, those of the chat template with it.
-const MAX_TOKENS: usize = 512;
-
-/// The encoder. Conditioning: tokens `[B, 512, 2560]`, of which the first `pooled [B, 1]` are a prompt's; see
+/// The encoder. Conditioning: tokens `[B, L, 2560]`, where Qwen3 reads `L` tokens, the chat template's with them, of which the first `pooled [B, 1]` are a prompt's; see
 /// [`ZImage::condition`].
 #[derive(Debug)]
 pub struct ZImageText {
@@ -21,19 +18,12 @@ pub struct ZImageText {
 }
 
 impl ZImageText {
-    /// The encoder in a pipeline's folder: `text_encoder`, `tokenizer`.
+    /// The encoder in a pipeline's folder: `text_encoder`, `tokenizer`. Prompts are cut and padded to `max_tokens`
+    /// ([`Pipeline::max_sequence_length`](crate::Pipeline::max_sequence_length)): the backbone is slower the longer they are.
     ///
     /// # Errors
     /// Files that are missing or do not fit.
-    pub fn load(folder: &Path, placement: Placement) -> Result<Self, ModelError> {
-        Self::with_max_tokens(folder, placement, MAX_TOKENS)
-    }
-
-    /// [`Self::load`] that cuts and pads prompts to another length: the backbone is slower the longer it is.
-    ///
-    /// # Errors
-    /// As for [`Self::load`].
-    pub fn with_max_tokens(
+    pub fn load(
         folder: &Path,
         placement: Placement,
         max_tokens: usize,

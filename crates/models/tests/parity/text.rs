@@ -124,7 +124,8 @@ fn sdxl() {
 #[test]
 fn sd3() {
     let fixture = Fixture::read("text/sd3");
-    let load = |with_t5| Sd3Text::load(&fixture::path("text/sd3"), F32, 24, with_t5).expect("fits");
+    let load =
+        |with_t5| Sd3Text::load(&fixture::path("text/sd3"), F32, 24, 256, with_t5).expect("fits");
     let text = load(true);
     let cond = encode(&fixture, &text);
     fixture.agrees("tokens", &cond.tokens);
@@ -142,7 +143,7 @@ fn sd3() {
 #[test]
 fn z_image() {
     let fixture = Fixture::read("text/z_image");
-    let text = ZImageText::load(&fixture::path("text/z_image"), F32).expect("fits");
+    let text = ZImageText::load(&fixture::path("text/z_image"), F32, 512).expect("fits");
     let cond = encode(&fixture, &text);
     assert_eq!(cond.tokens.size(), [3, 512, 16]);
     for (row, name) in (0..).zip(["tokens.0", "tokens.1", "tokens.2"]) {
@@ -178,9 +179,9 @@ fn half_precision_stays_close() {
         assert!(error > 0.0 && error < 0.1, "{name}: {error:.2e}");
     };
     let folder = fixture::path("text");
-    let sd3 = Sd3Text::load(&folder.join("sd3"), half, 24, true).expect("fits");
+    let sd3 = Sd3Text::load(&folder.join("sd3"), half, 24, 256, true).expect("fits");
     check("text/sd3", &sd3, "tokens");
-    let z_image = ZImageText::load(&folder.join("z_image"), half).expect("fits");
+    let z_image = ZImageText::load(&folder.join("z_image"), half, 512).expect("fits");
     check("text/z_image", &z_image, "tokens.0");
 }
 
@@ -193,7 +194,7 @@ fn other_networks_and_sizes_are_refused() {
     let found = "config.json` holds `T5EncoderModel` weights; expected `CLIPTextModel`";
     assert!(error.contains(found), "{error}");
     let error = |width| {
-        let text = Sd3Text::load(&folder, F32, width, true);
+        let text = Sd3Text::load(&folder, F32, width, 256, true);
         text.expect_err("other widths").to_string()
     };
     assert!(error(4096).contains("T5 is 24 wide, the backbone's text tokens 4096"));

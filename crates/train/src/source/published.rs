@@ -29,6 +29,8 @@ pub struct Published {
     embeddings: Embeddings,
     pipeline: Pipeline,
     folder: PathBuf,
+    /// Tokens that its encoder for long texts reads, if it has one.
+    max_sequence_length: Option<usize>,
     null: Conditioning,
     vae: Rc<AutoencoderKl>,
     /// Timestep shift that the pipeline's own scheduler has.
@@ -75,6 +77,7 @@ impl Published {
             embeddings: Embeddings::Rehearsed(Conditioning::none(1, placement.device)),
             pipeline,
             folder: folder.to_owned(),
+            max_sequence_length: sequence_length(pipeline, &experiment.teacher)?,
             null: Conditioning::none(1, placement.device),
             vae: Rc::new(vae),
             trained_shift: schedule.and_then(|schedule| schedule.shift),
@@ -87,7 +90,7 @@ impl Published {
             source.rehearse(prompts())?;
             return Ok(source);
         }
-        let rule = rule(pipeline, folder)?;
+        let rule = rule(pipeline, folder, source.max_sequence_length)?;
         let cache = EmbeddingCache::open(&files.embeddings, folder, &rule, placement.compute)?;
         source.embeddings = Embeddings::Cached(RefCell::new(cache));
         source.encode_missing(prompts)?;
@@ -153,6 +156,7 @@ impl Published {
 
     fn text_encoder(&self) -> Result<Box<dyn TextEncoder>, TrainError> {
         let (folder, placement) = (&self.folder, self.placement);
+        let tokens = self.max_sequence_length.unwrap_or_default();
         Ok(match self.pipeline {
             Pipeline::StableDiffusionXl => Box::new(SdxlText::load(folder, placement)?),
             Pipeline::StableDiffusion3 => {
@@ -162,10 +166,11 @@ impl Published {
                     folder,
                     placement,
                     config.joint_attention_dim,
+                    tokens,
                     with_t5,
                 )?)
             }
-            Pipeline::ZImage => Box::new(ZImageText::load(folder, placement)?),
+            Pipeline::ZImage => Box::new(ZImageText::load(folder, placement, tokens)?),
         })
     }
 
@@ -247,13 +252,34 @@ impl Published {
     }
 }
 
-/// How the pipeline's encoders are combined: SD3 fills up to the width of its transformer.
-fn rule(pipeline: Pipeline, folder: &Path) -> Result<String, TrainError> {
-    Ok(match pipeline {
+/// How the pipeline's encoders are combined: SD3 fills up to the width of its transformer. The usual length is not named, so
+/// that caches of before there was another one stay good.
+fn rule(pipeline: Pipeline, folder: &Path, length: Option<usize>) -> Result<String, TrainError> {
+    let mut rule = match pipeline {
         Pipeline::StableDiffusionXl | Pipeline::ZImage => format!("{pipeline:?}"),
         Pipeline::StableDiffusion3 => {
             let config = load_diffusers_config::<Sd3>(&folder.join(pipeline.network()))?;
             format!("{pipeline:?}, width {}", config.joint_attention_dim)
         }
-    })
+    };
+    if let Some(length) = length.filter(|_| length != pipeline.max_sequence_length()) {
+        rule += &format!(", {length} tokens");
+    }
+    Ok(rule)
+}
+
+/// Tokens that the pipeline's encoder for long texts reads: those that `teacher` says, or the usual number.
+fn sequence_length(pipeline: Pipeline, teacher: &Teacher) -> Result<Option<usize>, TrainError> {
+    let usual = pipeline.max_sequence_length();
+    match teacher.max_sequence_length {
+        Some(_) if usual.is_none() => Err(TrainError::Incompatible {
+            what: "teacher.max_sequence_length".to_owned(),
+            reason: format!(
+                "`{}` has no encoder for long texts: its CLIPs read 77 tokens; remove the key",
+                teacher.weights.display()
+            ),
+        }),
+        Some(length) => Ok(Some(length)),
+        None => Ok(usual),
+    }
 }
