@@ -1,0 +1,130 @@
+//! Planes of numbers at another size, bilinear: as OpenCV does it, as PyTorch does it, and with PIL's filter.
+
+/// `from [height, width]` at the size `to`, between the centres of pixels and without a filter: OpenCV's `INTER_LINEAR`.
+/// Beyond the outer centres their values go on.
+pub(crate) fn bilinear(from: &[f32], [height, width]: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+    let columns: Vec<_> = (0..to[1]).map(|at| neighbours(at, width, to[1])).collect();
+    let mut found = Vec::with_capacity(to[0] * to[1]);
+    for at in 0..to[0] {
+        let (above, below, down) = neighbours(at, height, to[0]);
+        let [above, below] = [above, below].map(|row| &from[row * width..(row + 1) * width]);
+        for &(left, right, across) in &columns {
+            let mix = |row: &[f32]| row[left] + (row[right] - row[left]) * across;
+            found.push(mix(above) + (mix(below) - mix(above)) * down);
+        }
+    }
+    found
+}
+
+/// The two pixels of a side of `from` between which pixel `at` of `to` lies, and how far on the way.
+fn neighbours(at: usize, from: usize, to: usize) -> (usize, usize, f32) {
+    let center = (at as f64 + 0.5) * from as f64 / to as f64 - 0.5;
+    let center = center.clamp(0.0, (from - 1) as f64);
+    let first = center as usize;
+    (
+        first,
+        (first + 1).min(from - 1),
+        (center - first as f64) as f32,
+    )
+}
+
+/// The same as PyTorch's `interpolate(mode="bilinear", align_corners=False)` computes it, in f32 throughout: what is
+/// compared with zero afterwards falls on the same side.
+pub(crate) fn interpolate(from: &[f32], [height, width]: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+    let place = |at: usize, from: usize, to: usize| {
+        let center = (from as f32 / to as f32) * (at as f32 + 0.5) - 0.5;
+        let center = center.max(0.0);
+        let first = (center as usize).min(from - 1);
+        let on = (center - first as f32).min(1.0);
+        (first, (first + 1).min(from - 1), on)
+    };
+    let columns: Vec<_> = (0..to[1]).map(|at| place(at, width, to[1])).collect();
+    let mut found = Vec::with_capacity(to[0] * to[1]);
+    for at in 0..to[0] {
+        let (above, below, down) = place(at, height, to[0]);
+        let [above, below] = [above, below].map(|row| &from[row * width..(row + 1) * width]);
+        for &(left, right, across) in &columns {
+            let mix = |row: &[f32]| row[left] * (1.0 - across) + row[right] * across;
+            found.push(mix(above) * (1.0 - down) + mix(below) * down);
+        }
+    }
+    found
+}
+
+/// The pixel of a side of `from` that PyTorch's `interpolate(mode="nearest")` takes for pixel `at` of `to`.
+pub(crate) fn nearest(at: usize, from: usize, to: usize) -> usize {
+    let place = (at as f32 * (from as f32 / to as f32)) as usize;
+    place.min(from - 1)
+}
+
+/// An 8-bit plane `from [height, width]` at the size `to` with PIL's bilinear filter, which torchvision has as
+/// `antialias=True`: a triangle as wide as what becomes one pixel. Rows first, rounded to 8 bits between and after.
+pub(crate) fn filtered(from: &[f32], [height, width]: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+    let across: Vec<_> = (0..to[1]).map(|at| weights(at, width, to[1])).collect();
+    let mut rows = Vec::with_capacity(height * to[1]);
+    for row in from.chunks_exact(width) {
+        rows.extend(across.iter().map(|(first, weights)| {
+            let values = row[*first..].iter().zip(weights);
+            values
+                .map(|(value, weight)| value * weight)
+                .sum::<f32>()
+                .round()
+        }));
+    }
+    let mut found = Vec::with_capacity(to[0] * to[1]);
+    for at in 0..to[0] {
+        let (first, weights) = weights(at, height, to[0]);
+        for column in 0..to[1] {
+            let value =
+                |(place, weight): (usize, &f32)| rows[(first + place) * to[1] + column] * weight;
+            found.push(weights.iter().enumerate().map(value).sum::<f32>().round());
+        }
+    }
+    found
+}
+
+/// The first pixel of a side of `from` that reaches pixel `at` of `to`, and the weights from there on, of sum 1.
+fn weights(at: usize, from: usize, to: usize) -> (usize, Vec<f32>) {
+    let scale = from as f64 / to as f64;
+    let reach = scale.max(1.0);
+    let center = scale * (at as f64 + 0.5);
+    let first = (center - reach + 0.5).max(0.0) as usize;
+    let end = ((center + reach + 0.5) as usize).min(from);
+    let weight = |pixel: usize| (1.0 - ((pixel as f64 + 0.5 - center) / reach).abs()).max(0.0);
+    let total: f64 = (first..end).map(weight).sum();
+    let all = (first..end).map(|pixel| (weight(pixel) / total) as f32);
+    (first, all.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ramp_stays_a_ramp_between_centres() {
+        for resize in [bilinear, interpolate] {
+            let doubled = resize(&[0.0, 4.0, 8.0], [1, 3], [1, 6]);
+            assert_eq!(doubled, [0.0, 1.0, 3.0, 5.0, 7.0, 8.0]);
+            let halved = resize(&[0.0, 2.0, 4.0, 6.0], [4, 1], [2, 1]);
+            assert_eq!(halved, [1.0, 5.0]);
+        }
+    }
+
+    #[test]
+    fn a_filter_looks_at_all_pixels_that_become_one() {
+        // PIL: Image.fromarray(np.array([[0, 0, 255, 0, 0, 0, 0, 255]], np.uint8)).resize((2, 1), Image.BILINEAR).
+        let row = [0.0, 0.0, 255.0, 0.0, 0.0, 0.0, 0.0, 255.0];
+        assert_eq!(filtered(&row, [1, 8], [1, 2]), [64.0, 55.0]);
+        assert_eq!(filtered(&row, [8, 1], [2, 1]), [64.0, 55.0]);
+        assert_eq!(filtered(&row, [2, 4], [2, 4]), row, "nothing to do");
+        assert_eq!(filtered(&[7.0], [1, 1], [2, 3]), [7.0; 6]);
+    }
+
+    #[test]
+    fn nearest_goes_down() {
+        let all: Vec<usize> = (0..5).map(|at| nearest(at, 3, 5)).collect();
+        assert_eq!(all, [0, 0, 1, 1, 2]);
+        let all: Vec<usize> = (0..2).map(|at| nearest(at, 5, 2)).collect();
+        assert_eq!(all, [0, 2]);
+    }
+}
