@@ -6,14 +6,13 @@
 //! | [`Frame::letterbox`], YOLOX | the same, sides cut to whole pixels | BGR, 0 to 255 | 114 |
 //! | [`Frame::stretched`], Mask2Former of transformers | to the input's size | RGB less mean over deviation | |
 //!
-//! The first two resize bilinearly without a filter, rounded to 8 bits, like OpenCV's `INTER_LINEAR`, whose own arithmetic
-//! in whole numbers may differ by one step of 255; the third with PIL's filter. Where a model of mmdetection leaves its size
-//! open, a picture becomes as large as fits 1333 x 800 or 800 x 1333, mmdetection's scale for COCO, and its input a multiple
-//! of 32. Masks come back by the same resizing and a threshold of one half; mmdetection resizes before its threshold.
+//! The first two resize in 8 bits as OpenCV's `INTER_LINEAR` does, without a filter; the third as PIL does, with one. Where
+//! a model of mmdetection leaves its size open, a picture becomes as large as fits 1333 x 800 or 800 x 1333,
+//! mmdetection's scale for COCO, and its input a multiple of 32. Masks come back by the same resizing and a threshold of one half; mmdetection resizes before its threshold.
 
 use dmdr_world::Image;
 
-use crate::resize::{bilinear, filtered};
+use crate::resize::{bilinear, filtered, opencv};
 
 /// The longer and the shorter side where a model does not say.
 const SCALE: [f64; 2] = [1333.0, 800.0];
@@ -125,11 +124,7 @@ impl Frame {
     pub(crate) fn pixels(&self, picture: &Image, pixels: &Pixels) -> Vec<f32> {
         let [height, width] = self.input;
         let area = picture.width * picture.height;
-        let resize = if pixels.is_filtered {
-            filtered
-        } else {
-            bilinear
-        };
+        let resize = if pixels.is_filtered { filtered } else { opencv };
         let mut found = vec![pixels.padding; 3 * height * width];
         for (place, plane) in found.chunks_exact_mut(height * width).enumerate() {
             let channel = pixels.channels[place];
@@ -139,7 +134,7 @@ impl Frame {
             let rows = resized.chunks_exact(self.resized[1]);
             for (row, to) in rows.zip(plane.chunks_exact_mut(width)) {
                 for (value, to) in row.iter().zip(to) {
-                    *to = (value.round() - pixels.mean[place]) / pixels.deviation[place];
+                    *to = (value - pixels.mean[place]) / pixels.deviation[place];
                 }
             }
         }

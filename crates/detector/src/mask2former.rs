@@ -101,7 +101,7 @@ impl Mask2Former {
         })
     }
 
-    /// All objects, in the order of their classes' probabilities.
+    /// All objects, the most confident first.
     pub(crate) fn detect(
         &self,
         model: &mut Model,
@@ -169,6 +169,7 @@ impl Queries<'_> {
                 });
             }
         }
+        objects.sort_by(|a, b| b.score.total_cmp(&a.score));
         Ok(objects)
     }
 

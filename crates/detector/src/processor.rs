@@ -474,7 +474,7 @@ mod tests {
             let found = frame.pixels(&picture, &processor.pixels());
             let step = 1.0 / processor.deviation[0];
             let all = found.iter().zip(&input.pixels).map(|(a, b)| (a - b).abs());
-            let apart = all.clone().filter(|&difference| difference > 1e-4).count();
+            let apart = all.clone().filter(|&difference| difference > 2e-4).count();
             let widest = all.fold(0.0, f32::max);
             assert_eq!(found.len(), input.pixels.len());
             // torchvision's whole numbers round a few halves the other way.

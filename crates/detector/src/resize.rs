@@ -1,7 +1,59 @@
-//! Planes of numbers at another size, bilinear: as OpenCV does it, as PyTorch does it, and with PIL's filter.
+//! Planes of numbers at another size, bilinear: as OpenCV, PyTorch and PIL do it.
 
-/// `from [height, width]` at the size `to`, between the centres of pixels and without a filter: OpenCV's `INTER_LINEAR`.
-/// Beyond the outer centres their values go on.
+/// Bits of OpenCV's weights.
+const BITS: u32 = 11;
+
+/// An 8-bit plane `from [height, width]` at the size `to`, between the centres of pixels and without a filter: OpenCV's
+/// `INTER_LINEAR` in its whole numbers (`HResizeLinear` and `VResizeLinear` in modules/imgproc/src/resize.cpp).
+pub(crate) fn opencv(from: &[f32], [height, width]: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+    let columns: Vec<_> = (0..to[1])
+        .map(|at| {
+            let (first, part) = whole_and_part(at, width, to[1]);
+            // Beyond the outer centres their values go on.
+            let is_inside = (0..width as i64 - 1).contains(&first);
+            let first = first.clamp(0, width as i64 - 1) as usize;
+            let weights = fixed_point(if is_inside { part } else { 0.0 });
+            (first, (first + 1).min(width - 1), weights)
+        })
+        .collect();
+    let mut rows = Vec::with_capacity(height * to[1]);
+    for row in from.chunks_exact(width) {
+        let row: Vec<i32> = row.iter().map(|value| value.round() as i32).collect();
+        let mix = columns
+            .iter()
+            .map(|&(left, right, [a, b])| row[left] * a + row[right] * b);
+        rows.extend(mix);
+    }
+    let mut found = Vec::with_capacity(to[0] * to[1]);
+    for at in 0..to[0] {
+        // Rows beyond the outer ones are those again, with their weights: the sum is rounded twice.
+        let (first, part) = whole_and_part(at, height, to[0]);
+        let [above, below] = [first, first + 1].map(|row| {
+            let row = row.clamp(0, height as i64 - 1) as usize;
+            &rows[row * to[1]..(row + 1) * to[1]]
+        });
+        let [a, b] = fixed_point(part);
+        found.extend(above.iter().zip(below).map(|(above, below)| {
+            let sum = ((a * (above >> 4)) >> 16) + ((b * (below >> 4)) >> 16);
+            ((sum + 2) >> 2) as f32
+        }));
+    }
+    found
+}
+
+/// The pixel of a side of `from` whose centre lies before pixel `at` of `to`, perhaps none, and how far on that is.
+fn whole_and_part(at: usize, from: usize, to: usize) -> (i64, f32) {
+    let center = ((at as f64 + 0.5) * (from as f64 / to as f64) - 0.5) as f32;
+    (center.floor() as i64, center - center.floor())
+}
+
+/// Weights of a pixel and the next one.
+fn fixed_point(part: f32) -> [i32; 2] {
+    [1.0 - part, part].map(|weight| (weight * (1 << BITS) as f32).round_ties_even() as i32)
+}
+
+/// `from [height, width]` at the size `to`, between the centres of pixels and without a filter. Beyond the outer centres
+/// their values go on.
 pub(crate) fn bilinear(from: &[f32], [height, width]: [usize; 2], to: [usize; 2]) -> Vec<f32> {
     let columns: Vec<_> = (0..to[1]).map(|at| neighbours(at, width, to[1])).collect();
     let mut found = Vec::with_capacity(to[0] * to[1]);
@@ -108,6 +160,22 @@ mod tests {
             let halved = resize(&[0.0, 2.0, 4.0, 6.0], [4, 1], [2, 1]);
             assert_eq!(halved, [1.0, 5.0]);
         }
+    }
+
+    #[test]
+    fn whole_numbers_are_those_of_opencv() {
+        // cv2.resize(picture, (5, 3)) and so on, of 4.14 and 5.0.
+        let picture = [0.0, 50.0, 255.0, 10.0, 200.0, 30.0];
+        assert_eq!(
+            opencv(&picture, [2, 3], [3, 5]),
+            [
+                0.0, 20.0, 50.0, 173.0, 255.0, 5.0, 53.0, 125.0, 135.0, 143.0, 10.0, 86.0, 200.0,
+                98.0, 30.0
+            ]
+        );
+        assert_eq!(opencv(&picture, [2, 3], [1, 2]), [35.0, 138.0]);
+        assert_eq!(opencv(&picture, [2, 3], [1, 1]), [125.0]);
+        assert_eq!(opencv(&picture, [2, 3], [2, 3]), picture, "nothing to do");
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Detector {
     }
 
     /// What is in `picture`: all objects above confidence 0, of YOLOX above 0.1; in an end-to-end model's order, else the
-    /// most probable first.
+    /// most confident first.
     ///
     /// # Errors
     /// A model that fails, or gives other shapes than it says or numbers that are none.
