@@ -86,7 +86,11 @@ impl Mask2Former {
 
     /// Reads how pictures are prepared, from the folder of `file`, and runs a blank one.
     pub(crate) fn probe(&mut self, file: &Path, model: &mut Model) -> Result<(), DetectorError> {
-        self.processor = Processor::beside(file, self.size).map_err(wrong)?;
+        self.processor =
+            Processor::beside(file, self.size).map_err(|message| DetectorError::Preprocessor {
+                path: file.to_owned(),
+                message,
+            })?;
         self.detect(model, &Image::filled(64, 64, [0.5; 3]))?;
         Ok(())
     }

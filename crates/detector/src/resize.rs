@@ -109,18 +109,17 @@ pub(crate) fn nearest(at: usize, from: usize, to: usize) -> usize {
     place.min(from - 1)
 }
 
-/// An 8-bit plane `from [height, width]` at the size `to` with PIL's bilinear filter, which torchvision has as
-/// `antialias=True`: a triangle as wide as what becomes one pixel. Rows first, rounded to 8 bits between and after.
+/// An 8-bit plane `from [height, width]` at the size `to` with PIL's bilinear filter: a triangle as wide as what becomes
+/// one pixel. Rows first, in PIL's whole numbers (src/libImaging/Resample.c). torchvision's `antialias=True` is the same to
+/// one step of 255 in some pixels.
 pub(crate) fn filtered(from: &[f32], [height, width]: [usize; 2], to: [usize; 2]) -> Vec<f32> {
     let across: Vec<_> = (0..to[1]).map(|at| weights(at, width, to[1])).collect();
     let mut rows = Vec::with_capacity(height * to[1]);
     for row in from.chunks_exact(width) {
+        let row: Vec<i64> = row.iter().map(|value| value.round() as i64).collect();
         rows.extend(across.iter().map(|(first, weights)| {
             let values = row[*first..].iter().zip(weights);
-            values
-                .map(|(value, weight)| value * weight)
-                .sum::<f32>()
-                .round()
+            to_8_bits(values.map(|(value, weight)| value * weight).sum())
         }));
     }
     let mut found = Vec::with_capacity(to[0] * to[1]);
@@ -128,15 +127,18 @@ pub(crate) fn filtered(from: &[f32], [height, width]: [usize; 2], to: [usize; 2]
         let (first, weights) = weights(at, height, to[0]);
         for column in 0..to[1] {
             let value =
-                |(place, weight): (usize, &f32)| rows[(first + place) * to[1] + column] * weight;
-            found.push(weights.iter().enumerate().map(value).sum::<f32>().round());
+                |(place, weight): (usize, &i64)| rows[(first + place) * to[1] + column] * weight;
+            found.push(to_8_bits(weights.iter().enumerate().map(value).sum()) as f32);
         }
     }
     found
 }
 
+/// Bits of PIL's weights behind the point.
+const PRECISION: u32 = 32 - 8 - 2;
+
 /// The first pixel of a side of `from` that reaches pixel `at` of `to`, and the weights from there on, of sum 1.
-fn weights(at: usize, from: usize, to: usize) -> (usize, Vec<f32>) {
+fn weights(at: usize, from: usize, to: usize) -> (usize, Vec<i64>) {
     let scale = from as f64 / to as f64;
     let reach = scale.max(1.0);
     let center = scale * (at as f64 + 0.5);
@@ -144,8 +146,13 @@ fn weights(at: usize, from: usize, to: usize) -> (usize, Vec<f32>) {
     let end = ((center + reach + 0.5) as usize).min(from);
     let weight = |pixel: usize| (1.0 - ((pixel as f64 + 0.5 - center) / reach).abs()).max(0.0);
     let total: f64 = (first..end).map(weight).sum();
-    let all = (first..end).map(|pixel| (weight(pixel) / total) as f32);
-    (first, all.collect())
+    let fixed = |pixel| (weight(pixel) / total * f64::from(1 << PRECISION) + 0.5) as i64;
+    (first, (first..end).map(fixed).collect())
+}
+
+/// A sum of weighted numbers, rounded.
+fn to_8_bits(sum: i64) -> i64 {
+    ((sum + (1 << (PRECISION - 1))) >> PRECISION).clamp(0, 255)
 }
 
 #[cfg(test)]

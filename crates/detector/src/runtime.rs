@@ -56,7 +56,7 @@ impl Detector {
             Interface::Mask2Former(queries) => queries.probe(path, &mut model),
         }
         .map_err(|error| match error {
-            DetectorError::Run { message } => other(message),
+            DetectorError::Run { message } => other(format!("on a blank picture, {message}")),
             error => error,
         })?;
         Ok(Self { model, interface })

@@ -5,7 +5,8 @@
 //! | input, any name | `[1, 3, H, W]` | f32, BGR, 0 to 255, 114 to the right of and below the picture |
 //! | output, any name | `[1, N, 85]` | f32: centre x and y, width, height, objectness, COCO's 80 classes |
 //!
-//! `H` and `W` are multiples of 32; where they are open, 640, the size that YOLOX-s to YOLOX-x are tested at. `N` is the
+//! `H` and `W` are multiples of 32. Where they are open, the picture is square: as large as `N` says, or 640, the size
+//! that YOLOX-s to YOLOX-x are tested at. `N` is the
 //! number of cells at the strides 8, 16 and 32: `HW / 64 + HW / 256 + HW / 1024`.
 //!
 //! Boxes are in cells or in pixels. `tools/export_onnx.py` gives cells: offsets from the cell's corner in strides, and
@@ -91,7 +92,13 @@ impl Yolox {
     /// # Errors
     /// Sizes that are not YOLOX's.
     pub(crate) fn new(input: &Port, output: &Port) -> Result<Self, String> {
-        let size = [2, 3].map(|axis| input.length(axis).unwrap_or(SIDE));
+        let square = match output.length(1) {
+            Some(rows) => (32..=2048)
+                .step_by(32)
+                .find(|&side| cells([side; 2]).len() == rows),
+            None => None,
+        };
+        let size = [2, 3].map(|axis| input.length(axis).or(square).unwrap_or(SIDE));
         if size.iter().any(|side| !side.is_multiple_of(32)) {
             return Err(format!(
                 "expected YOLOX's input, whose height and width are multiples of 32, found {}",
@@ -411,6 +418,10 @@ mod tests {
         assert_eq!(
             new(&[1, 3, -1, -1], &[1, -1, 85]).map(|it| it.size),
             Ok([640, 640])
+        );
+        assert_eq!(
+            new(&[1, 3, -1, -1], &[1, 3549, 85]).map(|it| it.size),
+            Ok([416, 416])
         );
         assert_eq!(
             new(&[1, 3, 64, 96], &[1, 126, 85]).map(|it| it.size),
