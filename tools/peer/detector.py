@@ -1,9 +1,14 @@
 #!/usr/bin/env python3
-"""Peer of `dmdr eval geneval --detector`: the detector's pipeline stated once more, around an ONNX graph made here.
+"""Peer of `dmdr eval geneval --detector`: each of the three interfaces stated once more in Python. Part of `make parity`.
 
-The graph finds a red and a blue patch: masks by thresholds on the normalised colours, boxes around them, and rows that only
-fill up. Torch resizes, pads and maps back as mmdetection's test pipeline does, Python's ONNX Runtime runs the same graph, and
-what the binary wrote must be equal: boxes to 0.01 pixels, masks but for pixels on their edge. Part of `make parity`.
+- mmdeploy: a graph made here finds a red and a blue patch: masks by thresholds on the normalised colours, boxes around
+  them, and rows that only fill up. Pictures are resized, padded and mapped back as in mmdetection's test pipeline. Boxes are equal
+  to 0.01 pixels, masks but for pixels on their edge.
+- YOLOX (yolox.py): a trained model on photographs, if `DMDR_YOLOX` or the first argument names its ONNX file. Boxes are
+  equal to 0.5 pixels, scores to 0.001, and the right things are found.
+- Mask2Former (mask2former.py): random queries, whose instances are equal to transformers', and a tiny network.
+
+`--fixtures` writes those of crates/detector alone.
 """
 
 from __future__ import annotations
@@ -12,21 +17,28 @@ import json
 import math
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
+import mask2former
 import numpy as np
 import onnx
 import onnxruntime
 import torch
+import yolox
 from onnx import TensorProto, helper
 from PIL import Image
 from pycocotools import mask as coco
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
+from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 ROOT = Path(__file__).resolve().parents[2]
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]))
+# COCO's 80 classes; three have other names in GenEval.
+CLASSES = [name for name in FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"][1:] if name != "N/A"]
+CLASSES = [{"mouse": "computer mouse", "remote": "tv remote", "keyboard": "computer keyboard"}.get(n, n) for n in CLASSES]
 DOG, CAT = 16, 15
 SCORES, LABELS = [0.875, 0.75, 0.0, 0.5], [DOG, CAT, DOG, -1]
 PROMPTS = [
@@ -103,15 +115,16 @@ def resize(x: Tensor, size: list[int]) -> Tensor:
 
 def detect(session: onnxruntime.InferenceSession, picture: Image.Image, size: tuple[int, int] | None) -> list[tuple]:
     """Class, box, confidence and mask of every object."""
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float()
-    sides = list(pixels.shape[-2:])
+    pixels = np.array(picture)
+    sides = list(pixels.shape[:2])
     if size:
         factor = min(size[0] / sides[0], size[1] / sides[1])
     else:
         factor = min(1333 / max(sides), 800 / min(sides))
     small = [int(side * factor + 0.5) for side in sides]
     whole = size or [math.ceil(side / 32) * 32 for side in small]
-    ready = (resize(pixels, small).round() - MEAN) / STD
+    pixels = torch.from_numpy(yolox.resize(pixels, tuple(small))).permute(2, 0, 1).float()
+    ready = (pixels - MEAN) / STD
     ready = pad(ready, [0, whole[1] - small[1], 0, whole[0] - small[0]])
     dets, labels, masks = session.run(["dets", "labels", "masks"], {"input": ready[None].numpy()})
     ratio = np.array([small[1] / sides[1], small[0] / sides[0]] * 2, np.float32)
@@ -125,10 +138,10 @@ def detect(session: onnxruntime.InferenceSession, picture: Image.Image, size: tu
     return found
 
 
-def dmdr(here: Path, *arguments: str) -> subprocess.CompletedProcess:
+def dmdr(here: Path, *arguments: str, samples: int = 2) -> subprocess.CompletedProcess:
     (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
     command = [ROOT / "target/release/dmdr", "--quiet", "eval", "geneval", "--metadata", "metadata.jsonl"]
-    command += ["--images", "images", "--samples", "2", "--onnxruntime", library, *arguments]
+    command += ["--images", "images", "--samples", str(samples), "--onnxruntime", library, *arguments]
     return subprocess.run(command, cwd=here, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
@@ -190,8 +203,135 @@ def kept(here: Path, pictures: dict[str, Image.Image]) -> None:
     print("detector: findings are kept by picture and detector, another interface is refused")
 
 
+def prompts_of(here: Path, pictures: dict[str, Image.Image], wanted: dict[str, int | None]) -> list[str]:
+    """One prompt a picture, for its thing, or for a dog where it has none; names of the images."""
+    lines, names = [], []
+    for number, (name, picture) in enumerate(pictures.items()):
+        thing = CLASSES[DOG if wanted[name] is None else wanted[name]]
+        include = [{"class": thing, "count": 1}]
+        lines.append(json.dumps({"tag": "single_object", "include": include, "prompt": f"a photo of a {thing}"}))
+        names.append(f"{number:05}/samples/0000.png")
+        (here / "images" / names[-1]).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(here / "images" / names[-1])
+    (here / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    return names
+
+
+def found_by(here: Path, model: Path | str, names: list[str]) -> tuple[list[list[dict]], str]:
+    """What the binary finds in each image, and what it prints; the record is whole."""
+    output = dmdr(here, "--detector", str(model), samples=1)
+    assert output.returncode == 0, output.stderr
+    lines = [json.loads(line) for line in (here / "images/detections.jsonl").read_text().splitlines()]
+    assert [line["image"] for line in lines] == names
+    record = json.loads((here / "images/scores.json").read_text())["detector"]
+    for line in lines:
+        assert line["source"]["detector"] == record["sha256"] and line["source"]["settings"] == record["settings"]
+    return [line["detections"] for line in lines], output.stdout
+
+
+def compare_yolox(here: Path, source: Path) -> None:
+    pictures = yolox.photographs()
+    names = prompts_of(here, pictures, yolox.PHOTOGRAPHS)
+    yolox.decoded(source, here / "pixels.onnx")
+    session = onnxruntime.InferenceSession(source)
+    expected = [yolox.detect(session, picture) for picture in pictures.values()]
+    right = sum(label is not None for label in yolox.PHOTOGRAPHS.values())
+    for path, boxes in ((source, "cells"), (here / "pixels.onnx", "pixels")):
+        found, text = found_by(here, path, names)
+        assert f"({right} of {len(names)})" in text, text
+        settings = json.loads((here / "images/scores.json").read_text())["detector"]["settings"]
+        assert (settings["interface"], settings["boxes"]) == ("yolox", boxes), settings
+        print(f"YOLOX, boxes in {boxes}: GenEval finds {right} of {right} things, and none where there is none")
+        print(f"  {'photograph':<22}{'expected':<12}{'found':<12}{'score':>6}{'objects':>9}{'box, px':>9}{'score by':>10}")
+        for (name, label), ours, (theirs, _) in zip(yolox.PHOTOGRAPHS.items(), found, expected):
+            assert len(ours) == len(theirs), (name, len(ours), len(theirs))
+            box = score = 0.0
+            for one, (their_label, their_box, their_score) in zip(ours, theirs):
+                assert one["class"] == CLASSES[their_label], (name, one, CLASSES[their_label])
+                box = max(box, float(np.abs(np.array(one["box"]) - their_box).max()))
+                score = max(score, abs(one["score"] - float(their_score)))
+            assert box < 0.5 and score < 1e-3, (name, box, score)
+            first = ours[0] if ours else {"class": "-", "score": 0.0}
+            assert label is None or first["class"] == CLASSES[label], (name, first)
+            thing = "-" if label is None else CLASSES[label]
+            print(
+                f"  {name:<22}{thing:<12}{first['class']:<12}{first['score']:>6.3f}{len(ours):>9}{box:>9.3f}{score:>10.1e}"
+            )
+    across = sum(len(theirs) - left for theirs, left in expected)
+    print(f"YOLOX: suppression across classes, as in its demo, would leave out {across} objects more")
+
+
+def compare_instances(found: list[list[dict]], expected: list[list[dict]], names: list[str], close: float) -> str:
+    """Labels and boxes equal, masks where GenEval keeps them, scores as close as that."""
+    objects, masks, widest = 0, 0, 0.0
+    for ours, theirs, name in zip(found, expected, names):
+        assert len(ours) == len(theirs), (name, len(ours), len(theirs))
+        for one, other in zip(ours, theirs):
+            assert one["class"] == CLASSES[other["label"]] and one["box"] == other["box"], (name, one, other)
+            widest, objects = max(widest, abs(one["score"] - other["score"])), objects + 1
+            if "mask" in one:
+                assert (coco.decode(one["mask"]).astype(bool) == other["mask"]).all(), (name, one)
+                masks += 1
+    assert widest < close and masks, widest
+    return f"{objects} objects, {masks} masks equal; scores differ by at most {widest:.1e}"
+
+
+def compare_queries(here: Path) -> None:
+    sizes = [(512, 512), (333, 500), (97, 41), (768, 640), (384, 384), (1, 1)]
+    pictures = {str(size): Image.new("RGB", size, (90, 120, 150)) for size in sizes}
+    names = prompts_of(here, pictures, dict.fromkeys(pictures))
+    classes, masks = mask2former.random_queries(100)
+    expected = [mask2former.instances(classes, masks, (height, width)) for width, height in sizes]
+    for picture_mask in (False, True):
+        mask2former.answering(here / "queries.onnx", classes, masks, picture_mask)
+        found, _ = found_by(here, "queries.onnx", names)
+        # A picture's size in a graph of fixed logits changes nothing but the masks' last step.
+        print(f"Mask2Former, random queries: {compare_instances(found, expected, names, 1e-5)}")
+
+
+def compare_network(here: Path) -> None:
+    """Random weights make rough masks, so a step of 255 in the resized picture moves pixels of them."""
+    from mask2former_onnx import export
+
+    model, config = mask2former.tiny(), {"size": {"height": 96, "width": 128}, "size_divisor": 32}
+    pictures = yolox.photographs()
+    pictures = {name: pictures[name].convert("RGB") for name in ("astronaut.png", "chelsea.png", "coffee.png")}
+    names = prompts_of(here, pictures, yolox.PHOTOGRAPHS)
+    apart = export(model, here / "tiny.onnx", (96, 128))
+    assert apart < 1e-4, apart
+    (here / "preprocessor_config.json").write_text(json.dumps(config))
+    found, _ = found_by(here, "tiny.onnx", names)
+    objects, same, widest = 0, 1.0, 0.0
+    for ours, (name, picture) in zip(found, pictures.items()):
+        theirs = mask2former.run(model, picture, config)
+        assert len(ours) == len(theirs), (name, len(ours), len(theirs))
+        for one, other in zip(ours, theirs):
+            assert one["class"] == CLASSES[other["label"]], (name, one, other)
+            widest, objects = max(widest, abs(one["score"] - other["score"])), objects + 1
+            if "mask" in one:
+                same = min(same, float((coco.decode(one["mask"]).astype(bool) == other["mask"]).mean()))
+    assert widest < 1e-3 and same > 0.99, (widest, same)
+    print(
+        f"Mask2Former, a tiny network: its export's logits differ by {apart:.1e}; {objects} objects in photographs, scores "
+        f"differ by at most {widest:.1e}, at least {same:.2%} of a mask's pixels equal"
+    )
+
+
 def main() -> None:
     torch.set_num_threads(1)
+    arguments = sys.argv[1:]
+    mask2former.fixtures()
+    if arguments == ["--fixtures"]:
+        return
+    for check in (compare_queries, compare_network):
+        with tempfile.TemporaryDirectory() as folder:
+            check(Path(folder))
+    source = arguments[0] if arguments else os.environ.get("DMDR_YOLOX")
+    if source:
+        with tempfile.TemporaryDirectory() as folder:
+            compare_yolox(Path(folder), Path(source).resolve())
+    else:
+        print("YOLOX: skipped, since neither `DMDR_YOLOX` nor an argument names an ONNX file")
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         (here / "metadata.jsonl").write_text("".join(json.dumps(prompt) + "\n" for prompt in PROMPTS))

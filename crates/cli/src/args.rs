@@ -256,7 +256,8 @@ pub(crate) struct GenevalArgs {
     /// JSON lines with what a detector found in each image.
     #[arg(long, value_name = "FILE")]
     pub(crate) detections: Option<PathBuf>,
-    /// A detector as an ONNX file (docs/models.md says which); its findings are kept in `detections.jsonl` beside the images.
+    /// A detector as an ONNX file: YOLOX, Mask2Former, or mmdeploy's (docs/models.md). What it finds is kept in
+    /// `detections.jsonl` beside the images.
     #[arg(long, value_name = "MODEL", conflicts_with = "detections")]
     pub(crate) detector: Option<PathBuf>,
     /// ONNX Runtime's library, for the detector; otherwise the environment's `ORT_DYLIB_PATH` names it.

@@ -38,6 +38,14 @@ pub enum DetectorError {
         /// What was expected and found.
         message: String,
     },
+    /// A file beside a model that says something else than can be done.
+    #[error("cannot prepare pictures for the detector `{}`: {message}", path.display())]
+    Preprocessor {
+        /// The model.
+        path: PathBuf,
+        /// The file, its key, what was expected and found.
+        message: String,
+    },
     /// A model that fails on a picture, or answers with something else than it says.
     #[error("the detector failed: {message}")]
     Run {

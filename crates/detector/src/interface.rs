@@ -1,4 +1,6 @@
-//! What goes into a model and comes out of it, checked before anything is run.
+//! Which of the three interfaces a model has, told by names, shapes and numbers of its inputs and outputs.
+
+use crate::{end_to_end::EndToEnd, mask2former::Mask2Former, yolox::Yolox};
 
 /// A named tensor of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,15 +23,15 @@ pub(crate) enum Numbers {
     Other(String),
 }
 
-/// What may differ between detectors.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Interface {
-    /// Height and width of the input, `None` where the model leaves it open.
-    pub(crate) size: [Option<usize>; 2],
-    /// Numbers of `labels`.
-    pub(crate) labels: Numbers,
-    /// Numbers of `masks`, if there are any.
-    pub(crate) masks: Option<Numbers>,
+/// What a model takes and gives.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Interface {
+    /// Finished objects, as mmdeploy's end-to-end exports give them.
+    EndToEnd(EndToEnd),
+    /// Boxes of all cells of YOLOX's three grids.
+    Yolox(Yolox),
+    /// Mask2Former's queries, as transformers gives them.
+    Mask2Former(Mask2Former),
 }
 
 impl Interface {
@@ -38,71 +40,96 @@ impl Interface {
     /// # Errors
     /// What is expected and what was found.
     pub(crate) fn new(inputs: &[Port], outputs: &[Port]) -> Result<Self, String> {
-        let [input] = inputs else {
-            return Err(format!(
-                "expected one input, `input` [1, 3, H, W] of f32, found {}",
-                list(inputs)
-            ));
-        };
-        let input = find(
-            std::slice::from_ref(input),
-            "input",
-            &[1, 3, -1, -1],
-            &[Numbers::F32],
-        )?;
-        find(outputs, "dets", &[1, -1, 5], &[Numbers::F32])?;
-        let labels = find(outputs, "labels", &[1, -1], &[Numbers::I64, Numbers::I32])?;
-        let masks = if outputs.iter().any(|port| port.name == "masks") {
-            let numbers = [Numbers::Bool, Numbers::U8, Numbers::F32];
-            let masks = find(outputs, "masks", &[1, -1, -1, -1], &numbers)?;
-            // The other side may be left open.
-            for axis in [2, 3] {
-                let (side, of_input) = (masks.shape[axis], input.shape[axis]);
-                if side > 0 && of_input > 0 && side != of_input {
-                    return Err(format!(
-                        "expected `masks` as large as the input, {}, found {}; mmdeploy pastes them with `export_postprocess_mask = True`",
-                        describe(input),
-                        describe(masks)
-                    ));
-                }
-            }
-            Some(masks.numbers.clone())
+        let has = |name: &str| outputs.iter().any(|port| port.name == name);
+        if has("dets") || has("labels") {
+            EndToEnd::new(inputs, outputs).map(Self::EndToEnd)
+        } else if has("class_queries_logits") || has("masks_queries_logits") {
+            Mask2Former::new(inputs, outputs).map(Self::Mask2Former)
+        } else if let (Some(input), Some(output)) = (only_input(inputs), Yolox::output(outputs)) {
+            Yolox::new(input, output).map(Self::Yolox)
         } else {
-            None
-        };
-        let size = [2, 3].map(|axis| usize::try_from(input.shape[axis]).ok());
-        Ok(Self {
-            size,
-            labels: labels.numbers.clone(),
-            masks,
-        })
+            Err(unknown(inputs, outputs))
+        }
+    }
+}
+
+/// What the three expect, and what was found.
+fn unknown(inputs: &[Port], outputs: &[Port]) -> String {
+    format!(
+        "expected one of three. \
+         mmdeploy, end to end: `input` [1, 3, H, W] of f32; `dets` [1, N, 5] of f32, `labels` [1, N] of i64 or i32. \
+         YOLOX: one input [1, 3, H, W] of f32; one output [1, N, 85] of f32 (box, objectness, COCO's 80 classes). \
+         Mask2Former: `pixel_values` [1, 3, H, W] of f32; `class_queries_logits` [1, Q, 81] of f32, \
+         `masks_queries_logits` [1, Q, H/4, W/4] of f32. \
+         Found the inputs {}; the outputs {}{}",
+        list(inputs),
+        list(outputs),
+        way_out(inputs.iter().chain(outputs))
+    )
+}
+
+/// The input where there is only one and it takes a picture.
+fn only_input(inputs: &[Port]) -> Option<&Port> {
+    match inputs {
+        [input] if input.fits(&[1, 3, -1, -1], &[Numbers::F32]) => Some(input),
+        _ => None,
+    }
+}
+
+impl Port {
+    /// Whether its lengths are those of `shape` where both are known, and its numbers one of `numbers`.
+    pub(crate) fn fits(&self, shape: &[i64], numbers: &[Numbers]) -> bool {
+        numbers.contains(&self.numbers)
+            && self.shape.len() == shape.len()
+            && self.shape.iter().zip(shape).all(|(&found, &expected)| {
+                found < 0 || (found > 0 && expected < 0) || found == expected
+            })
+    }
+
+    /// The length of `axis`, if the model tells it.
+    pub(crate) fn length(&self, axis: usize) -> Option<usize> {
+        usize::try_from(self.shape[axis]).ok()
+    }
+
+    /// Its name, lengths and numbers.
+    pub(crate) fn describe(&self) -> String {
+        format!(
+            "`{}` {} of {}",
+            self.name,
+            lengths(&self.shape),
+            self.numbers.name()
+        )
     }
 }
 
 /// The port called `name`, whose lengths must be those of `shape` where both are known.
-fn find<'a>(
+pub(crate) fn find<'a>(
     ports: &'a [Port],
     name: &str,
     shape: &[i64],
     numbers: &[Numbers],
 ) -> Result<&'a Port, String> {
-    let fits = |port: &&Port| {
-        port.name == name
-            && numbers.contains(&port.numbers)
-            && port.shape.len() == shape.len()
-            && port.shape.iter().zip(shape).all(|(&found, &expected)| {
-                found < 0 || (found > 0 && expected < 0) || found == expected
-            })
-    };
+    let fits = |port: &&Port| port.name == name && port.fits(shape, numbers);
     ports.iter().find(fits).ok_or_else(|| {
         let numbers: Vec<&str> = numbers.iter().map(Numbers::name).collect();
         format!(
-            "expected `{name}` {} of {}, found {}",
+            "expected `{name}` {} of {}, found {}{}",
             lengths(shape),
             numbers.join(" or "),
-            list(ports)
+            list(ports),
+            way_out(ports.iter().filter(|port| port.name == name))
         )
     })
+}
+
+/// What to do about numbers of half precision.
+fn way_out<'a>(ports: impl IntoIterator<Item = &'a Port>) -> &'static str {
+    let is_half = |port: &Port| matches!(&port.numbers, Numbers::Other(name) if name == "f16");
+    if ports.into_iter().any(is_half) {
+        "; convert a model to f16 with `keep_io_types=True`, so that its inputs and outputs stay f32"
+    } else {
+        ""
+    }
 }
 
 impl Numbers {
@@ -118,20 +145,11 @@ impl Numbers {
     }
 }
 
-fn describe(port: &Port) -> String {
-    format!(
-        "`{}` {} of {}",
-        port.name,
-        lengths(&port.shape),
-        port.numbers.name()
-    )
-}
-
-fn list(ports: &[Port]) -> String {
+pub(crate) fn list(ports: &[Port]) -> String {
     if ports.is_empty() {
         return "none".to_owned();
     }
-    let all: Vec<String> = ports.iter().map(describe).collect();
+    let all: Vec<String> = ports.iter().map(Port::describe).collect();
     all.join(", ")
 }
 
@@ -150,10 +168,10 @@ fn lengths(shape: &[i64]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn port(name: &str, numbers: Numbers, shape: &[i64]) -> Port {
+    pub(crate) fn port(name: &str, numbers: Numbers, shape: &[i64]) -> Port {
         Port {
             name: name.to_owned(),
             numbers,
@@ -161,65 +179,82 @@ mod tests {
         }
     }
 
-    fn input(shape: &[i64]) -> [Port; 1] {
-        [port("input", Numbers::F32, shape)]
-    }
-
-    fn outputs() -> Vec<Port> {
-        vec![
-            port("dets", Numbers::F32, &[1, -1, 5]),
-            port("labels", Numbers::I64, &[1, 100]),
-        ]
+    fn f32s(name: &str, shape: &[i64]) -> Port {
+        port(name, Numbers::F32, shape)
     }
 
     #[test]
-    fn open_and_fixed_sizes_with_and_without_masks() {
-        let open = Interface::new(&input(&[-1, 3, -1, -1]), &outputs()).expect("fits");
-        assert_eq!((open.size, open.masks), ([None, None], None));
-        let mut with_masks = outputs();
-        with_masks.push(port("masks", Numbers::Bool, &[1, -1, 320, -1]));
-        let fixed = Interface::new(&input(&[1, 3, 320, 640]), &with_masks).expect("fits");
-        assert_eq!(fixed.size, [Some(320), Some(640)]);
-        assert_eq!(fixed.masks, Some(Numbers::Bool));
+    fn names_and_shapes_tell() {
+        let picture = |name| [f32s(name, &[1, 3, 64, 64])];
+        let found = Interface::new(
+            &picture("input"),
+            &[
+                f32s("dets", &[1, -1, 5]),
+                port("labels", Numbers::I64, &[1, -1]),
+            ],
+        );
+        assert!(matches!(found, Ok(Interface::EndToEnd(_))));
+        for shape in [[1, 84, 85], [-1, -1, 85], [1, -1, -1]] {
+            let found = Interface::new(&picture("images"), &[f32s("output", &shape)]);
+            assert!(matches!(found, Ok(Interface::Yolox(_))), "{shape:?}");
+        }
+        let queries = [
+            f32s("class_queries_logits", &[-1, 100, 81]),
+            f32s("masks_queries_logits", &[-1, 100, 16, 16]),
+            f32s("attentions", &[1, 1]),
+        ];
+        let found = Interface::new(&picture("pixel_values"), &queries);
+        assert!(matches!(found, Ok(Interface::Mask2Former(_))));
     }
 
     #[test]
-    fn another_interface_is_told_with_both_sides() {
-        let good = input(&[1, 3, -1, -1]);
-        let with = |change: &dyn Fn(&mut Vec<Port>)| {
-            let mut outputs = outputs();
-            change(&mut outputs);
-            outputs
-        };
-        for (inputs, outputs, expected) in [
+    fn another_model_is_told_what_all_three_expect() {
+        let picture = [f32s("images", &[1, 3, 64, 64])];
+        for (inputs, outputs, found) in [
+            // Three classes, YOLOv8, DETR, a model of two inputs, half precision.
             (
-                Vec::new(),
-                outputs(),
-                "expected one input, `input` [1, 3, H, W] of f32, found none",
+                picture.to_vec(),
+                vec![f32s("output", &[1, 84, 8])],
+                "`output` [1, 84, 8] of f32",
             ),
             (
-                input(&[2, 3, -1, -1]).to_vec(),
-                outputs(),
-                "expected `input` [1, 3, ?, ?] of f32, found `input` [2, 3, ?, ?] of f32",
+                picture.to_vec(),
+                vec![f32s("output0", &[1, 84, 8400])],
+                "`output0` [1, 84, 8400]",
             ),
             (
-                good.to_vec(),
-                with(&|all| all[0].name = "boxes".to_owned()),
-                "expected `dets` [1, ?, 5] of f32, found `boxes` [1, ?, 5] of f32, `labels` [1, 100] of i64",
+                picture.to_vec(),
+                vec![
+                    f32s("logits", &[1, 100, 92]),
+                    f32s("pred_boxes", &[1, 100, 4]),
+                ],
+                "`logits` [1, 100, 92] of f32, `pred_boxes` [1, 100, 4] of f32",
             ),
             (
-                good.to_vec(),
-                with(&|all| all[1].numbers = Numbers::F32),
-                "expected `labels` [1, ?] of i64 or i32",
+                vec![picture[0].clone(), f32s("scale", &[1, 2])],
+                vec![f32s("output", &[1, 84, 85])],
+                "the inputs `images` [1, 3, 64, 64] of f32, `scale` [1, 2] of f32; the outputs",
             ),
             (
-                input(&[1, 3, 320, 320]).to_vec(),
-                with(&|all| all.push(port("masks", Numbers::F32, &[1, 100, 28, 28]))),
-                "export_postprocess_mask",
+                picture.to_vec(),
+                vec![port(
+                    "output",
+                    Numbers::Other("f16".to_owned()),
+                    &[1, 84, 85],
+                )],
+                "[1, 84, 85] of f16; convert a model to f16 with `keep_io_types=True`",
             ),
+            (picture.to_vec(), Vec::new(), "the outputs none"),
         ] {
-            let error = Interface::new(&inputs, &outputs).expect_err(expected);
-            assert!(error.contains(expected), "{error}");
+            let error = Interface::new(&inputs, &outputs).expect_err(found);
+            assert!(error.contains(found), "{error}");
+            for expected in [
+                "`dets` [1, N, 5]",
+                "[1, N, 85]",
+                "`class_queries_logits` [1, Q, 81]",
+            ] {
+                assert!(error.contains(expected), "{error}");
+            }
         }
     }
 }

@@ -1,25 +1,28 @@
 //! An object detector as an ONNX file, run by an ONNX Runtime that is found when it is needed.
 //!
-//! The model is one that takes a prepared picture and gives finished objects, as mmdeploy's end-to-end exports of
-//! mmdetection's instance segmentation do (`export_postprocess_mask = True` where there are masks):
+//! A model has one of three interfaces, told by names, shapes and numbers of its inputs and outputs before any picture
+//! is run:
 //!
-//! | | name | shape | numbers |
-//! |---|---|---|---|
-//! | input | `input` | `[1, 3, H, W]` | f32, RGB, less 123.675, 116.28, 103.53, over 58.395, 57.12, 57.375 |
-//! | output | `dets` | `[1, N, 5]` | f32, left, top, right, bottom in pixels of the input, confidence in `[0, 1]` |
-//! | output | `labels` | `[1, N]` | i64 or i32, classes from 0; below 0 is no object |
-//! | output, optional | `masks` | `[1, N, H, W]` | bool, u8, or f32 whose objects are at least 0.5 |
+//! | | outputs |
+//! |---|---|
+//! | mmdeploy's end-to-end exports of mmdetection (`end_to_end`) | `dets` `[1, N, 5]`, `labels` `[1, N]`, perhaps `masks` |
+//! | YOLOX's raw output (`yolox`) | one, `[1, N, 85]` |
+//! | Mask2Former's queries, as transformers has them (`mask2former`) | `class_queries_logits`, `masks_queries_logits` |
 //!
-//! `H` and `W` may be left open. Names and shapes are checked before any picture is run. What happens to a picture:
-//! [`Frame`].
+//! The file of each says what a picture becomes and how objects come out of the answer. Classes are COCO's 80, from 0.
 
+mod end_to_end;
 mod error;
 mod frame;
 mod interface;
+mod mask2former;
+mod nms;
+mod processor;
+mod resize;
 mod runtime;
+mod yolox;
 
 pub use error::DetectorError;
-pub use frame::Frame;
 pub use runtime::{Detector, LIBRARY_VARIABLE};
 
 /// One thing found in a picture.

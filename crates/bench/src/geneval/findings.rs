@@ -5,6 +5,7 @@ use std::path::Path;
 
 use dmdr_events::atomic_write;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Detection, Detections};
 use crate::file::{self, FileError};
@@ -23,14 +24,17 @@ pub struct Findings {
     pub detections: Vec<Detection>,
 }
 
-/// What findings are of, as SHA-256 in hexadecimal digits.
+/// What findings are of. Hashes are SHA-256 in hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// The file of the picture.
+    /// Of the picture's file.
     pub picture: String,
-    /// The file of the detector.
+    /// Of the detector's file.
     pub detector: String,
+    /// How the detector's answers were read: its interface and thresholds. Older files do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Value>,
 }
 
 impl Findings {

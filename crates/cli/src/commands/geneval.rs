@@ -14,7 +14,7 @@ use dmdr_bench::geneval::{
 };
 use dmdr_events::atomic_write;
 use dmdr_world::Image;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::{colors::Colors, detect::Detecting};
 use super::{
@@ -69,9 +69,17 @@ impl Eyes {
         Ok(Some(Self::Detector(detecting)))
     }
 
+    /// The detector with its hash, if it is one of ours.
+    fn detector(&self) -> Option<Value> {
+        match self {
+            Self::File(..) => None,
+            Self::Detector(detecting) => Some(detecting.record()),
+        }
+    }
+
     /// What is in the images, and the file that says so.
     fn findings(
-        self,
+        &mut self,
         images: &Path,
         names: &[String],
         rules: &Rules,
@@ -79,10 +87,10 @@ impl Eyes {
     ) -> Result<(Vec<Findings>, PathBuf)> {
         match self {
             Self::File(findings, path) => {
-                detect::check_pictures(&findings, images)?;
-                Ok((findings, path))
+                detect::check_pictures(findings, images)?;
+                Ok((std::mem::take(findings), path.clone()))
             }
-            Self::Detector(mut detecting) => {
+            Self::Detector(detecting) => {
                 let findings = detecting.detect(names, rules, quiet)?;
                 Ok((findings, detecting.path().to_owned()))
             }
@@ -108,7 +116,7 @@ pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
     let names: Vec<String> = (0..prompts.len())
         .flat_map(|prompt| (0..args.samples).map(move |sample| Layout::image_name(prompt, sample)))
         .collect();
-    let Some(eyes) = eyes else {
+    let Some(mut eyes) = eyes else {
         say(
             quiet,
             &format!(
@@ -145,7 +153,7 @@ pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
             "pictures": scores::pictures(&args.draw.images, &names)?,
             "detections": scores::input(&file)?,
             "masks": has_masks,
-            "detector": args.detector.as_deref().map(scores::input).transpose()?,
+            "detector": eyes.detector(),
             "clip": args.clip.as_deref().map(scores::input).transpose()?,
             "clip_tokenizer": args.clip_tokenizer.as_deref().map(scores::input).transpose()?,
         }),

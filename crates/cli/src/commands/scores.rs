@@ -23,6 +23,35 @@ pub(super) fn sha256(path: &Path) -> Result<String> {
     Ok(input(path)?.sha256)
 }
 
+/// An ONNX file with the hash of what it consists of: with weights in files of their own beside it, as `model.onnx.data` or
+/// `model.onnx_data_1`, that of all their names and hashes.
+pub(super) fn onnx(path: &Path) -> Result<InputFile> {
+    let mut model = input(path)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut parts = Vec::new();
+    for entry in fs::read_dir(folder.unwrap_or(Path::new(".")))? {
+        let other = entry?.file_name().to_string_lossy().into_owned();
+        let rest = other.strip_prefix(name.as_ref()).unwrap_or_default();
+        if rest.starts_with(['.', '_']) && rest[1..].starts_with("data") {
+            parts.push(other);
+        }
+    }
+    if parts.is_empty() {
+        return Ok(model);
+    }
+    parts.sort();
+    let mut hasher = Sha256::new();
+    hasher.update(format!("{name} {}\n", model.sha256));
+    for part in parts {
+        hasher.update(format!("{part} {}\n", sha256(&path.with_file_name(&part))?));
+    }
+    model.sha256 = format!("{:x}", hasher.finalize());
+    Ok(model)
+}
+
 /// How many pictures there are, and the SHA-256 of their names and hashes.
 pub(super) fn pictures(images: &Path, names: &[String]) -> Result<Value> {
     let mut hasher = Sha256::new();
@@ -53,4 +82,32 @@ pub(super) fn judge_before(images: &Path, answers: &InputFile) -> Value {
     let before = before.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     let same = before.filter(|scores| scores["answers"]["sha256"] == answers.sha256);
     same.map_or(Value::Null, |scores| scores["judge"].clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_in_files_of_their_own_are_part_of_a_model() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let model = folder.path().join("model.onnx");
+        let write =
+            |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("writable");
+        write("model.onnx", "graph");
+        let alone = onnx(&model).expect("there").sha256;
+        assert_eq!(alone, sha256(&model).expect("there"));
+        write("model.onnx.md", "words");
+        write("other.onnx.data", "weights");
+        assert_eq!(onnx(&model).expect("there").sha256, alone);
+        for name in ["model.onnx.data", "model.onnx_data", "model.onnx_data_1"] {
+            write(name, "weights");
+            let whole = onnx(&model).expect("there").sha256;
+            write(name, "other weights");
+            assert!(
+                ![&alone, &whole].contains(&&onnx(&model).expect("there").sha256),
+                "{name}"
+            );
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! Findings by a detector of our own, picture by picture, kept beside the images: nothing is looked at twice.
+//! Findings by a detector of our own, picture by picture, kept beside the images: nothing is looked at twice, unless its
+//! model changes, or how that model's answers are read.
 
 use std::{
     collections::HashMap,
@@ -8,7 +9,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use dmdr_bench::geneval::{CLASSES, Detection, Findings, Mask, Rules, Source};
 use dmdr_detector::{Detector, DetectorError, Object};
+use dmdr_events::InputFile;
 use dmdr_world::Image;
+use serde_json::{Value, json};
 
 use crate::{commands::scores, progress::Counter};
 
@@ -18,7 +21,7 @@ const WRITE_EVERY: usize = 16;
 /// A detector and where its findings are kept.
 pub(super) struct Detecting {
     detector: Detector,
-    sha256: String,
+    model: InputFile,
     images: PathBuf,
     path: PathBuf,
 }
@@ -37,12 +40,21 @@ impl Detecting {
         })?;
         let opened = Self {
             detector,
-            sha256: scores::sha256(model)?,
+            model: scores::onnx(model)?,
             images: images.to_owned(),
             path: images.join("detections.jsonl"),
         };
         opened.kept()?;
         Ok(opened)
+    }
+
+    /// The model's file, its hash, and how its answers are read.
+    pub(super) fn record(&self) -> Value {
+        json!({
+            "path": self.model.path,
+            "sha256": self.model.sha256,
+            "settings": self.detector.settings(),
+        })
     }
 
     /// The file of findings.
@@ -58,12 +70,14 @@ impl Detecting {
         quiet: bool,
     ) -> Result<Vec<Findings>> {
         let mut kept = self.kept()?;
+        let settings = self.detector.settings();
         let mut found: Vec<Option<Findings>> = Vec::new();
         let mut missing = Vec::new();
         for (place, name) in names.iter().enumerate() {
             let source = Source {
                 picture: scores::sha256(&self.images.join(name))?,
-                detector: self.sha256.clone(),
+                detector: self.model.sha256.clone(),
+                settings: Some(settings.clone()),
             };
             let known = kept.remove(name);
             let known = known.filter(|findings| findings.source.as_ref() == Some(&source));
