@@ -105,7 +105,7 @@ pub enum TensorError {
     /// A value that the kind of a file cannot hold. Nothing was written.
     #[error(
         "`{path}` is not written: tensor `{name}` has a value of {largest:.0}, which is too large for {kind}; \
-         choose a number format with a wider range"
+         use bf16 or f32 (`dmdr export --dtype`)"
     )]
     Overflow {
         /// The file.
