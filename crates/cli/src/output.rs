@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use dmdr_config::ReferencedFile;
 use dmdr_events::RunDir;
@@ -96,20 +96,27 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
     a == b
 }
 
-/// Checks that the folder in which the file `output` will be made is there.
+/// Checks that the folder in which the file `output` will be made is there, and that files can be made in it.
 ///
 /// # Errors
-/// If it is not.
+/// If not.
 pub(crate) fn check_folder(output: &Path) -> Result<()> {
-    let folder = output.parent().unwrap_or(Path::new(""));
-    if folder.as_os_str().is_empty() || folder.is_dir() {
-        return Ok(());
+    let folder = match output.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        bail!(
+            "`{}` cannot be written: there is no folder `{}`; make it first",
+            output.display(),
+            folder.display()
+        );
     }
-    bail!(
-        "`{}` cannot be written: there is no folder `{}`; make it first",
-        output.display(),
-        folder.display()
-    );
+    // Permissions do not tell it: a disk may be read-only, a user may be root.
+    let probe = folder.join(format!(".dmdr-{}.tmp", std::process::id()));
+    fs::File::create(&probe)
+        .and_then(|_| fs::remove_file(&probe))
+        .with_context(|| format!("`{}` cannot be written", output.display()))
 }
 
 /// Checks that `output` ends as the format does that is written to it.
@@ -228,5 +235,13 @@ mod tests {
         check_weights(Path::new("a.safetensors")).expect("here");
         let error = check_weights(Path::new("nowhere/a.safetensors")).expect_err("no folder");
         assert!(error.to_string().contains("no folder `nowhere`"), "{error}");
+        #[cfg(target_os = "linux")]
+        {
+            let error = check_folder(Path::new("/proc/a")).expect_err("nobody can");
+            assert!(
+                error.to_string().contains("`/proc/a` cannot be written"),
+                "{error}"
+            );
+        }
     }
 }

@@ -102,6 +102,7 @@ fn a_folder_of_pefts_starts_a_student() {
     assert!(!here.join("other").exists());
 }
 
+#[cfg(unix)] // links
 #[test]
 fn an_import_writes_over_nothing_and_never_over_its_input() {
     let dir = pipeline::tiny_run();

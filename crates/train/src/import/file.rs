@@ -358,6 +358,9 @@ fn pair(name: &str, parts: Parts) -> Result<Pair, String> {
     }
     let mut stem = Stem::new(name);
     stem.is_pefts |= parts.is_pefts;
+    if of_down[0] == 0 {
+        return Err(format!("the pair of layer `{name}` has rank 0"));
+    }
     Ok(Pair {
         stem,
         down,

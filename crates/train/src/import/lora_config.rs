@@ -78,7 +78,7 @@ impl LoraConfig {
             )));
         }
         let number = |key: &str| match fields.get(key) {
-            None | Some(Value::Null) => Ok(None),
+            None => Ok(None),
             Some(value) => match value.as_f64() {
                 Some(number) if number.is_finite() => Ok(Some(number)),
                 _ => Err(at(format!("`{key}` {value}; expected a number"))),

@@ -55,61 +55,30 @@ pub fn import(
         reason,
     };
     let targets = targets(adapter);
-    let mut names = Names::default();
-    for (layer, target) in &targets {
-        names.add(layer, target.b[0], target.a[1]);
-    }
-    let (mut found, mut factors) = (BTreeMap::new(), Vec::new());
-    let is_foreign = |pair: &&Pair| names.shares(&pair.stem).is_empty();
-    let num_foreign = file.pairs.values().filter(is_foreign).count();
-    for (stem, pair) in &file.pairs {
-        let shares = names.shares(&pair.stem);
-        if shares.is_empty() {
-            return Err(mismatch(format!(
-                "`{stem}` ({} of {} pairs) belongs to no layer that the config targets: {WAY_OUT}",
-                num_foreign,
-                file.pairs.len()
-            )));
-        }
-        check_thirds(stem, pair, shares).map_err(mismatch)?;
-        let scale = file.scale(stem, pair).map_err(mismatch)?;
-        factors.push(scale);
-        for share in shares {
-            let up = own_outputs(&pair.up, share.outputs).map_err(|reason| {
-                mismatch(format!(
-                    "the pair of `{stem}` for layer `{}`: {reason}",
-                    share.layer
-                ))
-            })?;
-            let own = (stem, pair.down.shallow_clone(), up * (scale / scaling));
-            if let Some((other, ..)) = found.insert(share.layer.clone(), own) {
-                return Err(mismatch(format!(
-                    "layer `{}` has two pairs, `{other}` and `{stem}`; remove one",
-                    share.layer
-                )));
-            }
-        }
-    }
+    let mut found = matched(&targets, file).map_err(mismatch)?;
+    let notes = notes(file, &found);
     let (mut tensors, mut too_high) = (BTreeMap::new(), Vec::new());
-    let num_layers = targets.len();
     for (layer, target) in targets {
-        let Some((stem, down, up)) = found.remove(&layer) else {
+        let Some(own) = found.remove(&layer) else {
             return Err(mismatch(format!(
                 "it has no pair for layer `{layer}`, which the config targets: leave it out of `student.tuning.lora.targets`"
             )));
         };
-        let [down, up] = without_zeros(down, up, target.a[0]);
-        if down.size()[0] > target.a[0] {
-            too_high.push((layer, down.size()[0], target.a[0]));
-            continue;
-        }
-        let [a, b] = fitted(&layer, &target, seed, &down, &up).map_err(|(expected, found)| {
+        let pair = shaped(&target, &own.down, &own.up).map_err(|(expected, found)| {
             mismatch(format!(
-                "the pair of `{stem}` for layer `{layer}` has shape {found:?}; the network asks for {expected:?}"
+                "the pair of `{}` for layer `{layer}` has shape {found:?}; the network asks for {expected:?}",
+                own.stem
             ))
         })?;
+        let pair = without_zeros(pair, target.a[0]);
+        let rank = pair[0].size()[0];
+        if rank > target.a[0] {
+            too_high.push((layer, rank, target.a[0]));
+            continue;
+        }
+        let [a, b] = filled_up(&layer, &target, seed, pair);
         tensors.insert(format!("{layer}.lora_A.weight"), a);
-        tensors.insert(format!("{layer}.lora_B.weight"), b);
+        tensors.insert(format!("{layer}.lora_B.weight"), b * (own.factor / scaling));
     }
     if let Some((layer, found, expected)) = too_high.first() {
         let highest = too_high.iter().map(|(_, rank, _)| rank).max();
@@ -118,8 +87,62 @@ pub fn import(
             highest.unwrap_or(found)
         )));
     }
-    let notes = notes(file, num_layers, &factors);
     Ok(Imported { tensors, notes })
+}
+
+/// What a file has for a layer: the product is `factor * up * down`.
+struct Found {
+    stem: String,
+    down: Tensor,
+    up: Tensor,
+    factor: f64,
+}
+
+/// The pairs of `file` by the layers of `targets`.
+fn matched(
+    targets: &BTreeMap<String, Target>,
+    file: &AdapterFile,
+) -> Result<BTreeMap<String, Found>, String> {
+    let mut names = Names::default();
+    for (layer, target) in targets {
+        names.add(layer, target.b[0], target.a[1]);
+    }
+    let is_foreign = |pair: &&Pair| names.shares(&pair.stem).is_empty();
+    let num_foreign = file.pairs.values().filter(is_foreign).count();
+    let mut found = BTreeMap::<String, Found>::new();
+    for (stem, pair) in &file.pairs {
+        let shares = names.shares(&pair.stem);
+        if shares.is_empty() {
+            let way_out = if num_foreign == file.pairs.len() {
+                "is it an adapter of another model?"
+            } else {
+                WAY_OUT
+            };
+            return Err(format!(
+                "`{stem}` ({num_foreign} of {} pairs) belongs to no layer that the config targets: {way_out}",
+                file.pairs.len()
+            ));
+        }
+        check_thirds(stem, pair, shares)?;
+        let factor = file.scale(stem, pair)?;
+        for Share { layer, outputs } in shares {
+            let up = own_outputs(&pair.up, *outputs)
+                .map_err(|reason| format!("the pair of `{stem}` for layer `{layer}`: {reason}"))?;
+            let own = Found {
+                stem: stem.clone(),
+                down: pair.down.shallow_clone(),
+                up,
+                factor,
+            };
+            if let Some(other) = found.insert(layer.clone(), own) {
+                return Err(format!(
+                    "layer `{layer}` has two pairs, `{}` and `{stem}`; remove one",
+                    other.stem
+                ));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The layers that `adapter` has pairs of.
@@ -171,54 +194,47 @@ fn own_outputs(up: &Tensor, outputs: Outputs) -> Result<Tensor, String> {
     })
 }
 
-/// A pair whose rank is above `rank` without the columns of `up` that are zero, as of three pairs that were put together.
-fn without_zeros(down: Tensor, up: Tensor, rank: i64) -> [Tensor; 2] {
-    if down.size()[0] <= rank {
-        return [down, up];
-    }
-    let columns = up.transpose(0, 1).flatten(1, -1);
-    let used = columns
-        .abs()
-        .amax([1], false)
-        .gt(0.0)
-        .nonzero()
-        .flatten(0, -1);
-    [down.index_select(0, &used), up.index_select(1, &used)]
-}
-
-/// A pair of at most the target's rank in the target's shapes; otherwise the shape that was expected and the one found.
-fn fitted(
-    layer: &str,
+/// A pair in the shapes of the target's, but for its rank; otherwise the shape that was expected and the one found.
+fn shaped(
     target: &Target,
-    seed: u64,
     down: &Tensor,
     up: &Tensor,
 ) -> Result<[Tensor; 2], (Vec<i64>, Vec<i64>)> {
     let rank = down.size()[0];
-    let of_rank = |shape: &[i64], axis: usize| {
-        let mut shape = shape.to_vec();
-        shape[axis] = rank;
-        shape
-    };
-    // A layer may be a convolution of kernel 1 in one tool and linear in another.
-    let reshaped = |tensor: &Tensor, expected: Vec<i64>| {
-        let wide = |shape: &[i64]| {
-            shape
-                .iter()
-                .copied()
-                .filter(|&size| size != 1)
-                .collect::<Vec<_>>()
+    let reshaped = |tensor: &Tensor, shape: &[i64], axis: usize| {
+        let mut expected = shape.to_vec();
+        expected[axis] = rank;
+        // A layer may be a convolution of kernel 1 in one tool and linear in another.
+        let wide = |shape: &[i64]| -> Vec<i64> {
+            let sizes = shape.iter().copied();
+            sizes.filter(|&size| size != 1).collect()
         };
-        match wide(&tensor.size()) == wide(&expected) {
-            true => Ok(tensor.reshape(&expected)),
-            false => Err((expected, tensor.size())),
+        if wide(&tensor.size()) == wide(&expected) {
+            Ok(tensor.reshape(&expected))
+        } else {
+            Err((expected, tensor.size()))
         }
     };
-    let a = reshaped(down, of_rank(&target.a, 0))?;
-    let b = reshaped(up, of_rank(&target.b, 1))?;
+    Ok([reshaped(down, &target.a, 0)?, reshaped(up, &target.b, 1)?])
+}
+
+/// A pair whose rank is above `rank` without the columns of `B` that are zero, as of three pairs that were put together.
+fn without_zeros([a, b]: [Tensor; 2], rank: i64) -> [Tensor; 2] {
+    if a.size()[0] <= rank {
+        return [a, b];
+    }
+    let columns = b.transpose(0, 1).flatten(1, -1);
+    let largest = columns.abs().amax([1], false);
+    let used = largest.gt(0.0).nonzero().flatten(0, -1);
+    [a.index_select(0, &used), b.index_select(1, &used)]
+}
+
+/// A pair of at most the target's rank with what a fresh adapter has in the remaining ones.
+fn filled_up(layer: &str, target: &Target, seed: u64, [a, b]: [Tensor; 2]) -> [Tensor; 2] {
+    let rank = a.size()[0];
     let missing = target.a[0] - rank;
     if missing == 0 {
-        return Ok([a, b]);
+        return [a, b];
     }
     let store = ParamStore::trainable(Device::Cpu, seed);
     let scope = Scope::root(&store, &[]).sub(layer);
@@ -227,37 +243,45 @@ fn fitted(
     zeros[1] = missing;
     let zeros = Tensor::zeros(&zeros, (b.kind(), b.device()));
     let rows = fresh.detach().narrow(0, rank, missing);
-    Ok([Tensor::cat(&[a, rows], 0), Tensor::cat(&[b, zeros], 1)])
+    [Tensor::cat(&[a, rows], 0), Tensor::cat(&[b, zeros], 1)]
 }
 
-fn notes(file: &AdapterFile, num_layers: usize, factors: &[f64]) -> Vec<String> {
-    let ranks = file.pairs.values().map(Pair::rank);
-    let (low, high) = ranks.fold((i64::MAX, 0), |(low, high), rank| {
-        (low.min(rank), high.max(rank))
-    });
-    let ranks = if low == high {
-        format!("rank {low}")
-    } else {
-        format!("ranks {low} to {high}")
-    };
-    let least = factors.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = factors.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let factors = if (most - least).abs() < 1e-9 {
-        format!("{most:.4}")
-    } else {
-        format!("{least:.4} to {most:.4}")
-    };
+/// What is told about `file`, whose pairs are `found`.
+fn notes(file: &AdapterFile, found: &BTreeMap<String, Found>) -> Vec<String> {
+    let ranks = file.pairs.values().map(|pair| pair.rank() as f64);
+    let factors = found.values().map(|own| own.factor);
     let mut notes = vec![format!(
-        "{}: {num_layers} layers of {ranks}, each product times {factors}",
-        file.path.display()
+        "{}: {} layers of rank {}, each product times {}",
+        file.path.display(),
+        found.len(),
+        range(ranks),
+        range(factors)
     )];
     if file.num_left_out > 0 {
-        notes.push(format!(
-            "left out: {} tensors of text encoders",
-            file.num_left_out
-        ));
+        let count = file.num_left_out;
+        notes.push(format!("left out: {count} tensors of text encoders"));
+    }
+    let is_zero = |own: &Found| own.factor == 0.0 || own.up.abs().max().double_value(&[]) == 0.0;
+    if found.values().all(is_zero) {
+        notes.push(
+            "warning: every product is zero, so the student starts as the teacher".to_owned(),
+        );
     }
     notes
+}
+
+/// The least and the largest of `values`, or the one that they all are.
+fn range(values: impl Iterator<Item = f64>) -> String {
+    let start = (f64::INFINITY, f64::NEG_INFINITY);
+    let (low, high) = values.fold(start, |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    let told = |value: f64| (value * 1e4).round() / 1e4;
+    if told(low) == told(high) {
+        told(low).to_string()
+    } else {
+        format!("{} to {}", told(low), told(high))
+    }
 }
 
 #[cfg(test)]

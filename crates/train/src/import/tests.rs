@@ -6,6 +6,7 @@ use dmdr_tensor::{AdapterSpec, Kind, no_grad_guard, write_tensors};
 use super::*;
 use crate::{comfyui_names, peft_names};
 
+mod refusals;
 mod sources;
 
 const LAYERS: [&str; 2] = ["blocks.0.attn.to_q", "blocks.1.ff.net_2"];

@@ -7,13 +7,13 @@ use tempfile::TempDir;
 
 use super::*;
 
-const QUERY: &str = "transformer_blocks.0.attn.to_q";
+pub(super) const QUERY: &str = "transformer_blocks.0.attn.to_q";
 
 /// A tensor of a file: dtype, shape and bytes.
-type Raw = (&'static str, Vec<i64>, Vec<u8>);
+pub(super) type Raw = (&'static str, Vec<i64>, Vec<u8>);
 
 /// `count` numbers that begin with `first` and grow by a half.
-fn floats(shape: &[i64], first: f32) -> Raw {
+pub(super) fn floats(shape: &[i64], first: f32) -> Raw {
     let count = shape.iter().product::<i64>();
     let values = (0..count).map(|index| first + 0.5 * index as f32);
     (
@@ -24,7 +24,7 @@ fn floats(shape: &[i64], first: f32) -> Raw {
 }
 
 /// Writes a safetensors file as any tool may: every dtype is possible.
-fn write(path: &Path, tensors: &[(String, Raw)], metadata: &Value) {
+pub(super) fn write(path: &Path, tensors: &[(String, Raw)], metadata: &Value) {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     if metadata.is_object() {
         header.insert("__metadata__".into(), metadata.clone());
@@ -42,7 +42,7 @@ fn write(path: &Path, tensors: &[(String, Raw)], metadata: &Value) {
 }
 
 /// The pair of a layer `[5, 4]` under a name of `ends`, behind `prefix`.
-fn pair(prefix: &str, layer: &str, rank: i64, ends: [&str; 2]) -> [(String, Raw); 2] {
+pub(super) fn pair(prefix: &str, layer: &str, rank: i64, ends: [&str; 2]) -> [(String, Raw); 2] {
     [
         (
             format!("{prefix}{layer}{}", ends[0]),
@@ -55,11 +55,11 @@ fn pair(prefix: &str, layer: &str, rank: i64, ends: [&str; 2]) -> [(String, Raw)
     ]
 }
 
-const PEFT: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
-const KOHYA: [&str; 2] = [".lora_down.weight", ".lora_up.weight"];
+pub(super) const PEFT: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
+pub(super) const KOHYA: [&str; 2] = [".lora_down.weight", ".lora_up.weight"];
 
 /// `B A` of [`pair`].
-fn unscaled(rank: i64) -> Tensor {
+pub(super) fn unscaled(rank: i64) -> Tensor {
     let tensor = |shape: &[i64], first: f64| {
         let count = shape.iter().product::<i64>();
         (Tensor::arange(count, (Kind::Float, Device::Cpu)) * 0.5 + first).reshape(shape)
@@ -84,7 +84,7 @@ fn factor(path: &Path, layers: &[&str], layer: &str, rank: i64) -> f64 {
 }
 
 #[track_caller]
-fn assert_factor(path: &Path, expected: f64) {
+pub(super) fn assert_factor(path: &Path, expected: f64) {
     let found = factor(path, &[QUERY], QUERY, 2);
     assert!(
         (found - expected).abs() < 1e-5,
@@ -93,7 +93,7 @@ fn assert_factor(path: &Path, expected: f64) {
 }
 
 /// A folder as PEFT saves it.
-fn peft(config: &Value, pairs: &[[(String, Raw); 2]]) -> TempDir {
+pub(super) fn peft(config: &Value, pairs: &[[(String, Raw); 2]]) -> TempDir {
     let dir = tempfile::tempdir().expect("temp dir");
     let text = config.to_string();
     fs::write(dir.path().join("adapter_config.json"), text).expect("writable");
@@ -287,64 +287,6 @@ fn sources_that_contradict_each_other_are_refused() {
     assert_factor(&path, 4.0);
 }
 
-#[test]
-fn folders_say_what_they_hold() {
-    let dir = tempfile::tempdir().expect("temp dir");
-    let error = refused(&adapter(&[QUERY], "*"), dir.path());
-    assert!(error.contains("`adapter_model.safetensors`"), "{error}");
-    fs::write(dir.path().join("adapter_model.bin"), "pickle").expect("writable");
-    let error = read(&adapter(&[QUERY], "*"), dir.path()).expect_err("a pickle");
-    assert!(error.to_string().contains("convert_pickle.py"), "{error}");
-    for name in ["one.safetensors", "two.safetensors"] {
-        write(
-            &dir.path().join(name),
-            &pair("transformer.", QUERY, 2, PEFT),
-            &Value::Null,
-        );
-        if name == "one.safetensors" {
-            assert_factor(dir.path(), 1.0);
-        }
-    }
-    let error = refused(&adapter(&[QUERY], "*"), dir.path());
-    assert!(
-        error.contains("`one.safetensors`, `two.safetensors`"),
-        "{error}"
-    );
-    let error = read(&adapter(&[QUERY], "*"), &dir.path().join("none")).expect_err("nothing");
-    assert!(error.to_string().contains("none"), "{error}");
-}
-
-#[test]
-fn a_lower_rank_is_filled_up_and_a_higher_one_refused() {
-    let dir = tempfile::tempdir().expect("temp dir");
-    let path = dir.path().join("lora.safetensors");
-    write(&path, &pair("transformer.", QUERY, 1, PEFT), &Value::Null);
-    let tensors = brought(&adapter(&[QUERY], "*"), &path);
-    let [a, b] = ["A", "B"].map(|part| &tensors[&format!("{QUERY}.lora_{part}.weight")]);
-    assert_eq!((a.size(), b.size()), (vec![2, 4], vec![5, 2]));
-    let error = (b.matmul(a) * 3.0 - unscaled(1))
-        .abs()
-        .max()
-        .double_value(&[]);
-    assert!(error < 1e-5, "{error}");
-    // The new row is a fresh student's, so that it can be trained.
-    let store = ParamStore::trainable(Device::Cpu, 3);
-    let specs = [AdapterSpec::new(2, 6.0, &["*".into()], store.clone())];
-    let base = ParamStore::frozen(Device::Cpu);
-    let fresh = Scope::root(&base, &specs).sub(QUERY).loras(4, 5).remove(0);
-    assert!(a.narrow(0, 1, 1).equal(&fresh.a.narrow(0, 1, 1)));
-    assert!(b.narrow(1, 1, 1).abs().max().double_value(&[]) < 1e-12);
-
-    let key = "transformer_blocks.0.attn.to_k";
-    let pairs = [pair("", QUERY, 4, PEFT), pair("", key, 16, PEFT)];
-    write(&path, &pairs.concat(), &Value::Null);
-    let error = refused(&adapter(&[QUERY, key], "*"), &path);
-    assert!(
-        error.contains("at most 2") && error.contains("`student.tuning.lora.rank` to 16"),
-        "{error}"
-    );
-}
-
 /// kohya trains SD3's original network, where queries, keys and values are one layer of one pair.
 #[test]
 fn sd3_as_kohya_names_it() {
@@ -404,66 +346,6 @@ fn sd3_as_kohya_names_it() {
     write(&path, &tensors[..3], &Value::Null);
     let error = refused(&adapter(&layers[..1], "*"), &path);
     assert!(error.contains("changes the keys"), "{error}");
-}
-
-#[test]
-fn what_is_no_pair_is_named() {
-    let dir = tempfile::tempdir().expect("temp dir");
-    let path = dir.path().join("lora.safetensors");
-    for (name, expected) in [
-        (
-            "transformer_blocks.0.attn.to_q.lora_magnitude_vector",
-            "DoRA",
-        ),
-        ("transformer_blocks.0.attn.to_q.lora_B.bias", "lora_bias"),
-        ("lora_unet_x.hada_w1_a", "LoHa"),
-        ("lora_unet_x.lokr_w1", "LoKr"),
-        ("lora_unet_x.lora_mid.weight", "Tucker"),
-        ("base_model.model.proj_out.weight", "modules_to_save"),
-    ] {
-        let more = (name.to_owned(), floats(&[2], 1.0));
-        write(
-            &path,
-            &[&pair("", QUERY, 2, PEFT)[..], &[more]].concat(),
-            &Value::Null,
-        );
-        let error = refused(&adapter(&[QUERY], "*"), &path);
-        assert!(error.contains(expected) && error.contains(name), "{error}");
-    }
-    write(&path, &pair("", QUERY, 2, PEFT)[..1], &Value::Null);
-    let error = refused(&adapter(&[QUERY], "*"), &path);
-    assert!(error.contains("lacks one of its two factors"), "{error}");
-    write(
-        &path,
-        &pair("", QUERY, 2, PEFT),
-        &json!({ "format": "dmdr.lora" }),
-    );
-    let error = refused(&adapter(&[QUERY], "*"), &path);
-    assert!(error.contains("`student.init`"), "{error}");
-}
-
-#[test]
-fn text_encoders_are_refused_or_left_out() {
-    let dir = tempfile::tempdir().expect("temp dir");
-    let path = dir.path().join("lora.safetensors");
-    let own = pair(
-        "lora_transformer_transformer_blocks_0_attn_to_q",
-        "",
-        2,
-        KOHYA,
-    );
-    let text = pair("lora_te1_text_model_encoder_layers_0_mlp_fc1", "", 2, KOHYA);
-    write(&path, &[own, text].concat(), &Value::Null);
-    let error = refused(&adapter(&[QUERY], "*"), &path);
-    assert!(
-        error.contains("text encoders") && error.contains("lora_te1_"),
-        "{error}"
-    );
-    let file = AdapterFile::open(&path, TextEncoders::LeaveOut).expect("readable");
-    let imported = import(&adapter(&[QUERY], "*"), 3.0, 3, &file).expect("fits");
-    assert_eq!(imported.notes[1], "left out: 2 tensors of text encoders");
-    let error = product(&imported.tensors, QUERY) * 3.0 - unscaled(2);
-    assert!(error.abs().max().double_value(&[]) < 1e-4);
 }
 
 #[test]
