@@ -4,6 +4,8 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::output::Overwrite;
+
 /// Distils a diffusion model into a few-step generator with reinforcement learning (DMDR, arXiv 2511.13649).
 #[derive(Debug, Parser)]
 #[command(name = "dmdr", version, propagate_version = true)]
@@ -72,6 +74,8 @@ pub(crate) struct RunArgs {
     /// Where to copy the finished weights; a card that says how they were made is written beside them.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overwrite: Overwrite,
 }
 
 /// Who makes pictures.
@@ -114,15 +118,17 @@ pub(crate) struct SampleArgs {
     /// Who draws.
     #[arg(long, value_enum, default_value_t = Who::Both)]
     pub(crate) who: Who,
-    /// The picture with all of them.
-    #[arg(long, default_value = "samples.png")]
-    pub(crate) output: PathBuf,
+    /// The picture with all of them, `.png` or `.jpg`; `samples.png` if not given. A PNG also tells how it was made.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
     /// A folder for every image by itself, with its parameters in the file.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) images: Option<PathBuf>,
     /// A safetensors file for all images unrounded: `images`, [N, 3, H, W] in [0, 1], f32.
     #[arg(long, value_name = "FILE")]
     pub(crate) tensors: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overwrite: Overwrite,
 }
 
 /// A student for other tools.
@@ -139,6 +145,8 @@ pub(crate) struct ExportArgs {
     /// The folder.
     #[arg(long)]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) overwrite: Overwrite,
 }
 
 /// An adapter from elsewhere.
@@ -146,14 +154,19 @@ pub(crate) struct ExportArgs {
 pub(crate) struct ImportArgs {
     /// The config of the distillation that will start from it.
     pub(crate) config: PathBuf,
-    /// A safetensors file of diffusers, PEFT, kohya or ComfyUI.
+    /// A safetensors file of diffusers, PEFT, kohya or ComfyUI, or the folder that PEFT or diffusers saved.
     pub(crate) adapter: PathBuf,
     /// Override a key; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// The file for `student.init`.
+    /// The file for `student.init`, `.safetensors`.
     #[arg(long)]
     pub(crate) output: PathBuf,
+    /// Leave out layers of text encoders, which a student does not train, instead of refusing the file.
+    #[arg(long)]
+    pub(crate) without_text_encoders: bool,
+    #[command(flatten)]
+    pub(crate) overwrite: Overwrite,
 }
 
 /// Formats of other tools.
@@ -309,6 +322,8 @@ pub(crate) struct DpgArgs {
     /// As the paper says, but for these quirks of the published script, which has all of them.
     #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "as_written")]
     pub(crate) quirks: Vec<QuirkArg>,
+    #[command(flatten)]
+    pub(crate) overwrite: Overwrite,
 }
 
 /// What the published script of `DPG-Bench` does besides its paper.
@@ -360,6 +375,8 @@ pub(crate) struct ReportArgs {
     /// Write a card beside these weights of the run instead: how they were made, as Markdown, and the curve.
     #[arg(long, value_name = "WEIGHTS")]
     pub(crate) card: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overwrite: Overwrite,
 }
 
 /// A laboratory.

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod environment;
 mod interrupt;
+mod output;
 mod progress;
 
 use std::process::ExitCode;

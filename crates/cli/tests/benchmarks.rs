@@ -406,7 +406,13 @@ fn samples_say_how_they_were_made() {
     }
     let both = written("000-student-6.png");
     let others = ["--steps", "3", "--teacher-steps", "5", "--batch", "1"];
-    succeed(here, &[&sample[..], &others].concat());
+    let error = fail(here, &sample);
+    assert!(
+        error.contains("drawn/000-teacher-5.png") && error.contains("--overwrite"),
+        "{error}"
+    );
+    let again = ["--overwrite"];
+    succeed(here, &[&sample[..], &others, &again].concat());
     let grid = fs::read(here.join("samples.png")).expect("written");
     let output = String::from_utf8_lossy(&grid);
     assert!(output.contains("\"evaluations\":10") && output.contains("\"steps\":3"));
@@ -423,7 +429,7 @@ fn samples_say_how_they_were_made() {
     assert!(pixels("alone") == pixels("drawn"));
     // Three by two: the last is drawn alone.
     let by_two = ["--count", "3", "--batch", "2"];
-    let by_two: Vec<&str> = [&sample[..4], &by_two, &sample[6..]].concat();
+    let by_two: Vec<&str> = [&sample[..4], &by_two, &sample[6..], &again].concat();
     succeed(here, &by_two);
     for (name, batch) in [
         ("000-student-6.png", "Seed: 6 of a batch of 2 from 5,"),
@@ -434,7 +440,7 @@ fn samples_say_how_they_were_made() {
             "{name}"
         );
     }
-    succeed(here, &sample);
+    succeed(here, &[&sample[..], &again].concat());
     let grid = fs::read(here.join("samples.png")).expect("written");
     assert!(String::from_utf8_lossy(&grid).contains("\"first_seed\":5"));
 }

@@ -104,7 +104,7 @@ fn trains(make: fn(&Path)) -> TempDir {
     succeed(here, &sample);
     let picture = || fs::read(here.join("grid.png")).expect("a picture");
     let new = picture();
-    succeed(here, &sample);
+    succeed(here, &[&sample[..], &["--overwrite"]].concat());
     assert!(picture() == new, "encoding a prompt leaves the noise alone");
     let grid = dmdr_world::Image::from_file(&here.join("grid.png")).expect("a picture");
     assert!(grid.width > 4 * 24 && grid.height > 24);

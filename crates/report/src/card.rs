@@ -10,6 +10,11 @@ use crate::facts::Facts;
 use crate::log::Log;
 use crate::{page, sections};
 
+/// What [`write_card`] writes for `weights`: the card and its curve.
+pub fn card_files(weights: &Path) -> [PathBuf; 2] {
+    ["md", "svg"].map(|extension| weights.with_extension(extension))
+}
+
 /// Writes `<weights>.md` and `<weights>.svg` beside a weight file that `run` made, and returns the former's path.
 ///
 /// # Errors
@@ -17,12 +22,11 @@ use crate::{page, sections};
 pub fn write_card(run: &RunDir, weights: &Path) -> Result<PathBuf, ReportError> {
     let facts = Facts::read(run)?;
     let log = Log::new(&dmdr_events::read(run.metrics())?);
-    let curve = weights.with_extension("svg");
+    let [card, curve] = card_files(weights);
     let chart = sections::losses(&log, facts.seed()).into_iter().next();
     if let Some(chart) = &chart {
         atomic_write(&curve, chart.standalone())?;
     }
-    let card = weights.with_extension("md");
     let curve = chart.map(|chart| (chart.title.clone(), file_name(&curve)));
     atomic_write(&card, markdown(&file_name(weights), curve, &facts, &log))?;
     Ok(card)

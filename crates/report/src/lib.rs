@@ -29,7 +29,7 @@ use std::path::PathBuf;
 
 use dmdr_events::{RunDir, atomic_write};
 
-pub use card::write_card;
+pub use card::{card_files, write_card};
 pub use curves::{Curve, curves};
 pub use error::ReportError;
 

@@ -119,7 +119,7 @@ impl AdamW {
     /// # Errors
     /// If the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), TensorError> {
-        weights::write_tensors(path, &self.state(), Kind::Float, &BTreeMap::new())
+        crate::write_tensors(path, &self.state(), Kind::Float, &BTreeMap::new())
     }
 
     /// Restores what [`Self::save`] wrote.

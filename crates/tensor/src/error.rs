@@ -102,6 +102,29 @@ pub enum TensorError {
         /// The differences.
         report: Box<LoadReport>,
     },
+    /// A value that the kind of a file cannot hold. Nothing was written.
+    #[error(
+        "`{path}` is not written: tensor `{name}` has a value of {largest:.0}, which is too large for {kind}; \
+         use bf16 or f32 (`dmdr export --dtype`)"
+    )]
+    Overflow {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its largest magnitude.
+        largest: f64,
+        /// The number format of the file.
+        kind: &'static str,
+    },
+    /// A tensor with NaN or an infinity. Nothing was written.
+    #[error("`{path}` is not written: tensor `{name}` holds NaN or an infinity")]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
     /// A weight file that cannot be written.
     #[error(transparent)]
     Write(#[from] dmdr_events::EventsError),

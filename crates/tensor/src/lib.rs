@@ -12,6 +12,7 @@ mod memory;
 mod params;
 pub mod phantom;
 mod recompute;
+mod save;
 mod scope;
 mod seed;
 mod shim;
@@ -24,12 +25,11 @@ pub use memory::{Meter, keep_freed_memory, peak_memory_bytes, total_memory_bytes
 pub use mimalloc::MiMalloc;
 pub use params::{ParamGroup, ParamStore};
 pub use recompute::recompute;
+pub use save::{check_finite, safetensors_bytes, write_tensors};
 pub use scope::{AdapterId, AdapterPlace, AdapterSpec, Lora, LoraInit, OutputLora, Scope};
 pub use seed::{mix, reseed, uniform};
 pub use tch::{Device, IndexOp, Kind, Tensor, get_num_threads, no_grad_guard, set_num_threads};
-pub use weights::{
-    LoadReport, read_metadata, read_tensors, read_tensors_where, safetensors_bytes, write_tensors,
-};
+pub use weights::{LoadReport, read_metadata, read_numbers, read_tensors, read_tensors_where};
 
 /// Version of the libtorch this binary is built for.
 pub const LIBTORCH_VERSION: &str = "2.11.0";

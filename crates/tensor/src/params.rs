@@ -339,7 +339,7 @@ impl ParamStore {
         kind: Kind,
         metadata: &BTreeMap<String, String>,
     ) -> Result<(), TensorError> {
-        weights::write_tensors(path, &self.inner.borrow().params, kind, metadata)
+        crate::write_tensors(path, &self.inner.borrow().params, kind, metadata)
     }
 
     /// Copies the values of `other`, which must have the same names and shapes.

@@ -1,7 +1,7 @@
-//! Safetensors files in and out. A pickle is never read.
+//! Safetensors files in. A pickle is never read.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt,
     fs::File,
     path::{Path, PathBuf},
@@ -130,7 +130,11 @@ fn with_file<T>(
         return Err(TensorError::pickle(path));
     }
     let file = File::open(path).map_err(io)?;
-    if file.metadata().map_err(io)?.len() == 0 {
+    let metadata = file.metadata().map_err(io)?;
+    if metadata.is_dir() {
+        return Err(format("it is a folder; name the file in it".into()));
+    }
+    if metadata.len() == 0 {
         return Err(format("the file is empty".into()));
     }
     #[expect(
@@ -164,6 +168,29 @@ pub fn read_tensors_where(
         tensors.insert(name.to_owned(), tensor);
     })?;
     Ok(tensors)
+}
+
+/// [`read_tensors`] of a file that may also hold f64 and integers, each in its own kind: adapters keep an alpha so.
+///
+/// # Errors
+/// As for [`read_tensors`], but for the kinds.
+pub fn read_numbers(path: &Path) -> Result<BTreeMap<String, Tensor>, TensorError> {
+    with_file(path, |bytes| {
+        let file = parse(bytes)?;
+        let number = |(name, view): (&str, TensorView<'_>)| {
+            let kind = match view.dtype() {
+                Dtype::F64 => Kind::Double,
+                Dtype::I64 => Kind::Int64,
+                Dtype::I32 => Kind::Int,
+                Dtype::I16 => Kind::Int16,
+                Dtype::I8 => Kind::Int8,
+                Dtype::U8 => Kind::Uint8,
+                _ => kind_of(name, &view)?,
+            };
+            Ok((name.to_owned(), tensor_as(kind, name, &view)?))
+        };
+        file.iter().map(number).collect()
+    })
 }
 
 /// Every tensor under the name it has in the file.
@@ -264,7 +291,10 @@ fn shape_of(view: &TensorView<'_>) -> Vec<i64> {
 }
 
 fn tensor_of(name: &str, view: &TensorView<'_>) -> Result<Tensor, String> {
-    let kind = kind_of(name, view)?;
+    tensor_as(kind_of(name, view)?, name, view)
+}
+
+fn tensor_as(kind: Kind, name: &str, view: &TensorView<'_>) -> Result<Tensor, String> {
     let tensor = Tensor::f_from_data_size(view.data(), &shape_of(view), kind).map_err(|error| {
         format!(
             "tensor `{name}`: {}",
@@ -276,63 +306,6 @@ fn tensor_of(name: &str, view: &TensorView<'_>) -> Result<Tensor, String> {
         return Err(format!("tensor `{name}` has values that are not finite"));
     }
     Ok(tensor)
-}
-
-/// Writes `tensors` as `kind` to `path`, atomically.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn write_tensors(
-    path: &Path,
-    tensors: &BTreeMap<String, Tensor>,
-    kind: Kind,
-    metadata: &BTreeMap<String, String>,
-) -> Result<(), TensorError> {
-    let file = safetensors_bytes(tensors, kind, metadata);
-    Ok(dmdr_events::atomic_write(path, &file)?)
-}
-
-/// What [`write_tensors`] writes.
-pub fn safetensors_bytes(
-    tensors: &BTreeMap<String, Tensor>,
-    kind: Kind,
-    metadata: &BTreeMap<String, String>,
-) -> Vec<u8> {
-    let dtype = match kind {
-        Kind::Half => Dtype::F16,
-        Kind::BFloat16 => Dtype::BF16,
-        _ => Dtype::F32,
-    };
-    let kind = if dtype == Dtype::F32 {
-        Kind::Float
-    } else {
-        kind
-    };
-    let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, tensor)| {
-            let tensor = tensor
-                .detach()
-                .to_device(tch::Device::Cpu)
-                .to_kind(kind)
-                .contiguous();
-            let mut data = vec![0u8; tensor.numel() * kind.elt_size_in_bytes()];
-            tensor.copy_data_u8(&mut data, tensor.numel());
-            (
-                name,
-                tensor.size().iter().map(|&dim| dim as usize).collect(),
-                data,
-            )
-        })
-        .collect();
-    let views = bytes.iter().map(|(name, shape, data)| {
-        let view = TensorView::new(dtype, shape.clone(), data)
-            .expect("the buffer was sized from shape and dtype");
-        (name.as_str(), view)
-    });
-    let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
-    let metadata = (!metadata.is_empty()).then_some(metadata);
-    safetensors::serialize(views, metadata).expect("names are strings, buffers fit their shapes")
 }
 
 #[cfg(test)]
@@ -391,6 +364,34 @@ mod tests {
         let loaded = store(&["a"]);
         assert_eq!(loaded.load(&path).expect("fits").cast, ["a"]);
         assert_eq!(loaded.group().tensors[0].kind(), Kind::Float);
+    }
+
+    #[test]
+    fn numbers_of_every_kind_are_read_where_they_are_asked_for() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("w.safetensors");
+        let (wide, byte) = (8i64.to_le_bytes(), [8u8]);
+        let view = |dtype, bytes| TensorView::new(dtype, Vec::new(), bytes).expect("one number");
+        let double = 8f64.to_le_bytes();
+        let views = [
+            ("f64", view(Dtype::F64, &double[..])),
+            ("i64", view(Dtype::I64, &wide[..])),
+            ("i32", view(Dtype::I32, &wide[..4])),
+            ("i16", view(Dtype::I16, &wide[..2])),
+            ("i8", view(Dtype::I8, &byte)),
+            ("u8", view(Dtype::U8, &byte)),
+        ];
+        let file = safetensors::serialize(views, None).expect("fits");
+        std::fs::write(&path, file).expect("writable");
+        let numbers = read_numbers(&path).expect("readable");
+        assert_eq!(numbers.len(), 6);
+        for (name, number) in numbers {
+            assert!((number.double_value(&[]) - 8.0).abs() < 1e-12, "{name}");
+        }
+        let error = read_tensors(&path).expect_err("no weights").to_string();
+        assert!(error.contains("expected F32, F16 or BF16"), "{error}");
+        let error = read_tensors(dir.path()).expect_err("a folder").to_string();
+        assert!(error.contains("it is a folder"), "{error}");
     }
 
     #[test]

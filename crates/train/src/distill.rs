@@ -12,7 +12,7 @@ use dmdr_tensor::{Kind as TensorKind, device};
 use crate::{
     Alternation, Backbone, Checkpoint, Corpus, Networks, Observer, Outcome, Recorder, Source,
     Stats, Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due, compute,
-    guard::Guard, rewards::rewards, sheet::Sheet, watch::Watch,
+    guard::Guard, lora_file::lora_notes, rewards::rewards, sheet::Sheet, watch::Watch,
 };
 
 /// A distillation, loaded and checked, ready to run.
@@ -310,8 +310,7 @@ impl<'a> Distillation<'a> {
         if self.experiment.fake_score.form == FakeForm::Full {
             return self.backbone.save(store, path, notes);
         }
-        let mut notes = notes.clone();
-        notes.insert("format".into(), "dmdr.lora".into());
+        let notes = lora_notes(notes.clone(), &self.experiment.fake_score.lora());
         store.save(path, TensorKind::Float, &notes)?;
         Ok(())
     }
@@ -331,9 +330,8 @@ impl<'a> Distillation<'a> {
         let store = self.alternation.averaged();
         match student.tuning {
             Tuning::Full => self.backbone.save(store, path, &notes)?,
-            Tuning::Lora(_) => {
-                notes.insert("format".into(), "dmdr.lora".into());
-                store.save(path, TensorKind::Float, &notes)?;
+            Tuning::Lora(ref lora) => {
+                store.save(path, TensorKind::Float, &lora_notes(notes, lora))?;
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use dmdr_config::Tuning;
 use dmdr_diffusion::student_times;
 use dmdr_events::atomic_write;
 use dmdr_models::Pipeline;
-use dmdr_tensor::{Kind, ParamStore, Tensor, write_tensors};
+use dmdr_tensor::{Kind, ParamStore, Tensor, check_finite, safetensors_bytes};
 
 use crate::{
     FinishedRun, TrainError,
@@ -28,6 +28,32 @@ pub enum Layout {
     ComfyUi,
     /// The whole network, a student's adapter merged into it, as diffusers saves it.
     Diffusers,
+}
+
+const ADAPTER: &str = "pytorch_lora_weights.safetensors";
+const COMFYUI_ADAPTER: &str = "comfyui_lora.safetensors";
+const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
+const SCHEDULER: &str = "scheduler/scheduler_config.json";
+const CARD: &str = "README.md";
+
+impl Layout {
+    /// Every file that [`export`] may write below its folder, whatever the pipeline.
+    pub fn files(self) -> Vec<PathBuf> {
+        let weights = match self {
+            Self::Peft => vec![ADAPTER.into()],
+            Self::ComfyUi => vec![COMFYUI_ADAPTER.into()],
+            Self::Diffusers => ["transformer", "unet"]
+                .iter()
+                .flat_map(|network| {
+                    [WEIGHTS, "config.json"].map(|file| Path::new(network).join(file))
+                })
+                .collect(),
+        };
+        weights
+            .into_iter()
+            .chain([SCHEDULER.into(), CARD.into()])
+            .collect()
+    }
 }
 
 /// Names in diffusers' and PEFT's manner. `alpha / rank` goes into `B`: then the adapter means the same to readers that look
@@ -130,20 +156,22 @@ pub fn export(
     let mut files = Vec::new();
     let mut write = |path: PathBuf, tensors: &BTreeMap<String, Tensor>| -> Result<(), TrainError> {
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+        // Before a folder is made: a value that the kind cannot hold leaves nothing behind.
+        check_finite(&path, tensors, kind)?;
         let folder = path.parent().expect("a file in a folder");
         fs::create_dir_all(folder).map_err(|error| TrainError::Export(error.to_string()))?;
-        write_tensors(&path, tensors, kind, &metadata)?;
+        atomic_write(&path, safetensors_bytes(tensors, kind, &metadata))?;
         files.push(path);
         Ok(())
     };
     match (layout, lora) {
         (Layout::Peft, Some(lora)) => {
             let tensors = peft_names(student, network, lora.alpha / lora.rank as f64);
-            write(output.join("pytorch_lora_weights.safetensors"), &tensors)?;
+            write(output.join(ADAPTER), &tensors)?;
         }
         (Layout::ComfyUi, Some(lora)) => {
             let tensors = comfyui_names(student, pipeline, lora.alpha);
-            write(output.join("comfyui_lora.safetensors"), &tensors)?;
+            write(output.join(COMFYUI_ADAPTER), &tensors)?;
         }
         (Layout::Diffusers, lora) => {
             let weights = match lora {
@@ -151,7 +179,7 @@ pub fn export(
                 Some(lora) => merged(&networks.base, student, lora.alpha / lora.rank as f64),
             };
             let folder = output.join(network);
-            write(folder.join("diffusion_pytorch_model.safetensors"), &weights)?;
+            write(folder.join(WEIGHTS), &weights)?;
             let config = fs::read(source.join(network).join("config.json"));
             let config = config.map_err(|error| TrainError::Export(error.to_string()))?;
             files.push(folder.join("config.json"));
@@ -163,14 +191,14 @@ pub fn export(
             ));
         }
     }
-    let scheduler = output.join("scheduler/scheduler_config.json");
+    let scheduler = output.join(SCHEDULER);
     fs::create_dir_all(output.join("scheduler"))
         .map_err(|error| TrainError::Export(error.to_string()))?;
     atomic_write(
         &scheduler,
         scheduler_config(pipeline, run.experiment.student.shift),
     )?;
-    let card = output.join("README.md");
+    let card = output.join(CARD);
     atomic_write(&card, card_of(run, pipeline, layout))?;
     files.extend([scheduler, card]);
     Ok(files)

@@ -11,7 +11,7 @@ use dmdr_tensor::{
 };
 use dmdr_world::World;
 
-use crate::{Backbone, Source, TrainError};
+use crate::{Backbone, Source, TrainError, lora_file::load_pairs};
 
 /// The frozen text tower of World-CLIP.
 #[derive(Debug)]
@@ -179,10 +179,23 @@ impl Networks {
             },
         };
         if let Some(init) = &experiment.student.init {
-            student.load(init)?;
+            match &experiment.student.tuning {
+                Tuning::Full => drop(student.load(init)?),
+                Tuning::Lora(lora) => load_pairs(&student, lora, "student.init", init)?,
+            }
         }
         if let Some(init) = &experiment.fake_score.init {
-            score.load(init)?;
+            match experiment.fake_score.form {
+                FakeForm::Full => drop(score.load(init)?),
+                FakeForm::Lora | FakeForm::OutputLora => {
+                    load_pairs(
+                        &score,
+                        &experiment.fake_score.lora(),
+                        "fake_score.init",
+                        init,
+                    )?;
+                }
+            }
         }
         Ok(Self {
             roles,

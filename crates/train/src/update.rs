@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, path::Path};
 
 use dmdr_config::{Curve, Optimizer};
+use dmdr_events::atomic_write;
 use dmdr_methods::Losses;
-use dmdr_tensor::{AdamW, AdamWConfig, Kind, ParamGroup, write_tensors};
+use dmdr_tensor::{AdamW, AdamWConfig, Kind, ParamGroup, safetensors_bytes};
 
 use crate::TrainError;
 
@@ -87,7 +88,9 @@ impl Update {
             return Ok(());
         }
         let post_mortem = run.join(format!("post-mortem-{}-{step:06}.safetensors", self.name));
-        write_tensors(&post_mortem, &losses.batch, Kind::Float, &BTreeMap::new())?;
+        // As it is: what is not finite is what somebody will look for.
+        let batch = safetensors_bytes(&losses.batch, Kind::Float, &BTreeMap::new());
+        atomic_write(&post_mortem, batch)?;
         Err(TrainError::NotFinite {
             what: what.to_owned(),
             value,

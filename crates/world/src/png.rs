@@ -1,6 +1,8 @@
-//! Images as PNG files, with what made them.
+//! Images as PNG files, with what made them, and as JPEG files.
 
-use std::{fs, path::Path};
+use std::{fs, io::Cursor, path::Path};
+
+use image::ImageEncoder as _;
 
 use crate::{Image, WorldError};
 
@@ -28,6 +30,33 @@ impl Image {
         file
     }
 
+    /// Whether `file`, the bytes of one, is a PNG with text behind `keyword`, as [`Self::png`] writes it.
+    pub fn has_png_text(file: &[u8], keyword: &str) -> bool {
+        let reader = png::Decoder::new(Cursor::new(file)).read_info();
+        reader.is_ok_and(|reader| {
+            let mut texts = reader.info().utf8_text.iter();
+            texts.any(|text| text.keyword == keyword)
+        })
+    }
+
+    /// A JPEG file of high quality, without text.
+    ///
+    /// # Errors
+    /// A side of more than 65535 pixels, the most that JPEG has.
+    pub fn jpeg(&self) -> Result<Vec<u8>, image::ImageError> {
+        const QUALITY: u8 = 95;
+        let mut file = Vec::new();
+        let (width, height) = (self.width as u32, self.height as u32);
+        let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, QUALITY);
+        encoder.write_image(
+            &self.to_rgb8(),
+            width,
+            height,
+            image::ExtendedColorType::Rgb8,
+        )?;
+        Ok(file)
+    }
+
     /// Writes [`Self::png`] without text.
     ///
     /// # Errors
@@ -52,7 +81,7 @@ mod tests {
         let path = dir.path().join("image.png");
         fs::write(&path, &bytes).expect("writable");
         assert_eq!(Image::from_file(&path).expect("a PNG"), image);
-        let reader = png::Decoder::new(std::io::Cursor::new(bytes))
+        let reader = png::Decoder::new(Cursor::new(&bytes))
             .read_info()
             .expect("a header");
         let text: Vec<(String, String)> = reader
@@ -63,5 +92,18 @@ mod tests {
             .collect();
         assert_eq!(text[0], ("parameters".into(), "ein Apfel, grün".into()));
         assert_eq!(text[1].0, "dmdr");
+        assert!(Image::has_png_text(&bytes, "dmdr") && !Image::has_png_text(&bytes, "other"));
+        assert!(!Image::has_png_text(b"no picture", "dmdr"));
+        let jpeg = image.jpeg().expect("a small image");
+        assert_eq!(jpeg[..3], [0xff, 0xd8, 0xff]);
+        let path = dir.path().join("image.jpg");
+        fs::write(&path, &jpeg).expect("writable");
+        let back = Image::from_file(&path).expect("a JPEG");
+        let far = back
+            .data
+            .iter()
+            .zip(&image.data)
+            .map(|(a, b)| (a - b).abs());
+        assert!(far.fold(0.0, f32::max) < 0.02, "{back:?}");
     }
 }

@@ -58,6 +58,12 @@ pub(crate) fn run(args: &DpgArgs, quiet: bool) -> Result<ExitCode> {
     }
     let quirks = quirks(args);
     let judge = judge(args)?;
+    if let (Some(_), Some(path)) = (&judge, &args.answers)
+        && !cache_of(path).exists()
+    {
+        // Answers without a judge's cache beside them are somebody else's.
+        args.overwrite.check(std::slice::from_ref(path), &[])?;
+    }
     let graph = args
         .questions
         .as_ref()
@@ -156,9 +162,12 @@ fn judge(args: &DpgArgs) -> Result<Option<VlmJudge>> {
             .context("`--template`")?,
         None => judge,
     };
-    Ok(Some(
-        judge.with_cache(Cache::new(answers.with_extension("cache"))),
-    ))
+    Ok(Some(judge.with_cache(Cache::new(cache_of(answers)))))
+}
+
+/// Where a judge keeps what it answered, beside the file `answers`.
+fn cache_of(answers: &Path) -> PathBuf {
+    answers.with_extension("cache")
 }
 
 fn print(scores: &Scores, quiet: bool) {

@@ -8,21 +8,28 @@ use dmdr_train::{FinishedRun, Layout, export};
 
 use crate::{
     args::{DtypeArg, ExportArgs, LayoutArg},
+    output::inputs_of_run,
     progress::print_data,
 };
 
 pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
-    let trained = FinishedRun::open(&args.run)?;
     let layout = match args.layout {
         LayoutArg::Peft => Layout::Peft,
         LayoutArg::Comfyui => Layout::ComfyUi,
         LayoutArg::Diffusers => Layout::Diffusers,
     };
+    let files: Vec<_> = layout
+        .files()
+        .iter()
+        .map(|file| args.output.join(file))
+        .collect();
+    args.overwrite.check(&files, &inputs_of_run(&args.run)?)?;
     let kind = match args.dtype {
         DtypeArg::F32 => Kind::Float,
         DtypeArg::F16 => Kind::Half,
         DtypeArg::Bf16 => Kind::BFloat16,
     };
+    let trained = FinishedRun::open(&args.run)?;
     for file in export(&trained, layout, kind, &args.output)? {
         print_data(&file.display().to_string());
     }

@@ -5,10 +5,14 @@ use std::{collections::BTreeMap, process::ExitCode};
 use anyhow::{Result, bail};
 use dmdr_config::{Experiment, Tuning};
 use dmdr_tensor::{Kind, phantom, write_tensors};
-use dmdr_train::{Networks, Source, import, pin};
+use dmdr_train::{AdapterFile, Networks, Source, TextEncoders, import, lora_notes, pin};
 
 use super::check_files;
-use crate::{args::ImportArgs, progress::say};
+use crate::{
+    args::ImportArgs,
+    output::{check_weights, inputs},
+    progress::say,
+};
 
 pub(crate) fn run(args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
     let mut experiment = Experiment::load(&args.config, &args.set)?;
@@ -17,19 +21,31 @@ pub(crate) fn run(args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
             "key `student.tuning` trains all weights; an adapter is imported for `[student.tuning.lora]`"
         );
     };
+    experiment.student.init = None; // what is about to be made
+    check_weights(&args.output)?;
+    let mut inputs = inputs(&args.config, &experiment.referenced_files());
+    inputs.push(args.adapter.clone());
+    args.overwrite
+        .check(std::slice::from_ref(&args.output), &inputs)?;
+    let text_encoders = if args.without_text_encoders {
+        TextEncoders::LeaveOut
+    } else {
+        TextEncoders::Refuse
+    };
+    let adapter = AdapterFile::open(&args.adapter, text_encoders)?;
     pin(&mut experiment)?;
     check_files(&experiment.referenced_files())?;
     // Only the names and shapes of the adapter are asked for.
     let device = phantom::device();
     let source = Source::load(&experiment, device)?;
     let networks = Networks::build(&experiment, &source, device, Kind::Float)?;
-    let tensors = import(
-        &networks.student,
-        lora.alpha / lora.rank as f64,
-        &args.adapter,
-    )?;
-    let notes = BTreeMap::from([("format".to_owned(), "dmdr.lora".to_owned())]);
-    write_tensors(&args.output, &tensors, Kind::Float, &notes)?;
+    let scaling = lora.alpha / lora.rank as f64;
+    let imported = import(&networks.student, scaling, experiment.seed, &adapter)?;
+    let notes = lora_notes(BTreeMap::new(), &lora);
+    write_tensors(&args.output, &imported.tensors, Kind::Float, &notes)?;
+    for note in &imported.notes {
+        say(quiet, note);
+    }
     let output = args.output.display();
     say(
         quiet,

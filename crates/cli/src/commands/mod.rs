@@ -16,7 +16,10 @@ mod sample;
 mod scores;
 mod train;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use dmdr_config::ReferencedFile;
@@ -26,6 +29,7 @@ use dmdr_train::Outcome;
 use crate::{
     args::{Args, Command, RunArgs},
     interrupt,
+    output::{check_weights, inputs},
     progress::say,
 };
 
@@ -69,6 +73,22 @@ fn check_files(files: &[ReferencedFile]) -> Result<()> {
     Ok(())
 }
 
+/// Checks, before any work, that `--output` and its card may be written by a command that reads `files` besides its config.
+fn check_output(args: &RunArgs, files: &[ReferencedFile]) -> Result<()> {
+    let Some(output) = &args.output else {
+        return Ok(());
+    };
+    check_weights(output)?;
+    let inputs = inputs(&args.config, files);
+    args.overwrite.check(&output_files(output), &inputs)
+}
+
+/// The weights, their card and its curve.
+fn output_files(output: &Path) -> Vec<PathBuf> {
+    let card = dmdr_report::card_files(output);
+    [output.to_owned()].into_iter().chain(card).collect()
+}
+
 /// Copies finished weights, a file of the run, to `--output` with their card, and turns the outcome into an exit code.
 fn finish(
     outcome: Outcome,
@@ -80,6 +100,15 @@ fn finish(
     match outcome {
         Outcome::Finished => {
             if let Some(output) = &args.output {
+                let what = || {
+                    format!(
+                        "the run is finished, and its weights are in `{}`",
+                        run.path().display()
+                    )
+                };
+                args.overwrite
+                    .check(&output_files(output), &[])
+                    .with_context(what)?;
                 let bytes =
                     std::fs::read(run.path().join(weights)).context("the finished weights")?;
                 dmdr_events::atomic_write(output, bytes)?;

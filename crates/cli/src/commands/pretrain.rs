@@ -6,7 +6,7 @@ use anyhow::Result;
 use dmdr_config::Pretrain;
 use dmdr_train::pretrain::pretrain;
 
-use super::{check_files, finish, run_dir};
+use super::{check_files, check_output, finish, run_dir};
 use crate::{
     args::RunArgs,
     environment, interrupt,
@@ -19,6 +19,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
         say(quiet, &format!("warning: {warning}"));
     }
     check_files(&config.referenced_files())?;
+    check_output(args, &config.referenced_files())?;
     let environment = environment::detect(&config.device.to_string());
     let run = run_dir(args, &config.name, &config.to_toml(), &environment)?;
     interrupt::install();

@@ -10,6 +10,9 @@ use crate::{args::ReportArgs, progress::say};
 pub(crate) fn run(args: &ReportArgs, quiet: bool) -> Result<ExitCode> {
     let run = RunDir::open(&args.run)?;
     if let Some(weights) = &args.card {
+        let files = dmdr_report::card_files(weights);
+        args.overwrite
+            .check(&files, std::slice::from_ref(weights))?;
         let card = dmdr_report::write_card(&run, weights)?;
         say(quiet, &format!("card: {}", card.display()));
     } else {

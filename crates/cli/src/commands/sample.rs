@@ -1,6 +1,13 @@
 //! `dmdr sample`: one row a prompt; teacher and student side by side on identical noise.
 
-use std::{collections::BTreeMap, fs, num::NonZeroUsize, ops::Range, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    fs,
+    num::NonZeroUsize,
+    ops::Range,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
 use dmdr_eval::Sampler;
@@ -12,8 +19,14 @@ use serde_json::json;
 
 use crate::{
     args::{SampleArgs, Who},
+    output::{check_extension, check_folder, check_weights, inputs_of_run},
     progress::say,
 };
+
+/// The picture if none is named.
+const DEFAULT: &str = "samples.png";
+/// The text of a PNG that tells how it was made.
+const NOTE: &str = "dmdr";
 
 /// Who draws, and how.
 struct Drawer<'a> {
@@ -26,6 +39,7 @@ struct Drawer<'a> {
 
 pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     let captions = captions(args)?;
+    let output = check_outputs(args, captions.len())?;
     let trained = FinishedRun::open(&args.run)?;
     let (mut teacher, mut student) = (trained.teacher(), trained.student());
     teacher.num_steps = args
@@ -63,7 +77,7 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
                 let Drawn { image, seed, .. } = &drawn;
                 if let Some(folder) = &args.images {
                     let text = parameters(args, drawer, caption, &drawn);
-                    let path = folder.join(format!("{row:03}-{name}-{seed}.png"));
+                    let path = image_file(folder, row, name, *seed);
                     atomic_write(path, image.png(&[("parameters", &text)]))?;
                 }
                 if args.tensors.is_some() {
@@ -81,7 +95,13 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     });
     let grid = Image::grid(&cells, args.count * drawers.len());
     let made_with = made_with.to_string();
-    atomic_write(&args.output, grid.png(&[("dmdr", &made_with)]))?;
+    let picture = if is_png(&output) {
+        grid.png(&[(NOTE, &made_with)])
+    } else {
+        grid.jpeg()
+            .with_context(|| format!("cannot write `{}`", output.display()))?
+    };
+    atomic_write(&output, picture)?;
     if let Some(path) = &args.tensors {
         let images = BTreeMap::from([("images".to_owned(), Tensor::stack(&tensors, 0))]);
         let notes = BTreeMap::from([("dmdr".to_owned(), made_with)]);
@@ -94,11 +114,52 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
             format!("{name} ({count} evaluations)")
         })
         .collect();
-    say(
-        quiet,
-        &format!("{}: {}", args.output.display(), who.join(", ")),
-    );
+    say(quiet, &format!("{}: {}", output.display(), who.join(", ")));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Checks, before anything is drawn, that all files may be written, and gives the picture's.
+fn check_outputs(args: &SampleArgs, num_captions: usize) -> Result<PathBuf> {
+    let output = args.output.clone().unwrap_or_else(|| DEFAULT.into());
+    check_extension(&output, &["png", "jpg", "jpeg"])?;
+    check_folder(&output)?;
+    let mut outputs = Vec::new();
+    // By its default name it is made again and again: an earlier one of ours may go.
+    let is_ours = || fs::read(&output).is_ok_and(|file| Image::has_png_text(&file, NOTE));
+    if args.output.is_some() || !is_ours() {
+        outputs.push(output.clone());
+    }
+    if let Some(path) = &args.tensors {
+        check_weights(path)?;
+        outputs.push(path.clone());
+    }
+    if let Some(folder) = &args.images {
+        let names = match args.who {
+            Who::Teacher => &["teacher"][..],
+            Who::Student => &["student"],
+            Who::Both => &["teacher", "student"],
+        };
+        for row in 0..num_captions {
+            for name in names {
+                let seeds = args.seed..args.seed + args.count as u64;
+                outputs.extend(seeds.map(|seed| image_file(folder, row, name, seed)));
+            }
+        }
+    }
+    let mut inputs = inputs_of_run(&args.run)?;
+    inputs.extend(args.prompts.clone());
+    args.overwrite.check(&outputs, &inputs)?;
+    Ok(output)
+}
+
+fn is_png(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|own| own.eq_ignore_ascii_case("png"))
+}
+
+/// Where `--images` puts an image.
+fn image_file(folder: &Path, row: usize, name: &str, seed: u64) -> PathBuf {
+    folder.join(format!("{row:03}-{name}-{seed}.png"))
 }
 
 impl SampleArgs {

@@ -7,7 +7,7 @@ use dmdr_config::{Experiment, World};
 use dmdr_events::RunDir;
 use dmdr_train::{Corpus, Distillation, Outcome, pin};
 
-use super::{check_files, finish, run_dir};
+use super::{check_files, check_output, finish, run_dir};
 use crate::{
     args::RunArgs,
     environment, interrupt,
@@ -24,6 +24,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
         say(quiet, &format!("warning: {warning}"));
     }
     check_files(&experiment.referenced_files())?;
+    check_output(args, &experiment.referenced_files())?;
     let corpus = read_prompts(&experiment, args, quiet)?;
     // Everything is loaded before a folder is made: bad inputs leave nothing behind.
     let distillation = Distillation::with_corpus(&experiment, corpus.as_ref())?;
