@@ -46,8 +46,22 @@ pub enum EventsError {
         /// The folder.
         path: PathBuf,
     },
+    /// Another process writes to the run.
+    #[error(
+        "run folder `{}` is in use by {holder}; wait until it ends or stop it, or choose another `name`",
+        path.display()
+    )]
+    RunInUse {
+        /// The folder.
+        path: PathBuf,
+        /// Process, machine, time and command, as far as they are known.
+        holder: String,
+    },
     /// A folder is not a run.
-    #[error("`{}` is not a run folder: it has no `{missing}`", path.display())]
+    #[error(
+        "`{}` is not a run folder: it has no `{missing}`; give the folder that `dmdr train` made, such as `runs/NAME`",
+        path.display()
+    )]
     NotARun {
         /// The folder.
         path: PathBuf,
