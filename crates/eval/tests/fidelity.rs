@@ -69,7 +69,11 @@ fn a_reference_needs_pictures() {
         ("e.webp", &b"RIFF\x7a\0\0\0WEBPVP8 "[..], "is WebP"),
         ("e", b"GIF89a\x01\0\x01\0", "is GIF"),
         ("e.heic", b"\0\0\0\x18ftypheic", "is neither PNG nor JPEG"),
-        ("e.jpg", b"<html>not found</html>", "is neither PNG nor JPEG"),
+        (
+            "e.jpg",
+            b"<html>not found</html>",
+            "is neither PNG nor JPEG",
+        ),
     ] {
         write(name, bytes);
         let error = pictures(dir.path()).expect_err(name).to_string();

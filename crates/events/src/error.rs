@@ -18,7 +18,10 @@ pub enum EventsError {
         source: io::Error,
     },
     /// A line of a JSON-lines file is not a record.
-    #[error("`{}` line {line} is not a record: {message}", path.display())]
+    #[error(
+        "`{}` line {line} is not a record: {message}; remove this line to go on without it",
+        path.display()
+    )]
     Line {
         /// The file.
         path: PathBuf,
@@ -28,7 +31,10 @@ pub enum EventsError {
         message: String,
     },
     /// A JSON file does not hold what its name promises.
-    #[error("`{}` is not a valid {what}: {source}", path.display())]
+    #[error(
+        "`{}` is not a valid {what}: {source}; put a whole copy back, or remove it to go on without it",
+        path.display()
+    )]
     Json {
         /// The file.
         path: PathBuf,

@@ -4,15 +4,15 @@ use std::{collections::BTreeMap, fs, path::Path, rc::Rc, time::Instant};
 
 use dmdr_config::{Experiment, FakeForm, Method as MethodConfig, Tuning};
 use dmdr_diffusion::time_grid;
-use dmdr_events::{EventsError, Kind, RunDir, atomic_write};
+use dmdr_events::{EventsError, Kind, OwnedRun, RunDir, atomic_write};
 use dmdr_methods::{Dmdr, Method, RlOnly, rl::RlTerm};
 use dmdr_models::Placement;
 use dmdr_tensor::{Kind as TensorKind, device};
 
 use crate::{
-    Alternation, Backbone, Checkpoint, Corpus, Networks, Observer, Outcome, Recorder, Source,
-    Stats, Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due, compute,
-    guard::Guard, rewards::rewards, sheet::Sheet, watch::Watch,
+    Alternation, Backbone, Checkpoint, Corpus, Inputs, Networks, Observer, Outcome, Recorder,
+    Source, Stats, Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due,
+    compute, guard::Guard, rewards::rewards, sheet::Sheet, watch::Watch,
 };
 
 /// A distillation, loaded and checked, ready to run.
@@ -149,10 +149,11 @@ impl<'a> Distillation<'a> {
     /// or from the beginning if none was written yet, to the same numbers as a run that was never stopped.
     ///
     /// # Errors
-    /// A loss that is not finite, a damaged checkpoint, prompts that changed since, or a file that cannot be written.
+    /// A loss that is not finite, a damaged checkpoint, prompts or files that changed since, or a file that cannot be
+    /// written.
     pub fn run(
         &mut self,
-        run: &RunDir,
+        run: &OwnedRun,
         resume: bool,
         notes: &BTreeMap<String, String>,
         observer: &mut dyn Observer,
@@ -160,6 +161,8 @@ impl<'a> Distillation<'a> {
         if let Some(corpus) = self.source.corpus() {
             corpus.keep(run)?;
         }
+        let pipeline = self.source.pipeline().map(|(_, folder)| folder);
+        Inputs::of(self.experiment, pipeline)?.keep(run)?;
         let events = &self.experiment.events;
         let checkpoints = Checkpoint::new(run, self.experiment.hash(), events.keep_checkpoints);
         let resumed = if resume {
@@ -184,7 +187,12 @@ impl<'a> Distillation<'a> {
                 self.alternation.set_rl_factor(guard.rl_factor());
             }
             let started = Instant::now();
-            let Stats { generator, score } = self.update(run.path(), update)?;
+            let updated = self.update(run.path(), update);
+            // A batch that was kept for study is worth a folder as well.
+            if matches!(updated, Ok(_) | Err(TrainError::NotFinite { .. })) {
+                run.keep();
+            }
+            let Stats { generator, score } = updated?;
 
             // Nothing below can change a number of the training: every update reseeds.
             let done = update + 1;

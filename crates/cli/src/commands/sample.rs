@@ -10,6 +10,7 @@ use dmdr_train::FinishedRun;
 use dmdr_world::Image;
 use serde_json::json;
 
+use super::check_ending;
 use crate::{
     args::{SampleArgs, Who},
     progress::say,
@@ -26,6 +27,10 @@ struct Drawer<'a> {
 
 pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     let captions = captions(args)?;
+    check_ending("--output", &args.output, "png")?;
+    if let Some(path) = &args.tensors {
+        check_ending("--tensors", path, "safetensors")?;
+    }
     let trained = FinishedRun::open(&args.run)?;
     let (mut teacher, mut student) = (trained.teacher(), trained.student());
     teacher.num_steps = args
@@ -76,7 +81,7 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     }
     let who: Vec<_> = drawers.iter().map(Drawer::to_json).collect();
     let made_with = json!({
-        "run": args.run, "prompts": captions, "who": who, "first_seed": args.seed, "count": args.count,
+        "run": args.run.to_string_lossy(), "prompts": captions, "who": who, "first_seed": args.seed, "count": args.count,
         "batch": args.batch(), "size": [cells[0].width, cells[0].height], "commit": env!("DMDR_COMMIT"),
     });
     let grid = Image::grid(&cells, args.count * drawers.len());
