@@ -361,6 +361,17 @@ fn an_output_is_called_what_it_is() {
         let error = fail(here, arguments);
         assert!(error.contains(option) && error.contains(ending), "{error}");
     }
+    // After hours of training it is too late to say so.
+    let error = fail(
+        here,
+        &[
+            "train",
+            "configs/smoke.toml",
+            "--output",
+            "nowhere/x.safetensors",
+        ],
+    );
+    assert!(error.contains("there is no folder `nowhere`"), "{error}");
 }
 
 /// Folders of other tongues and other encodings hold runs as well.

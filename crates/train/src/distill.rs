@@ -158,11 +158,7 @@ impl<'a> Distillation<'a> {
         notes: &BTreeMap<String, String>,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, TrainError> {
-        if let Some(corpus) = self.source.corpus() {
-            corpus.keep(run)?;
-        }
-        let pipeline = self.source.pipeline().map(|(_, folder)| folder);
-        Inputs::of(self.experiment, pipeline)?.keep(run)?;
+        self.keep_inputs(run)?;
         let events = &self.experiment.events;
         let checkpoints = Checkpoint::new(run, self.experiment.hash(), events.keep_checkpoints);
         let resumed = if resume {
@@ -232,8 +228,30 @@ impl<'a> Distillation<'a> {
                 return Ok(Outcome::Interrupted { step: done });
             }
         }
+        let has_stopped = guard.is_some_and(|guard| guard.has_stopped());
+        self.write_results(run, has_stopped, notes, observer)?;
+        Ok(Outcome::Finished)
+    }
+
+    /// Writes down what the run reads, if it begins now; refuses what changed since, if it goes on.
+    fn keep_inputs(&self, run: &RunDir) -> Result<(), TrainError> {
+        if let Some(corpus) = self.source.corpus() {
+            corpus.keep(run)?;
+        }
+        let pipeline = self.source.pipeline().map(|(_, folder)| folder);
+        Inputs::of(self.experiment, pipeline)?.keep(run)
+    }
+
+    /// Writes the student, of a run that a guard `has_stopped` the best one, and the fake score.
+    fn write_results(
+        &self,
+        run: &RunDir,
+        has_stopped: bool,
+        notes: &BTreeMap<String, String>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
         let path = run.path().join("student.safetensors");
-        if guard.is_some_and(|guard| guard.has_stopped()) {
+        if has_stopped {
             let best = run.best();
             let bytes = fs::read(&best).map_err(|source| EventsError::Io {
                 action: "read",
@@ -245,8 +263,7 @@ impl<'a> Distillation<'a> {
             self.save_student(&path, notes)?;
         }
         observer.wrote("student", &path);
-        self.save_score(&run.path().join("fake-score.safetensors"), notes)?;
-        Ok(Outcome::Finished)
+        self.save_score(&run.path().join("fake-score.safetensors"), notes)
     }
 
     /// One update; a batch that makes a loss that is not finite is kept in `post_mortem`.

@@ -113,12 +113,22 @@ fn damaged_config() -> &'static str {
     "the run's own config is damaged: put a whole copy back, or train under another `name`"
 }
 
-/// Refuses an output whose ending promises another format than the `ending` that is written.
-fn check_ending(option: &str, path: &Path, ending: &str) -> Result<()> {
-    match path.extension() {
-        Some(found) if !found.eq_ignore_ascii_case(ending) => bail!(
+/// Refuses, before any work, an output whose ending promises another format than the `ending` that is written, or whose
+/// folder is not there.
+fn check_output(option: &str, path: &Path, ending: &str) -> Result<()> {
+    if let Some(found) = path.extension()
+        && !found.eq_ignore_ascii_case(ending)
+    {
+        bail!(
             "`{option} {}` is written in the format of `.{ending}`: give a name that ends in `.{ending}`",
             path.display()
+        );
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => bail!(
+            "`{option} {}`: there is no folder `{}`: make it first",
+            path.display(),
+            folder.display()
         ),
         _ => Ok(()),
     }
@@ -133,10 +143,10 @@ fn check_files(files: &[ReferencedFile]) -> Result<()> {
     Ok(())
 }
 
-/// As [`check_ending`], of where finished weights are copied to.
-fn check_output(args: &RunArgs) -> Result<()> {
+/// As [`check_output`], of where finished weights are copied to.
+fn check_weights(args: &RunArgs) -> Result<()> {
     let output = args.output.as_deref();
-    output.map_or(Ok(()), |path| check_ending("--output", path, "safetensors"))
+    output.map_or(Ok(()), |path| check_output("--output", path, "safetensors"))
 }
 
 /// Copies finished weights, a file of the run, to `--output` with their card, and turns the outcome into an exit code.

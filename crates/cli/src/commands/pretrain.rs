@@ -11,7 +11,7 @@ use dmdr_train::{
 };
 
 use super::{
-    begin, check_config, check_files, check_output, damaged_config, finish, resumed, say_warning,
+    begin, check_config, check_files, check_weights, damaged_config, finish, resumed, say_warning,
 };
 use crate::{
     args::RunArgs,
@@ -21,7 +21,7 @@ use crate::{
 
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let config = Pretrain::load(&args.config, &args.set)?;
-    check_output(args)?;
+    check_weights(args)?;
     let resumed = resumed(args, &config.name, quiet)?;
     if let Some(run) = &resumed {
         let begun = Pretrain::load(run.config(), &[]).context(damaged_config())?;

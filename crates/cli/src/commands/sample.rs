@@ -10,7 +10,7 @@ use dmdr_train::FinishedRun;
 use dmdr_world::Image;
 use serde_json::json;
 
-use super::check_ending;
+use super::check_output;
 use crate::{
     args::{SampleArgs, Who},
     progress::say,
@@ -27,9 +27,9 @@ struct Drawer<'a> {
 
 pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     let captions = captions(args)?;
-    check_ending("--output", &args.output, "png")?;
+    check_output("--output", &args.output, "png")?;
     if let Some(path) = &args.tensors {
-        check_ending("--tensors", path, "safetensors")?;
+        check_output("--tensors", path, "safetensors")?;
     }
     let trained = FinishedRun::open(&args.run)?;
     let (mut teacher, mut student) = (trained.teacher(), trained.student());

@@ -9,7 +9,7 @@ use dmdr_tensor::device;
 use dmdr_train::{Corpus, Distillation, Inputs, Outcome, pin, precision_warning};
 
 use super::{
-    begin, check_config, check_files, check_output, damaged_config, finish, resumed, say_warning,
+    begin, check_config, check_files, check_weights, damaged_config, finish, resumed, say_warning,
 };
 use crate::{
     args::RunArgs,
@@ -19,7 +19,7 @@ use crate::{
 
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let mut experiment = Experiment::load(&args.config, &args.set)?;
-    check_output(args)?;
+    check_weights(args)?;
     let resumed = resumed(args, &experiment.name, quiet)?;
     let begun = resumed.as_ref().map(begun_with).transpose()?;
     if let Some(begun) = &begun {

@@ -83,11 +83,14 @@ impl OwnedRun {
         for entry in fs::read_dir(&owned.path).map_err(EventsError::io("open", &owned.path))? {
             let entry = entry.map_err(EventsError::io("open", &owned.path))?;
             let path = entry.path();
+            if entry.file_name() == LOCK {
+                continue;
+            }
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let removed = match entry.file_name() == LOCK {
-                true => Ok(()),
-                false if is_folder => fs::remove_dir_all(&path),
-                false => fs::remove_file(&path),
+            let removed = if is_folder {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
             };
             removed.map_err(EventsError::io("remove", &path))?;
         }
