@@ -141,7 +141,7 @@ fn a_run_goes_on_with_the_files_that_it_began_with() {
         "transformer/diffusion_pytorch_model.safetensors",
         "vae/diffusion_pytorch_model.safetensors",
         "text_encoder/model.safetensors",
-        "tokenizer/merges.txt",
+        "tokenizer/tokenizer.json",
     ] {
         let path = here.join("base").join(file);
         while_changed(&path, || {
@@ -245,25 +245,28 @@ fn sizes_that_a_pipeline_cannot_draw_are_refused_with_the_nearest() {
     let here = dir.path();
     let base = here.join("base");
     for (make, cases) in [
-        // Latents of half the side, in patches of two; positions end at six patches.
+        // Latents of a quarter of the side, in patches of two; positions end at six patches.
         (
             pipeline::sd3 as fn(&Path),
             &[
-                (25, "multiple of 4 pixels, at most 24: use 24"),
-                (22, "use 20 or 24"),
-                (28, "use 24"),
-                (3, "use 4"),
+                (25, "a multiple of 8 pixels, at most 48: use 24 or 32"),
+                (28, "use 24 or 32"),
+                (50, "use 48"),
+                (3, "use 8"),
             ][..],
         ),
-        // One stage less than the UNet has halves its latents.
+        // Without patches.
         (
             pipeline::sdxl,
             &[
-                (17, "multiple of 8 pixels: use 16 or 24"),
-                (20, "use 16 or 24"),
+                (17, "a multiple of 4 pixels: use 16 or 20"),
+                (22, "use 20 or 24"),
             ],
         ),
-        (pipeline::z_image, &[(17, "multiple of 4 pixels")]),
+        (
+            pipeline::z_image,
+            &[(20, "a multiple of 8 pixels, at most 64: use 16 or 24")],
+        ),
     ] {
         fs::remove_dir_all(&base).expect("there");
         fs::create_dir(&base).expect("writable");

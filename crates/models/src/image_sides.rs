@@ -9,7 +9,7 @@ use crate::{
 /// Sides of images in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageSides {
-    /// They are multiples of it: what a latent pixel covers, times a patch, or times what a UNet halves.
+    /// They are multiples of it: what a latent pixel covers, times a patch where there are some.
     pub step: i64,
     /// The largest, where positions end.
     pub most: Option<i64>,
@@ -26,9 +26,8 @@ impl ImageSides {
         let (class, channels, unit, most) = match pipeline {
             Pipeline::StableDiffusionXl => {
                 let config = load_diffusers_config::<SdxlUnet>(&folder)?;
-                // Each stage but the last halves the latents.
-                let halved = config.block_out_channels.len().saturating_sub(1);
-                (SdxlUnet::CLASS, config.in_channels, 1 << halved, None)
+                // On its way up it makes maps of the sizes that it met on its way down, as diffusers does.
+                (SdxlUnet::CLASS, config.in_channels, 1, None)
             }
             Pipeline::StableDiffusion3 => {
                 let config = load_diffusers_config::<Sd3>(&folder)?;
