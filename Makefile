@@ -34,6 +34,7 @@ parity: cargo setup peer ## make the parity fixtures anew with PyTorch, draw our
 	@.venv-peer/bin/python tools/peer/text.py
 	@.venv-peer/bin/python tools/peer/rewards.py
 	@.venv-peer/bin/python tools/peer/fidelity.py
+	@.venv-peer/bin/python tools/peer/pictures.py
 	@.venv-peer/bin/python tools/peer/geneval.py
 	@.venv-peer/bin/python tools/peer/dpg.py
 	@cargo build --release --quiet

@@ -18,6 +18,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 fn main() -> ExitCode {
     let args = args::Args::parse();
     dmdr_tensor::keep_freed_memory();
+    progress::tell_want_of_memory();
     match commands::run(&args) {
         Ok(code) => code,
         Err(error) => {

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, IsTerminal, Write as _},
+    panic,
     path::Path,
     process,
     time::{Duration, Instant},
@@ -176,10 +177,68 @@ pub(crate) fn say(quiet: bool, line: &str) {
     }
 }
 
+/// From now on a panic of libtorch for want of memory is told in words; all others are told as ever.
+pub(crate) fn tell_want_of_memory() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let payload = info.payload();
+        let text = payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| payload.downcast_ref::<&str>().copied());
+        let text = text.unwrap_or_default();
+        match want_of_memory(text) {
+            Some(message) => eprintln!("error: {message}"),
+            None => usual(info),
+        }
+    }));
+}
+
+/// What `text`, of a panic, says of memory.
+fn want_of_memory(text: &str) -> Option<String> {
+    const SIGNS: [&str; 2] = ["out of memory", "can't allocate memory"];
+    let found = SIGNS.iter().find_map(|sign| text.find(sign))?;
+    let start = text[..found]
+        .rfind(['"', '\n', ']'])
+        .map_or(0, |end| end + 1);
+    // One line of libtorch's words, which a panic has quoted.
+    let line = text[start..].split("\\n").next().unwrap_or_default();
+    let line = line.lines().next().unwrap_or_default().trim();
+    Some(format!(
+        "out of memory: {line}; `dmdr doctor CONFIG` says what fits, and which switches help"
+    ))
+}
+
 /// The chain of causes, each on its line.
 pub(crate) fn print_error(error: &anyhow::Error) {
     let mut causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     // A transparent error repeats its source's text.
     causes.dedup_by(|next, previous| previous.contains(next.as_str()));
     eprintln!("error: {}", causes.join("\n  caused by: "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_memory_is_told_in_words() {
+        let cuda = "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB. \
+                    GPU 0 is full.\\nException raised from malloc\\nframe #0\")";
+        let told = want_of_memory(cuda).expect("of memory");
+        assert!(
+            told.starts_with(
+                "out of memory: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 is full.;"
+            ),
+            "{told}"
+        );
+        let cpu = "Torch(\"[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you \
+                   tried to allocate 400 bytes.\\nframe #0\")";
+        let told = want_of_memory(cpu).expect("of memory");
+        assert!(
+            told.contains("tried to allocate 400 bytes.; `dmdr doctor"),
+            "{told}"
+        );
+        assert_eq!(want_of_memory("index out of range"), None);
+    }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use common::{pipeline, succeed};
 use dmdr_config::Experiment;
-use dmdr_events::RunDir;
+use dmdr_events::OwnedRun;
 use dmdr_tensor::{Device, Meter, read_tensors};
 use dmdr_train::{Distillation, Rehearsal, Silent};
 use tempfile::TempDir;
@@ -92,7 +92,7 @@ fn is_rehearsed(recipe: &Path, here: &Path, sets: &[&str], scratch: u64) {
         let experiment = Experiment::load(recipe, &sets).expect("a config");
         let expected = {
             let runs = here.join("measured");
-            let run = RunDir::create(&runs, &format!("{recomputes}")).expect("writable");
+            let run = OwnedRun::create(&runs, &format!("{recomputes}")).expect("writable");
             let meter = Meter::start();
             let mut distillation = Distillation::new(&experiment).expect("loads");
             distillation

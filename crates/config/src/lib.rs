@@ -12,6 +12,7 @@ mod check;
 mod curve;
 mod defaults;
 mod device;
+mod difference;
 mod document;
 mod error;
 mod events;
@@ -36,6 +37,7 @@ mod world;
 
 pub use curve::Curve;
 pub use device::Device;
+pub use difference::{Difference, differences};
 pub use document::{Document, ReferencedFile};
 pub use error::{ConfigError, Problem};
 pub use events::{Evaluation, Events};

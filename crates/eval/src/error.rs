@@ -54,9 +54,18 @@ pub enum EvalError {
         /// Place of the prompt.
         prompt: usize,
     },
+    /// A folder of pictures that cannot be listed.
+    #[error("cannot list the pictures in `{folder}`: {source}")]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
     /// A folder of pictures that is too small to be a reference.
     #[error(
-        "`{folder}` holds {found} PNG or JPEG files; precision and recall need at least {LEAST_IMAGES}"
+        "`{folder}` holds {found} PNG or JPEG files; precision and recall need at least {LEAST_IMAGES}: add more, or name \
+         another folder in `fidelity.reference`"
     )]
     FewPictures {
         /// The folder.

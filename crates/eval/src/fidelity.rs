@@ -15,7 +15,7 @@ use dmdr_data::images_to_tensor;
 use dmdr_models::{ClipVision, DinoVision, Inception};
 use dmdr_rewards::{Settings, preprocess::Preprocess};
 use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard};
-use dmdr_world::Image;
+use dmdr_world::{Image, PictureKind};
 
 use crate::{EvalError, Gaussian, Manifold};
 
@@ -193,24 +193,29 @@ impl Reference {
     }
 }
 
-/// PNG and JPEG files in `folder` and below, sorted.
+/// PNG and JPEG files in `folder` and below, sorted. Their content tells what they are; hidden files, `Thumbs.db` and files
+/// that are no pictures are passed over.
 ///
 /// # Errors
-/// A folder that cannot be read or holds fewer than [`LEAST_IMAGES`].
+/// A folder that cannot be read or holds fewer than [`LEAST_IMAGES`]; a picture of another format, which would be missed;
+/// and a file that only its name makes a picture.
 pub fn pictures(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
-    let failed = |source| EvalError::Read {
-        path: folder.to_owned(),
-        source,
-    };
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            let ending = path.extension().map(OsStr::to_ascii_lowercase);
+        let failed = |source| EvalError::Folder {
+            folder: folder.clone(),
+            source,
+        };
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let path = entry.path();
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
-            } else if ending.is_some_and(|it| it == "png" || it == "jpg" || it == "jpeg") {
+            } else if is_picture(&path)? {
                 found.push(path);
             }
         }
@@ -223,4 +228,24 @@ pub fn pictures(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
     }
     found.sort();
     Ok(found)
+}
+
+/// Endings of pictures, also of those that are not read.
+const NAMES: [&str; 15] = [
+    "png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic",
+    "heif", "jxl", "jp2",
+];
+
+/// Whether the file in `path` is to be read.
+fn is_picture(path: &Path) -> Result<bool, EvalError> {
+    let kind = PictureKind::of(path)?;
+    let ending = path.extension().map(OsStr::to_ascii_lowercase);
+    let is_called = ending.is_some_and(|it| NAMES.iter().any(|name| it == *name));
+    if kind == PictureKind::Readable {
+        return Ok(true);
+    }
+    if is_called || kind != PictureKind::None {
+        Image::from_file(path)?; // which says what is wrong
+    }
+    Ok(false)
 }

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use dmdr_eval::{EvalError, Features, Reference, pictures};
 use dmdr_tensor::{Device, Kind, Tensor, read_tensors};
+use dmdr_world::Image;
 
 /// The formula of `rewards.py`'s `whole`, f64.
 fn whole(rows: i64, dims: i64, salt: i64) -> Tensor {
@@ -41,16 +42,42 @@ fn distances_and_shares_are_the_references() {
 fn a_reference_needs_pictures() {
     let dir = tempfile::tempdir().expect("temp dir");
     let deep = dir.path().join("deep");
+    fs::create_dir_all(dir.path().join(".thumbnails")).expect("writable");
     fs::create_dir(&deep).expect("writable");
-    for name in ["b.JPG", "deep/a.png", "c.jpeg", "notes.txt"] {
-        fs::write(dir.path().join(name), "").expect("writable");
+    let png = Image::filled(2, 2, [0.5; 3]).png(&[]);
+    let write = |name: &str, bytes: &[u8]| {
+        fs::write(dir.path().join(name), bytes).expect("writable");
+    };
+    for name in ["b.JPG", "deep/a.png", "c"] {
+        write(name, &png); // whatever the name
     }
+    for name in ["notes.txt", "Thumbs.db", ".DS_Store", "._b.jpg"] {
+        write(name, b"no picture");
+    }
+    write(".thumbnails/b.png", &png);
     let error = pictures(dir.path()).expect_err("three are too few");
     assert!(
         matches!(error, EvalError::FewPictures { found: 3, .. }),
         "{error}"
     );
-    fs::write(deep.join("d.png"), "").expect("writable");
+    write("deep/d.png", &png);
     let found = pictures(dir.path()).expect("four");
     assert_eq!((found.len(), &found[3]), (4, &deep.join("d.png")));
+
+    // What would be missed, or is none.
+    for (name, bytes, reason) in [
+        ("e.webp", &b"RIFF\x7a\0\0\0WEBPVP8 "[..], "is WebP"),
+        ("e", b"GIF89a\x01\0\x01\0", "is GIF"),
+        ("e.heic", b"\0\0\0\x18ftypheic", "is neither PNG nor JPEG"),
+        (
+            "e.jpg",
+            b"<html>not found</html>",
+            "is neither PNG nor JPEG",
+        ),
+    ] {
+        write(name, bytes);
+        let error = pictures(dir.path()).expect_err(name).to_string();
+        assert!(error.contains(name) && error.contains(reason), "{error}");
+        fs::remove_file(dir.path().join(name)).expect("there");
+    }
 }

@@ -95,7 +95,7 @@ fn model_name(cpuinfo: &str) -> Option<String> {
 }
 
 /// The arguments, quoted where a shell needs it; the program without its folder.
-fn command() -> String {
+pub(crate) fn command() -> String {
     let mut arguments = env::args_os().map(|argument| argument.to_string_lossy().into_owned());
     let program = arguments.next().unwrap_or_default();
     let program = Path::new(&program)

@@ -18,7 +18,10 @@ pub enum EventsError {
         source: io::Error,
     },
     /// A line of a JSON-lines file is not a record.
-    #[error("`{}` line {line} is not a record: {message}", path.display())]
+    #[error(
+        "`{}` line {line} is not a record: {message}; remove this line to go on without it",
+        path.display()
+    )]
     Line {
         /// The file.
         path: PathBuf,
@@ -28,7 +31,10 @@ pub enum EventsError {
         message: String,
     },
     /// A JSON file does not hold what its name promises.
-    #[error("`{}` is not a valid {what}: {source}", path.display())]
+    #[error(
+        "`{}` is not a valid {what}: {source}; put a whole copy back, or remove it to go on without it",
+        path.display()
+    )]
     Json {
         /// The file.
         path: PathBuf,
@@ -46,8 +52,22 @@ pub enum EventsError {
         /// The folder.
         path: PathBuf,
     },
+    /// Another process writes to the run.
+    #[error(
+        "run folder `{}` is in use by {holder}; wait until it ends or stop it, or choose another `name`",
+        path.display()
+    )]
+    RunInUse {
+        /// The folder.
+        path: PathBuf,
+        /// Process, machine, time and command, as far as they are known.
+        holder: String,
+    },
     /// A folder is not a run.
-    #[error("`{}` is not a run folder: it has no `{missing}`", path.display())]
+    #[error(
+        "`{}` is not a run folder: it has no `{missing}`; give the folder that `dmdr train` made, such as `runs/NAME`",
+        path.display()
+    )]
     NotARun {
         /// The folder.
         path: PathBuf,

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::error::EventsError;
@@ -13,7 +13,8 @@ use crate::error::EventsError;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputFile {
-    /// Where.
+    /// Where. A path that is not Unicode is written as near as text comes to it.
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// SHA-256; of a folder, that of its files' names and hashes.
     pub sha256: String,
@@ -28,6 +29,10 @@ impl InputFile {
             sha256: hash(path).map_err(EventsError::io("read", path))?,
         })
     }
+}
+
+fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 fn hash(path: &Path) -> io::Result<String> {
@@ -48,6 +53,18 @@ fn hash(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_unicode_is_written() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let file = InputFile {
+            path: std::ffi::OsStr::from_bytes(b"runs/\xff").into(),
+            sha256: String::new(),
+        };
+        let json = serde_json::to_string(&file).expect("written");
+        assert!(json.contains("runs/\u{fffd}"), "{json}");
+    }
 
     #[test]
     fn a_folder_is_its_names_and_contents() {

@@ -1,6 +1,6 @@
 //! What a run writes and a report reads: the interface between the two. No libtorch here.
 //!
-//! A run lives in a [`RunDir`]. Its numbers are [`Record`]s in `metrics.jsonl`, mirrored for
+//! A run lives in a [`RunDir`]; whoever writes there is its one owner, an [`OwnedRun`]. Its numbers are [`Record`]s in `metrics.jsonl`, mirrored for
 //! `TensorBoard` by [`TensorBoardWriter`]; its evaluations are [`EvalReport`]s; where it ran is its
 //! [`Environment`]. Files that are replaced as a whole go through [`atomic_write`], so that a killed
 //! run leaves either the old or the new content.
@@ -25,6 +25,6 @@ pub use error::EventsError;
 pub use eval::{EvalReport, Statistic};
 pub use input::InputFile;
 pub use metrics::{Kind, MetricsWriter, Record, read};
-pub use run::RunDir;
+pub use run::{OwnedRun, RunDir};
 pub use table::table;
 pub use tensorboard::TensorBoardWriter;

@@ -1,5 +1,7 @@
 //! [`RunDir`]: the folder of a run and the names in it.
 
+mod owned;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,10 @@ use crate::environment::Environment;
 use crate::error::EventsError;
 use crate::eval::EvalReport;
 
+use self::owned::LOCK;
+
+pub use self::owned::OwnedRun;
+
 const CONFIG: &str = "config.toml";
 
 /// The folder of a run:
@@ -17,6 +23,8 @@ const CONFIG: &str = "config.toml";
 /// config.toml                  the resolved configuration
 /// env.json                     program, machine, command
 /// prompts.json                 prompt files, what was kept of them and what became of their rows
+/// inputs.json                  all other files that it reads, by hash
+/// lock.json                    who writes here, or did last
 /// metrics.jsonl                one record per line
 /// tensorboard/                 the same numbers as event files
 /// samples/step-000500.png      sheets of samples
@@ -53,7 +61,7 @@ fn is_unborn(path: &Path) -> Result<bool, EventsError> {
     for name in names(path)? {
         let is_ours = FOLDERS.contains(&name.as_str()) && names(&path.join(&name))?.is_empty();
         let is_torn = name.starts_with('.'); // the temporary file of a write that was killed
-        if !is_ours && !is_torn && name != "env.json" {
+        if !is_ours && !is_torn && name != "env.json" && name != LOCK {
             return Ok(false);
         }
     }
@@ -61,32 +69,6 @@ fn is_unborn(path: &Path) -> Result<bool, EventsError> {
 }
 
 impl RunDir {
-    /// Makes the folder `root/name` of a new run, with its subfolders.
-    ///
-    /// # Errors
-    /// It exists and holds more than the empty beginnings of a run that was killed before it had a `config.toml`, it
-    /// cannot be made, or `name` is not a plain name.
-    pub fn create(root: impl AsRef<Path>, name: &str) -> Result<Self, EventsError> {
-        plain(name)?;
-        let root = root.as_ref();
-        fs::create_dir_all(root).map_err(EventsError::io("create", root))?;
-        let path = root.join(name);
-        match fs::create_dir(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if !is_unborn(&path)? {
-                    return Err(EventsError::RunExists { path });
-                }
-            }
-            Err(error) => return Err(EventsError::io("create", &path)(error)),
-        }
-        let run = Self { path };
-        for folder in FOLDERS.map(|name| run.path.join(name)) {
-            fs::create_dir_all(&folder).map_err(EventsError::io("create", &folder))?;
-        }
-        Ok(run)
-    }
-
     /// The folder of an existing run.
     ///
     /// # Errors
@@ -121,6 +103,11 @@ impl RunDir {
     /// What the prompt files held when the run began; of a run without any it is not there.
     pub fn prompts(&self) -> PathBuf {
         self.path.join("prompts.json")
+    }
+
+    /// All other files that the run reads, by their hashes when it began.
+    pub fn inputs(&self) -> PathBuf {
+        self.path.join("inputs.json")
     }
 
     /// The records.

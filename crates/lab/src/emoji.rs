@@ -10,7 +10,7 @@ use dmdr_config::{
     Curve, Experiment, Method, ReinforcementLearning, RlAlgorithm, RlOnly, TimeDistribution,
 };
 use dmdr_eval::{EvalSet, Sampler, metric_names, scalars};
-use dmdr_events::{Kind, RunDir};
+use dmdr_events::{Kind, OwnedRun, RunDir};
 use dmdr_train::{Distillation, FinishedRun, Observer, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -143,22 +143,19 @@ fn train(
     let path = root.join(&experiment.name);
     let same = std::fs::read_to_string(path.join("config.toml"))
         .is_ok_and(|text| text == experiment.to_toml());
-    if path.exists() && !same {
-        std::fs::remove_dir_all(&path).map_err(LabError::io("replace", &path))?;
+    if same && path.join("student.safetensors").is_file() {
+        return Ok(RunDir::open(&path)?);
     }
     let run = if same {
-        RunDir::open(&path)?
+        OwnedRun::open(&path)?
     } else {
-        let run = RunDir::create(root, &experiment.name)?;
+        let run = OwnedRun::replace(root, &experiment.name)?;
         run.write_config(&experiment.to_toml())?;
         run
     };
-    if path.join("student.safetensors").is_file() {
-        return Ok(run);
-    }
     let outcome = Distillation::new(experiment)?.run(&run, same, &BTreeMap::new(), observer)?;
     match outcome {
-        Outcome::Finished => Ok(run),
+        Outcome::Finished => Ok(RunDir::open(&path)?),
         Outcome::Interrupted { .. } => Err(LabError::Interrupted),
     }
 }

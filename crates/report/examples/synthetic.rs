@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 use std::path::{Path, PathBuf};
 
-use dmdr_events::{Environment, EvalReport, Kind, MetricsWriter, Record, RunDir, Statistic};
+use dmdr_events::{Environment, EvalReport, Kind, MetricsWriter, OwnedRun, Record, Statistic};
 
 const UPDATES: u64 = 500;
 const COLD_START: f64 = 160.0;
@@ -18,7 +18,7 @@ const KINDS: [&str; 6] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "runs".to_owned()));
-    let run = RunDir::create(root, "synthetic")?;
+    let run = OwnedRun::create(root, "synthetic")?;
     run.write_config(
         "name = \"demo\"\nseed = 0\n\n[teacher]\nnum_steps = 25\nguidance = 3.0\n\n[student]\nnum_steps = 4\n\n[[rewards]]\nweight = 1.0\n",
     )?;
@@ -48,6 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let layout = serde_json::json!({ "columns": 4, "captions": captions });
     std::fs::write(run.path().join("samples/sheet.json"), layout.to_string())?;
     dmdr_report::write(&run)?;
+    run.keep();
     Ok(())
 }
 

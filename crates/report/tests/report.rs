@@ -3,14 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use dmdr_events::{Environment, EvalReport, Kind, MetricsWriter, Record, RunDir, Statistic};
+use dmdr_events::{
+    Environment, EvalReport, Kind, MetricsWriter, OwnedRun, Record, RunDir, Statistic,
+};
 use dmdr_report::{ReportError, render, write, write_card};
 
 const CONFIG: &str = "name = \"demo\"\nseed = 3\n[teacher]\nnum_steps = 25\nguidance = 3.0\n\
                       [student]\nnum_steps = 4\n[[rewards]]\nweight = 1.0\n";
 
-fn run(root: &Path) -> RunDir {
-    let run = RunDir::create(root, "demo").expect("created");
+fn run(root: &Path) -> OwnedRun {
+    let run = OwnedRun::create(root, "demo").expect("created");
     run.write_config(CONFIG).expect("written");
     run
 }

@@ -10,10 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dmdr_events::{EventsError, RunDir, atomic_write};
+use dmdr_events::{EventsError, InputFile, RunDir, atomic_write};
 use dmdr_tensor::{AdamW, Kind, ParamStore};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::TrainError;
 
@@ -116,13 +115,23 @@ impl<'a> Checkpoint<'a> {
     /// Restores the newest checkpoint into `parts`; returns (updates done, seconds so far), both 0 if there is none.
     ///
     /// # Errors
-    /// A checkpoint of another config, or a damaged file.
+    /// A checkpoint of another config, or a damaged one.
     pub fn load_latest(&self, parts: &mut [(&str, Part<'_>)]) -> Result<(u64, f64), TrainError> {
         let all = self.run.list_checkpoints()?;
-        let Some((_, folder)) = all.last() else {
+        let Some(((_, folder), before)) = all.split_last() else {
             return Ok((0, 0.0));
         };
-        let manifest = read_manifest(folder)?;
+        let damaged = |reason: String| TrainError::DamagedCheckpoint {
+            folder: folder.clone(),
+            reason,
+            way_out: match before.last() {
+                Some((step, _)) => {
+                    format!("remove this folder, and `--resume` goes on from update {step}")
+                }
+                None => "remove this folder, and `--resume` starts the training anew".to_owned(),
+            },
+        };
+        let manifest = read_manifest(folder).map_err(damaged)?;
         if manifest.config != self.config {
             return Err(TrainError::OtherConfig {
                 path: folder.clone(),
@@ -131,14 +140,12 @@ impl<'a> Checkpoint<'a> {
             });
         }
         for (file, expected) in &manifest.files {
-            let path = folder.join(file);
-            let found = describe(&path)?;
+            let found = describe(&folder.join(file)).map_err(|error| damaged(error.to_string()))?;
             if found != *expected {
-                let reason = format!(
-                    "expected {} bytes with SHA-256 {}, found {} bytes with {}",
+                return Err(damaged(format!(
+                    "`{file}` should have {} bytes with SHA-256 {:.12}.., and has {} bytes with {:.12}..",
                     expected.bytes, expected.sha256, found.bytes, found.sha256
-                );
-                return Err(TrainError::Damaged { path, reason });
+                )));
             }
         }
         for (name, part) in parts {
@@ -176,31 +183,29 @@ fn remove(folder: &Path) -> Result<(), EventsError> {
     }
 }
 
-fn read_manifest(folder: &Path) -> Result<Manifest, TrainError> {
-    let path = folder.join(MANIFEST);
-    let damaged = |reason: String| TrainError::Damaged {
-        path: path.clone(),
-        reason,
-    };
-    let text = fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
-    serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))
+/// The manifest in `folder`, or what is wrong with it.
+fn read_manifest(folder: &Path) -> Result<Manifest, String> {
+    let of_manifest = |what: &dyn std::fmt::Display| format!("`{MANIFEST}`: {what}");
+    let text = fs::read(folder.join(MANIFEST)).map_err(|error| of_manifest(&error))?;
+    serde_json::from_slice(&text).map_err(|error| of_manifest(&error))
 }
 
-fn describe(path: &Path) -> Result<FileRecord, TrainError> {
-    let bytes = fs::read(path).map_err(|error| TrainError::Damaged {
+fn describe(path: &Path) -> Result<FileRecord, EventsError> {
+    let hashed = InputFile::read(path)?;
+    let metadata = fs::metadata(path).map_err(|source| EventsError::Io {
+        action: "read",
         path: path.to_owned(),
-        reason: error.to_string(),
+        source,
     })?;
-    let digest = Sha256::digest(&bytes);
-    let sha256 = format!("{digest:x}");
     Ok(FileRecord {
-        bytes: bytes.len() as u64,
-        sha256,
+        bytes: metadata.len(),
+        sha256: hashed.sha256,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use dmdr_events::OwnedRun;
     use dmdr_tensor::{Device, Init, Scope};
 
     use super::*;
@@ -211,8 +216,8 @@ mod tests {
         store
     }
 
-    fn run(dir: &Path) -> RunDir {
-        let run = RunDir::create(dir, "r").expect("writable");
+    fn run(dir: &Path) -> OwnedRun {
+        let run = OwnedRun::create(dir, "r").expect("writable");
         run.write_config("name = \"r\"").expect("writable");
         run
     }
@@ -249,7 +254,7 @@ mod tests {
             .expect_err("other config")
             .to_string();
         assert!(
-            error.contains("made with config abc, this is xyz"),
+            error.contains("made with config abc, the run's `config.toml` is now xyz"),
             "{error}"
         );
 
@@ -258,14 +263,30 @@ mod tests {
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
         fs::write(&file, bytes).expect("writable");
-        let error = checkpoints
-            .load_latest(&mut [("model", Part::Params(&loaded))])
-            .expect_err("damaged")
-            .to_string();
+        let refused = || {
+            let loaded = checkpoints.load_latest(&mut [("model", Part::Params(&loaded))]);
+            loaded.expect_err("damaged").to_string()
+        };
+        let error = refused();
         assert!(
-            error.contains("model.safetensors") && error.contains("damaged"),
+            error.contains("step-000030` is damaged: `model.safetensors`")
+                && error.ends_with("remove this folder, and `--resume` goes on from update 20"),
             "{error}"
         );
+
+        // The way out is followed; then only one is left.
+        fs::remove_dir_all(run.checkpoint(30)).expect("there");
+        fs::remove_file(run.checkpoint(20).join("model.safetensors")).expect("there");
+        let error = refused();
+        assert!(
+            error.contains("No such file") && error.ends_with("starts the training anew"),
+            "{error}"
+        );
+        fs::write(run.checkpoint(20).join(MANIFEST), "{").expect("writable");
+        assert!(refused().contains("`manifest.json`: EOF"));
+        fs::remove_dir_all(run.checkpoint(20)).expect("there");
+        let (step, _) = checkpoints.load_latest(&mut []).expect("anew");
+        assert_eq!(step, 0);
     }
 
     #[test]

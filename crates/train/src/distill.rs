@@ -4,15 +4,15 @@ use std::{collections::BTreeMap, fs, path::Path, rc::Rc, time::Instant};
 
 use dmdr_config::{Experiment, FakeForm, Method as MethodConfig, Tuning};
 use dmdr_diffusion::student_times;
-use dmdr_events::{EventsError, Kind, RunDir, atomic_write};
+use dmdr_events::{EventsError, Kind, OwnedRun, RunDir, atomic_write};
 use dmdr_methods::{Dmdr, Method, RlOnly, rl::RlTerm};
 use dmdr_models::Placement;
 use dmdr_tensor::{Kind as TensorKind, device};
 
 use crate::{
-    Alternation, Backbone, Checkpoint, Corpus, Networks, Observer, Outcome, Recorder, Source,
-    Stats, Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due, compute,
-    guard::Guard, lora_file::lora_notes, rewards::rewards, sheet::Sheet, watch::Watch,
+    Alternation, Backbone, Checkpoint, Corpus, Inputs, Networks, Observer, Outcome, Recorder,
+    Source, Stats, Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due,
+    compute, guard::Guard, lora_file::lora_notes, rewards::rewards, sheet::Sheet, watch::Watch,
 };
 
 /// A distillation, loaded and checked, ready to run.
@@ -150,17 +150,16 @@ impl<'a> Distillation<'a> {
     /// or from the beginning if none was written yet, to the same numbers as a run that was never stopped.
     ///
     /// # Errors
-    /// A loss that is not finite, a damaged checkpoint, prompts that changed since, or a file that cannot be written.
+    /// A loss that is not finite, a damaged checkpoint, prompts or files that changed since, or a file that cannot be
+    /// written.
     pub fn run(
         &mut self,
-        run: &RunDir,
+        run: &OwnedRun,
         resume: bool,
         notes: &BTreeMap<String, String>,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, TrainError> {
-        if let Some(corpus) = self.source.corpus() {
-            corpus.keep(run)?;
-        }
+        self.keep_inputs(run)?;
         let events = &self.experiment.events;
         let checkpoints = Checkpoint::new(run, self.experiment.hash(), events.keep_checkpoints);
         let resumed = if resume {
@@ -185,7 +184,12 @@ impl<'a> Distillation<'a> {
                 self.alternation.set_rl_factor(guard.rl_factor());
             }
             let started = Instant::now();
-            let Stats { generator, score } = self.update(run.path(), update)?;
+            let updated = self.update(run.path(), update);
+            // A batch that was kept for study is worth a folder as well.
+            if matches!(updated, Ok(_) | Err(TrainError::NotFinite { .. })) {
+                run.keep();
+            }
+            let Stats { generator, score } = updated?;
 
             // Nothing below can change a number of the training: every update reseeds.
             let done = update + 1;
@@ -225,8 +229,30 @@ impl<'a> Distillation<'a> {
                 return Ok(Outcome::Interrupted { step: done });
             }
         }
+        let has_stopped = guard.is_some_and(|guard| guard.has_stopped());
+        self.write_results(run, has_stopped, notes, observer)?;
+        Ok(Outcome::Finished)
+    }
+
+    /// Writes down what the run reads, if it begins now; refuses what changed since, if it goes on.
+    fn keep_inputs(&self, run: &RunDir) -> Result<(), TrainError> {
+        if let Some(corpus) = self.source.corpus() {
+            corpus.keep(run)?;
+        }
+        let pipeline = self.source.pipeline().map(|(_, folder)| folder);
+        Inputs::of(self.experiment, pipeline)?.keep(run)
+    }
+
+    /// Writes the student, of a run that a guard `has_stopped` the best one, and the fake score.
+    fn write_results(
+        &self,
+        run: &RunDir,
+        has_stopped: bool,
+        notes: &BTreeMap<String, String>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
         let path = run.path().join("student.safetensors");
-        if guard.is_some_and(|guard| guard.has_stopped()) {
+        if has_stopped {
             let best = run.best();
             let bytes = fs::read(&best).map_err(|source| EventsError::Io {
                 action: "read",
@@ -238,8 +264,7 @@ impl<'a> Distillation<'a> {
             self.save_student(&path, notes)?;
         }
         observer.wrote("student", &path);
-        self.save_score(&run.path().join("fake-score.safetensors"), notes)?;
-        Ok(Outcome::Finished)
+        self.save_score(&run.path().join("fake-score.safetensors"), notes)
     }
 
     /// One update; a batch that makes a loss that is not finite is kept in `post_mortem`.

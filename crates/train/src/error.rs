@@ -27,9 +27,23 @@ pub enum TrainError {
         /// Where the batch was kept.
         post_mortem: PathBuf,
     },
-    /// A checkpoint made under another config.
+    /// A run that was begun with another config.
     #[error(
-        "checkpoint `{}` was made with config {found}, this is {expected}; resume with the run's own config.toml",
+        "run `{}` was begun with another config: {}; resume it with `{}/config.toml`, or train under another `name`",
+        run.display(),
+        differences.join(", "),
+        run.display()
+    )]
+    OtherKeys {
+        /// Its folder.
+        run: PathBuf,
+        /// Keys with their values then and now.
+        differences: Vec<String>,
+    },
+    /// A checkpoint made under another config than the run's `config.toml` of today.
+    #[error(
+        "checkpoint `{}` was made with config {found}, the run's `config.toml` is now {expected}: put the old `config.toml` \
+         back, or train under another `name`",
         path.display()
     )]
     OtherConfig {
@@ -55,8 +69,59 @@ pub enum TrainError {
         /// The run's folder.
         run: PathBuf,
     },
-    /// A checkpoint file that differs from what its manifest says, or another file of a run.
-    #[error("file `{}` of a run is damaged: {reason}", path.display())]
+    /// A file other than those that a run began with.
+    #[error(
+        "`{}` (key `{key}`) is not the file that run `{}` began with: expected {expected}, found {found}; put the old file \
+         back, or start a new run under another `name`, where `{init}` can go on from this one's weights",
+        path.display(),
+        run.display()
+    )]
+    OtherInput {
+        /// The config key.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// The run's folder.
+        run: PathBuf,
+        /// The hash then, or that there was no file.
+        expected: String,
+        /// The hash now, or that there is none.
+        found: String,
+        /// The key that starts a run from weights.
+        init: &'static str,
+    },
+    /// A size of images that the model cannot make.
+    #[error(
+        "`world.prompts.size` is {found}, but `{}` makes images whose side is a multiple of {step} pixels{most}: use {nearest}",
+        pipeline.display()
+    )]
+    Size {
+        /// The key's value.
+        found: i64,
+        /// The pipeline's folder.
+        pipeline: PathBuf,
+        /// [`dmdr_models::ImageSides::step`].
+        step: i64,
+        /// The largest side, in words.
+        most: String,
+        /// What works, in words.
+        nearest: String,
+    },
+    /// A checkpoint that differs from what its manifest says.
+    #[error("checkpoint `{}` is damaged: {reason}; {way_out}", folder.display())]
+    DamagedCheckpoint {
+        /// Its folder.
+        folder: PathBuf,
+        /// The file, and what differs.
+        reason: String,
+        /// What to do, and where the run then goes on.
+        way_out: String,
+    },
+    /// A damaged file of a run that is no checkpoint.
+    #[error(
+        "file `{}` of a run is damaged: {reason}; put a whole copy back, or remove it to go on without its check",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,

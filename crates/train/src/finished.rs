@@ -9,7 +9,7 @@ use dmdr_events::RunDir;
 use dmdr_tensor::{Device, Kind, Tensor, device, reseed};
 use dmdr_world::Image;
 
-use crate::{Networks, Source, StudentSampler, TeacherSampler, TrainError, compute};
+use crate::{Inputs, Networks, Source, StudentSampler, TeacherSampler, TrainError, compute};
 
 /// Networks of a run with its student.
 #[derive(Debug)]
@@ -55,10 +55,11 @@ impl FinishedRun {
     /// The run in `path` with the student in `weights`.
     ///
     /// # Errors
-    /// A folder that is no run, or a file that does not fit.
+    /// A folder that is no run, a file that does not fit, or one that is another than when the run began.
     pub fn with_student(path: &Path, weights: &Path) -> Result<Self, TrainError> {
         let run = RunDir::open(path)?;
         let experiment = Experiment::load(run.config(), &[])?;
+        Inputs::of_pictures(&experiment)?.check(&run)?;
         let device = device(&experiment.device.to_string())?;
         let source = Source::load(&experiment, device)?;
         let compute = compute(experiment.precision, device);

@@ -13,10 +13,12 @@ mod guard;
 mod hub;
 mod import;
 mod lora_file;
+mod inputs;
 mod metrics;
 mod mmdit;
 mod networks;
 mod observer;
+mod precision;
 pub mod pretrain;
 mod recorder;
 mod rehearsal;
@@ -43,39 +45,17 @@ pub use guard::Verdict;
 pub use hub::pin;
 pub use import::{AdapterFile, Imported, TextEncoders, import};
 pub use lora_file::lora_notes;
+pub use inputs::Inputs;
 pub use metrics::MetricSource;
 pub use networks::{Networks, TextEncoder};
 pub use observer::{Observer, Outcome, Silent};
+pub use precision::{compute, precision_warning};
 pub use recorder::Recorder;
 pub use rehearsal::Rehearsal;
 pub use samplers::{StudentSampler, TeacherSampler};
 pub use source::{Classes, Emoji, Published, Source};
 pub use table::{TableReport, measure_table};
 pub use update::{Update, UpdateStats};
-
-/// The kind large matrix products are computed in.
-///
-/// `auto` is bf16 where the hardware multiplies it natively (CUDA, AVX512-BF16: 2.4 times faster than f32 on a Zen 4
-/// core), f32 elsewhere.
-pub fn compute(
-    precision: dmdr_config::Precision,
-    device: dmdr_tensor::Device,
-) -> dmdr_tensor::Kind {
-    use dmdr_config::Precision;
-    use dmdr_tensor::{Device, Kind};
-    match precision {
-        Precision::Bf16 => Kind::BFloat16,
-        Precision::Auto if device != Device::Cpu || native_bf16() => Kind::BFloat16,
-        Precision::F32 | Precision::Auto => Kind::Float,
-    }
-}
-
-fn native_bf16() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx512bf16");
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
-}
 
 /// The embedded world a config names.
 ///

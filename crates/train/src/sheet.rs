@@ -35,7 +35,7 @@ impl Sheet {
     /// # Errors
     /// If sampling fails or the file cannot be written.
     pub(crate) fn write(&self, sampler: &dyn Sampler, path: &Path) -> Result<(), TrainError> {
-        Ok(self.draw(sampler)?.to_png(path)?)
+        Ok(atomic_write(path, self.draw(sampler)?.png(&[]))?)
     }
 
     /// The sheet of `sampler`.

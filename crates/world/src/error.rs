@@ -21,13 +21,29 @@ pub enum WorldError {
         /// The whole caption.
         caption: String,
     },
-    /// A file could not be written or read.
-    #[error("image file {path}")]
+    /// A file could not be written.
+    #[error("cannot write picture `{}`: {source}", path.display())]
     File {
         /// Path of the file.
         path: PathBuf,
-        /// What the codec or the file system said.
-        source: image::ImageError,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// A picture that cannot be opened.
+    #[error("cannot read picture `{}`: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// A file that is no picture, one of a kind that is not read, or a damaged one.
+    #[error("picture `{}` {reason}", path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead, and the way out.
+        reason: String,
     },
     /// Pixels that do not fit the stated size.
     #[error("{got} values cannot fill {width} x {height} pixels of 3 channels")]

@@ -1,7 +1,5 @@
 //! Plain RGB images, channels first, as the models see them.
 
-use std::path::Path;
-
 use crate::WorldError;
 
 /// An RGB image, `[3, height, width]` row by row, values in `[0, 1]`.
@@ -194,24 +192,6 @@ impl Image {
                 tile
             })
             .collect()
-    }
-
-    /// Reads a PNG or JPEG file.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn from_file(path: &Path) -> Result<Self, WorldError> {
-        let pixels = image::open(path)
-            .map_err(|source| WorldError::File {
-                path: path.to_owned(),
-                source,
-            })?
-            .to_rgb8();
-        Self::from_rgb8(
-            pixels.width() as usize,
-            pixels.height() as usize,
-            pixels.as_raw(),
-        )
     }
 }
 

@@ -64,7 +64,7 @@ impl Image {
     pub fn to_png(&self, path: &Path) -> Result<(), WorldError> {
         fs::write(path, self.png(&[])).map_err(|source| WorldError::File {
             path: path.to_owned(),
-            source: source.into(),
+            source,
         })
     }
 }

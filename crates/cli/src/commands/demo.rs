@@ -2,14 +2,14 @@
 
 use std::{fs, path::Path, process::ExitCode, time::Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use dmdr_config::Experiment;
 use dmdr_eval::EvalSet;
-use dmdr_events::{RunDir, table};
+use dmdr_events::{OwnedRun, table};
 use dmdr_train::{Distillation, FinishedRun, Outcome};
 use dmdr_world::Split;
 
-use super::{check_files, eval::measure, train::distill};
+use super::{check_files, eval::measure, say_warning, train::distill};
 use crate::{
     args::{DemoArgs, Who},
     environment, interrupt,
@@ -27,6 +27,7 @@ pub(crate) fn run(args: &DemoArgs, quiet: bool) -> Result<ExitCode> {
     check_files(&experiment.referenced_files())?;
     let distillation = Distillation::new(&experiment)?;
     let run = open(&args.root, &experiment, quiet)?;
+    say_warning(quiet, run.warning());
     let resume = !run.list_checkpoints()?.is_empty();
     say(
         quiet,
@@ -62,9 +63,10 @@ pub(crate) fn run(args: &DemoArgs, quiet: bool) -> Result<ExitCode> {
 }
 
 /// A demo that was stopped goes on; a finished one starts again.
-fn open(root: &Path, experiment: &Experiment, quiet: bool) -> Result<RunDir> {
+fn open(root: &Path, experiment: &Experiment, quiet: bool) -> Result<OwnedRun> {
     let path = root.join(&experiment.name);
-    if let Ok(run) = RunDir::open(&path) {
+    if path.join("config.toml").is_file() {
+        let run = OwnedRun::open(&path)?;
         let same = fs::read_to_string(run.config()).is_ok_and(|text| text == experiment.to_toml());
         let finished = path.join("student.safetensors").exists();
         if same && !finished && !run.list_checkpoints()?.is_empty() {
@@ -72,11 +74,7 @@ fn open(root: &Path, experiment: &Experiment, quiet: bool) -> Result<RunDir> {
             return Ok(run);
         }
     }
-    if path.exists() {
-        fs::remove_dir_all(&path)
-            .with_context(|| format!("cannot replace the earlier demo in `{}`", path.display()))?;
-    }
-    let run = RunDir::create(root, &experiment.name)?;
+    let run = OwnedRun::replace(root, &experiment.name)?;
     run.write_env(&environment::detect(&experiment.device.to_string()))?;
     run.write_config(&experiment.to_toml())?; // last: with it the run exists
     Ok(run)

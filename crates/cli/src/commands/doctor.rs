@@ -5,7 +5,7 @@ use std::{fs, io, path::Path, process::ExitCode, rc::Rc};
 use anyhow::Result;
 use dmdr_config::{Experiment, Lora, Method, Tuning};
 use dmdr_tensor::{Device, LIBTORCH_VERSION, device, get_num_threads, total_memory_bytes};
-use dmdr_train::{Corpus, Rehearsal, compute};
+use dmdr_train::{Corpus, Rehearsal, compute, precision_warning};
 
 use super::check_files;
 use crate::{args::DoctorArgs, environment, progress::print_data};
@@ -46,6 +46,10 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         compute(experiment.precision, target),
         experiment.precision
     ));
+
+    if let Some(warning) = precision_warning(experiment.precision, target) {
+        print_data(&format!("warning    {warning}"));
+    }
 
     let rehearsal = Rehearsal::with_corpus(&experiment, corpus.as_ref(), target)?;
     if let Some(warning) = &rehearsal.warning {

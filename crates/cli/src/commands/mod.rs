@@ -22,9 +22,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use dmdr_config::ReferencedFile;
-use dmdr_events::{Environment, RunDir};
-use dmdr_train::Outcome;
+use dmdr_config::{ReferencedFile, differences};
+use dmdr_events::{Environment, OwnedRun, RunDir};
+use dmdr_train::{Outcome, TrainError};
 
 use crate::{
     args::{Args, Command, RunArgs},
@@ -50,18 +50,71 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// Makes the folder of a new run, or opens the one to resume.
-fn run_dir(args: &RunArgs, name: &str, config: &str, environment: &Environment) -> Result<RunDir> {
+/// The run to go on with, held by this process from now on; none if a new one is to be made, for which there is room.
+fn resumed(args: &RunArgs, name: &str, quiet: bool) -> Result<Option<OwnedRun>> {
     let path = args.root.join(name);
     // A run killed before its config was written has nothing to resume: it starts.
     let is_unborn = path.is_dir() && !path.join("config.toml").exists();
-    if args.resume && !is_unborn {
-        return Ok(RunDir::open(path)?);
+    if !args.resume || is_unborn {
+        OwnedRun::check_free(&args.root, name)?;
+        return Ok(None);
     }
-    let run = RunDir::create(&args.root, name)?;
+    let run =
+        OwnedRun::open(&path).with_context(|| format!("cannot resume `{}`", path.display()))?;
+    say_warning(quiet, run.warning());
+    Ok(Some(run))
+}
+
+/// `resumed`, or the folder of a new run.
+fn begin(
+    resumed: Option<OwnedRun>,
+    args: &RunArgs,
+    name: &str,
+    config: &str,
+    environment: &Environment,
+    quiet: bool,
+) -> Result<OwnedRun> {
+    if let Some(run) = resumed {
+        return Ok(run);
+    }
+    let run = OwnedRun::create(&args.root, name)?;
+    say_warning(quiet, run.warning());
     run.write_env(environment)?;
     run.write_config(config)?; // last: with it the run exists
     Ok(run)
+}
+
+fn say_warning(quiet: bool, warning: Option<&str>) {
+    if let Some(warning) = warning {
+        say(quiet, &format!("warning: {warning}"));
+    }
+}
+
+/// Refuses a config, as TOML, that is another one than `run` began with, `begun`.
+fn check_config(run: &RunDir, begun: &str, now: &str) -> Result<()> {
+    const SHOWN: usize = 4;
+    let differences = differences(&run.config(), begun, now)?;
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let mut words: Vec<String> = differences
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
+    if differences.len() > SHOWN {
+        words.push(format!("{} more", differences.len() - SHOWN));
+    }
+    Err(TrainError::OtherKeys {
+        run: run.path().to_owned(),
+        differences: words,
+    }
+    .into())
+}
+
+/// What to do about a run whose own config cannot be read.
+fn damaged_config() -> &'static str {
+    "the run's own config is damaged: put a whole copy back, or train under another `name`"
 }
 
 /// Fails before any work when a file that a config names is not there.

@@ -2,11 +2,17 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use dmdr_config::Pretrain;
-use dmdr_train::pretrain::pretrain;
+use dmdr_tensor::device;
+use dmdr_train::{
+    Inputs, precision_warning,
+    pretrain::{objective, pretrain},
+};
 
-use super::{check_files, check_output, finish, run_dir};
+use super::{
+    begin, check_config, check_files, check_output, damaged_config, finish, resumed, say_warning,
+};
 use crate::{
     args::RunArgs,
     environment, interrupt,
@@ -15,16 +21,46 @@ use crate::{
 
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let config = Pretrain::load(&args.config, &args.set)?;
+    let resumed = resumed(args, &config.name, quiet)?;
+    if let Some(run) = &resumed {
+        let begun = Pretrain::load(run.config(), &[]).context(damaged_config())?;
+        check_config(run, &begun.to_toml(), &config.to_toml())?;
+    }
     for warning in config.warnings() {
         say(quiet, &format!("warning: {warning}"));
     }
+    let device = device(&config.device.to_string())?;
+    say_warning(
+        quiet,
+        precision_warning(config.precision, device).as_deref(),
+    );
     check_files(&config.referenced_files())?;
     check_output(args, &config.referenced_files())?;
+    if let Some(run) = &resumed {
+        let warning = Inputs::of_pretraining(&config)?.check(run)?;
+        say_warning(quiet, warning.as_deref());
+    }
+    // Everything is loaded before a folder is made: bad inputs leave nothing behind.
+    let objective = objective(&config)?;
     let environment = environment::detect(&config.device.to_string());
-    let run = run_dir(args, &config.name, &config.to_toml(), &environment)?;
+    let run = begin(
+        resumed,
+        args,
+        &config.name,
+        &config.to_toml(),
+        &environment,
+        quiet,
+    )?;
     interrupt::install();
     let mut progress = Progress::new(quiet, &["loss/", "accuracy"]);
     let notes = environment::notes(&environment, config.seed);
-    let outcome = pretrain(&config, &run, args.resume, &notes, &mut progress)?;
+    let outcome = pretrain(
+        &config,
+        &*objective,
+        &run,
+        args.resume,
+        &notes,
+        &mut progress,
+    )?;
     finish(outcome, &run, "model.safetensors", args, quiet)
 }

@@ -90,7 +90,7 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     }
     let who: Vec<_> = drawers.iter().map(Drawer::to_json).collect();
     let made_with = json!({
-        "run": args.run, "prompts": captions, "who": who, "first_seed": args.seed, "count": args.count,
+        "run": args.run.to_string_lossy(), "prompts": captions, "who": who, "first_seed": args.seed, "count": args.count,
         "batch": args.batch(), "size": [cells[0].width, cells[0].height], "commit": env!("DMDR_COMMIT"),
     });
     let grid = Image::grid(&cells, args.count * drawers.len());

@@ -1,13 +1,16 @@
 //! `dmdr train`.
 
-use std::{path::Path, process::ExitCode, rc::Rc};
+use std::{process::ExitCode, rc::Rc};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use dmdr_config::{Experiment, World};
-use dmdr_events::RunDir;
-use dmdr_train::{Corpus, Distillation, Outcome, pin};
+use dmdr_events::OwnedRun;
+use dmdr_tensor::device;
+use dmdr_train::{Corpus, Distillation, Inputs, Outcome, pin, precision_warning};
 
-use super::{check_files, check_output, finish, run_dir};
+use super::{
+    begin, check_config, check_files, check_output, damaged_config, finish, resumed, say_warning,
+};
 use crate::{
     args::RunArgs,
     environment, interrupt,
@@ -16,23 +19,43 @@ use crate::{
 
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let mut experiment = Experiment::load(&args.config, &args.set)?;
-    if args.resume {
-        keep_revision(&mut experiment, &args.root);
+    let resumed = resumed(args, &experiment.name, quiet)?;
+    let begun = resumed.as_ref().map(begun_with).transpose()?;
+    if let Some(begun) = &begun {
+        keep_revision(&mut experiment, begun);
     }
     pin(&mut experiment)?;
+    if let (Some(run), Some(begun)) = (&resumed, &begun) {
+        check_config(run, &begun.to_toml(), &experiment.to_toml())?;
+    }
     for warning in experiment.warnings() {
         say(quiet, &format!("warning: {warning}"));
     }
+    let device = device(&experiment.device.to_string())?;
+    say_warning(
+        quiet,
+        precision_warning(experiment.precision, device).as_deref(),
+    );
     check_files(&experiment.referenced_files())?;
     check_output(args, &experiment.referenced_files())?;
-    let corpus = read_prompts(&experiment, args, quiet)?;
+    if let Some(run) = &resumed {
+        let warning = Inputs::of(&experiment, None)?.check(run)?;
+        say_warning(quiet, warning.as_deref());
+    }
+    let corpus = read_prompts(&experiment, resumed.as_ref(), quiet)?;
     // Everything is loaded before a folder is made: bad inputs leave nothing behind.
     let distillation = Distillation::with_corpus(&experiment, corpus.as_ref())?;
-    if let Some(warning) = distillation.warning() {
-        say(quiet, &format!("warning: {warning}"));
-    }
+    say_warning(quiet, distillation.warning().as_deref());
     let environment = environment::detect(&experiment.device.to_string());
-    let run = run_dir(args, &experiment.name, &experiment.to_toml(), &environment)?;
+    let config = experiment.to_toml();
+    let run = begin(
+        resumed,
+        args,
+        &experiment.name,
+        &config,
+        &environment,
+        quiet,
+    )?;
     let outcome = distill(distillation, &experiment, &run, args.resume, quiet)?;
     if outcome == Outcome::Finished {
         let measure = match experiment.world {
@@ -48,7 +71,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
 /// anything is encoded.
 fn read_prompts(
     experiment: &Experiment,
-    args: &RunArgs,
+    resumed: Option<&OwnedRun>,
     quiet: bool,
 ) -> Result<Option<Rc<Corpus>>> {
     let Some(corpus) = Corpus::read(experiment)? else {
@@ -57,26 +80,26 @@ fn read_prompts(
     for line in corpus.census() {
         say(quiet, &line);
     }
-    if let Some(warning) = corpus.warning()? {
-        say(quiet, &format!("warning: {warning}"));
-    }
-    if args.resume
-        && let Ok(begun) = RunDir::open(args.root.join(&experiment.name))
-    {
-        corpus.check(&begun)?;
+    say_warning(quiet, corpus.warning()?.as_deref());
+    if let Some(run) = resumed {
+        corpus.check(run)?;
     }
     Ok(Some(Rc::new(corpus)))
 }
 
+/// The config that a run began with.
+fn begun_with(run: &OwnedRun) -> Result<Experiment> {
+    Experiment::load(run.config(), &[]).context(damaged_config())
+}
+
 /// A branch of a repository may have moved since the run was started: it goes on with the commit that it began with.
-fn keep_revision(experiment: &mut Experiment, root: &Path) {
-    let config = root.join(&experiment.name).join("config.toml");
-    let Ok(begun) = Experiment::load(config, &[]) else {
-        return; // what is wrong with it is said where the run is opened
-    };
+fn keep_revision(experiment: &mut Experiment, begun: &Experiment) {
     let asked = &experiment.teacher;
     if begun.teacher.weights == asked.weights && asked.revision.is_none() {
-        experiment.teacher.revision = begun.teacher.revision;
+        experiment
+            .teacher
+            .revision
+            .clone_from(&begun.teacher.revision);
     }
     if let (World::Prompts(asked), World::Prompts(begun)) = (&mut experiment.world, &begun.world) {
         asked.train.keep_revisions(&begun.train);
@@ -88,7 +111,7 @@ fn keep_revision(experiment: &mut Experiment, root: &Path) {
 pub(crate) fn distill(
     mut distillation: Distillation<'_>,
     experiment: &Experiment,
-    run: &RunDir,
+    run: &OwnedRun,
     resume: bool,
     quiet: bool,
 ) -> Result<Outcome> {

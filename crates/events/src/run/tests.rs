@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use super::RunDir;
+use super::{OwnedRun, RunDir};
 use crate::environment::Environment;
 use crate::error::EventsError;
 
 #[test]
 fn the_names_in_a_run() {
     let root = tempfile::tempdir().expect("temporary folder");
-    let run = RunDir::create(root.path().join("runs"), "demo").expect("created");
+    let run = OwnedRun::create(root.path().join("runs"), "demo").expect("created");
     let relative = |path: std::path::PathBuf| {
         let path = path.strip_prefix(run.path()).expect("inside the run");
         path.to_string_lossy().into_owned()
@@ -45,18 +45,21 @@ fn the_names_in_a_run() {
 #[test]
 fn an_existing_run_is_not_overwritten() {
     let root = tempfile::tempdir().expect("temporary folder");
-    let run = RunDir::create(root.path(), "demo").expect("created");
+    let run = OwnedRun::create(root.path(), "demo").expect("created");
     run.write_config("name = \"demo\"\n").expect("written");
-    let error = RunDir::create(root.path(), "demo").expect_err("exists");
+    run.keep();
+    let path = run.path().to_owned();
+    drop(run);
+    let error = OwnedRun::create(root.path(), "demo").expect_err("exists");
     assert!(matches!(error, EventsError::RunExists { .. }));
     assert!(
         error.to_string().contains("continue it with `--resume`"),
         "{error}"
     );
-    assert_eq!(RunDir::open(run.path()).expect("a run"), run);
+    assert_eq!(RunDir::open(&path).expect("a run").path(), path);
 
     fs::create_dir(root.path().join("empty")).expect("created");
-    RunDir::create(root.path(), "empty").expect("an empty folder is free");
+    OwnedRun::create(root.path(), "empty").expect("an empty folder is free");
 }
 
 #[test]
@@ -68,21 +71,21 @@ fn what_is_not_a_run_or_cannot_be_one_is_told() {
         "{error}"
     );
     for name in ["", "..", "a/b", ".hidden", "a b"] {
-        let error = RunDir::create(root.path(), name).expect_err(name);
+        let error = OwnedRun::create(root.path(), name).expect_err(name);
         assert!(matches!(error, EventsError::Name { .. }), "{error}");
     }
     let file = root.path().join("file");
     fs::write(&file, "").expect("written");
-    let error = RunDir::create(&file, "demo").expect_err("root is a file");
+    let error = OwnedRun::create(&file, "demo").expect_err("root is a file");
     assert!(error.to_string().contains("cannot create `"), "{error}");
-    let error = RunDir::create(root.path(), "file").expect_err("run is a file");
+    let error = OwnedRun::create(root.path(), "file").expect_err("run is a file");
     assert!(error.to_string().contains("file"), "{error}");
 }
 
 #[test]
 fn lists_are_sorted_and_leave_out_strangers() {
     let root = tempfile::tempdir().expect("temporary folder");
-    let run = RunDir::create(root.path(), "demo").expect("created");
+    let run = OwnedRun::create(root.path(), "demo").expect("created");
     for step in [500, 50, 1_000_000] {
         fs::create_dir(run.checkpoint(step)).expect("created");
         fs::write(run.sample(step), "").expect("written");

@@ -9,29 +9,39 @@ mod world_clip;
 use std::{collections::BTreeMap, time::Instant};
 
 use dmdr_config::{Pretrain, PretrainModel};
-use dmdr_events::{Kind, RunDir};
+use dmdr_events::{Kind, OwnedRun, atomic_write};
 use dmdr_tensor::{ParamStore, device, reseed};
 use dmdr_world::World;
 
 use crate::{
-    Checkpoint, Observer, Outcome, Part, Recorder, TrainError, Update, checkpoint::due, world,
+    Checkpoint, Inputs, Observer, Outcome, Part, Recorder, TrainError, Update, checkpoint::due,
+    world,
 };
 
 pub use objective::Objective;
 
-/// Runs (or resumes) a pretraining in `run` and writes the result to `run/model.safetensors`.
+/// What a pretraining minimises, with everything loaded: bad inputs are errors before a folder is made.
 ///
 /// # Errors
-/// Bad inputs before the first step; afterwards a loss that is not finite or a file that cannot be written.
+/// An input that is missing, unreadable or does not fit.
+pub fn objective(config: &Pretrain) -> Result<Box<dyn Objective>, TrainError> {
+    build(config, world(config.world.preset)?)
+}
+
+/// Runs (or resumes) the pretraining of `objective`, which is that of `config`, in `run` and writes the result to
+/// `run/model.safetensors`.
+///
+/// # Errors
+/// Files that changed since the run began, a loss that is not finite, or a file that cannot be written.
 pub fn pretrain(
     config: &Pretrain,
-    run: &RunDir,
+    objective: &dyn Objective,
+    run: &OwnedRun,
     resume: bool,
     notes: &BTreeMap<String, String>,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
-    let world = world(config.world.preset)?;
-    let objective = build(config, world)?;
+    Inputs::of_pretraining(config)?.keep(run)?;
     let store = objective.store();
     let mut update = Update::new("model", store.group(), &config.optim);
     let ema = config.ema.map(|ema| (objective.twin(), ema.decay));
@@ -53,7 +63,12 @@ pub fn pretrain(
         let started = Instant::now();
         reseed(&[config.seed, step]);
         let losses = objective.losses(step)?;
-        let mut values = update.step(&losses, step, run.path())?;
+        let updated = update.step(&losses, step, run.path());
+        // A batch that was kept for study is worth a folder as well.
+        if matches!(updated, Ok(_) | Err(TrainError::NotFinite { .. })) {
+            run.keep();
+        }
+        let mut values = updated?;
         if let Some((average, decay)) = &ema {
             // The average warms up: early on it must follow, or it would remember the initial values.
             let decay = decay.min((step + 1) as f64 / (step + 10) as f64);
@@ -70,7 +85,7 @@ pub fn pretrain(
             let average = ema.as_ref().map_or(store, |(average, _)| average);
             if let Some(sheet) = objective.sheet(average, config.events.num_sample_prompts)? {
                 let path = run.sample(done);
-                sheet.to_png(&path)?;
+                atomic_write(&path, sheet.png(&[]))?;
                 observer.wrote("samples", &path);
             }
         }

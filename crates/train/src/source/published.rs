@@ -10,8 +10,8 @@ use dmdr_bench::prompts::PromptsError;
 use dmdr_config::{Experiment, PromptFiles, Teacher};
 use dmdr_data::Prompts;
 use dmdr_models::{
-    AutoencoderKl, Conditioning, Decoder, EmbeddingCache, Pipeline, Placement, Sd3, Sd3Text,
-    SdxlText, SdxlUnet, TextEncoder, TrainedSchedule, ZImageText, load_diffusers_config,
+    AutoencoderKl, Conditioning, Decoder, EmbeddingCache, ImageSides, Pipeline, Placement, Sd3,
+    Sd3Text, SdxlText, SdxlUnet, TextEncoder, TrainedSchedule, ZImageText, load_diffusers_config,
 };
 use dmdr_tensor::{ParamStore, Tensor, no_grad_guard, phantom};
 
@@ -63,6 +63,7 @@ impl Published {
         placement: Placement,
     ) -> Result<Self, TrainError> {
         let pipeline = Pipeline::of(folder)?;
+        check_size(files.size as i64, pipeline, folder)?;
         let vae_folder = folder.join("vae");
         let store = ParamStore::frozen(placement.device);
         let vae = AutoencoderKl::new(&store, load_diffusers_config::<AutoencoderKl>(&vae_folder)?)?;
@@ -250,6 +251,25 @@ impl Published {
     pub(crate) fn pipeline(&self) -> (Pipeline, &Path) {
         (self.pipeline, &self.folder)
     }
+}
+
+/// Refuses a size that the pipeline would not draw as it is: it would be cut down without a word, or nothing would fit.
+fn check_size(size: i64, pipeline: Pipeline, folder: &Path) -> Result<(), TrainError> {
+    let sides = ImageSides::of(pipeline, folder)?;
+    let nearest = sides.nearest(size);
+    if nearest == [size] {
+        return Ok(());
+    }
+    let words: Vec<String> = nearest.iter().map(ToString::to_string).collect();
+    Err(TrainError::Size {
+        found: size,
+        pipeline: folder.to_owned(),
+        step: sides.step,
+        most: sides
+            .most
+            .map_or(String::new(), |most| format!(", at most {most}")),
+        nearest: words.join(" or "),
+    })
 }
 
 /// How the pipeline's encoders are combined: SD3 fills up to the width of its transformer. The usual length is not named, so

@@ -1,0 +1,319 @@
+//! `inputs.json`: the files that a run's numbers depend on, each by its hash, so that it goes on with the same ones.
+//!
+//! A file whose size and time of change are those in the record counts as the same and is not read again: hashing
+//! 20 GB takes half a minute. If one of them differs, the hash decides. Prompt files have a record of their own, by
+//! what was read of them ([`crate::Corpus`]).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    fs, io,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use dmdr_config::{Experiment, Pretrain};
+use dmdr_events::{EventsError, InputFile, RunDir, atomic_write};
+use serde::{Deserialize, Serialize};
+
+use crate::{TrainError, hub};
+
+/// What a folder of weights or of a tokenizer is read for.
+const ENDINGS: [&str; 4] = ["json", "safetensors", "txt", "model"];
+/// Marks of weights in other formats beside the plain ones.
+const VARIANTS: [&str; 3] = ["fp16", "bf16", "non_ema"];
+/// What makes a folder a pipeline, and the folders in it that are read.
+const INDEX: &str = "model_index.json";
+const PARTS: [&str; 10] = [
+    "scheduler",
+    "text_encoder",
+    "text_encoder_2",
+    "text_encoder_3",
+    "tokenizer",
+    "tokenizer_2",
+    "tokenizer_3",
+    "transformer",
+    "unet",
+    "vae",
+];
+
+/// The files of a run, by the config keys that name them or their folders.
+#[derive(Debug)]
+pub struct Inputs {
+    files: BTreeMap<Place, PathBuf>,
+    /// The config key that starts another run from this one's weights.
+    init: &'static str,
+}
+
+/// A config key, and a file's place in the folder that it names; empty where it names the file itself.
+type Place = (String, String);
+
+/// A file when the run began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    key: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    file: String,
+    /// Where it was, for people.
+    path: String,
+    bytes: u64,
+    /// Time of the last change, nanoseconds since 1970; none where the file system has no such times.
+    modified_ns: Option<u64>,
+    sha256: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Record {
+    files: Vec<Entry>,
+}
+
+impl Inputs {
+    /// Of a distillation; its pipeline lies in `folder`, which is looked up if none is given.
+    ///
+    /// # Errors
+    /// A file or folder that is not there, or a hub that does not answer.
+    pub fn of(experiment: &Experiment, folder: Option<&Path>) -> Result<Self, TrainError> {
+        let files = experiment.referenced_files().into_iter();
+        let mut named: BTreeMap<String, PathBuf> = files
+            .filter(|file| !file.key.starts_with("world.prompts."))
+            .map(|file| (file.key, file.path))
+            .collect();
+        if experiment.teacher.is_on_hub() {
+            let folder = match folder {
+                Some(folder) => folder.to_owned(),
+                None => hub::folder(&experiment.teacher)?,
+            };
+            named.insert("teacher.weights".to_owned(), folder);
+        }
+        Self::listed(named, "student.init")
+    }
+
+    /// Those of [`Self::of`] that its pictures depend on; not those that score them.
+    ///
+    /// # Errors
+    /// As for [`Self::of`].
+    pub(crate) fn of_pictures(experiment: &Experiment) -> Result<Self, TrainError> {
+        let (text_encoder, _) = experiment.text_encoder();
+        let mut inputs = Self::of(experiment, None)?;
+        inputs
+            .files
+            .retain(|(key, _), _| key.starts_with("teacher.") || key == text_encoder);
+        Ok(inputs)
+    }
+
+    /// Of a pretraining.
+    ///
+    /// # Errors
+    /// A file that is not there.
+    pub fn of_pretraining(config: &Pretrain) -> Result<Self, TrainError> {
+        let files = config.referenced_files().into_iter();
+        let named = files.map(|file| (file.key, file.path)).collect();
+        Self::listed(named, "init")
+    }
+
+    fn listed(named: BTreeMap<String, PathBuf>, init: &'static str) -> Result<Self, TrainError> {
+        let mut files = BTreeMap::new();
+        // What is missing is for its reader to say: not every file is needed by every command.
+        for (key, path) in named.into_iter().filter(|(_, path)| path.exists()) {
+            for (file, path) in read_files(&path)? {
+                files.insert((key.clone(), file), path);
+            }
+        }
+        Ok(Self { files, init })
+    }
+
+    /// Refuses files that are others than when `run` began. Says so if that cannot be told, as the run has no record.
+    ///
+    /// # Errors
+    /// A file that changed, came or went; a record that cannot be read.
+    pub fn check(&self, run: &RunDir) -> Result<Option<String>, TrainError> {
+        let Some(mut record) = read_record(run)? else {
+            let has_begun = !run.list_checkpoints()?.is_empty();
+            return Ok(has_begun.then(|| {
+                format!(
+                    "`{}` has no `inputs.json`, as it was begun by an earlier version: whether its files are those that it \
+                     began with cannot be told; they are written down now",
+                    run.path().display()
+                )
+            }));
+        };
+        let keys: BTreeSet<&String> = self.files.keys().map(|(key, _)| key).collect();
+        let mut is_touched = false;
+        let mut known = BTreeSet::new();
+        for entry in &mut record.files {
+            if !keys.contains(&entry.key) {
+                continue; // it is not asked for
+            }
+            let place = (entry.key.clone(), entry.file.clone());
+            let Some(path) = self.files.get(&place) else {
+                let gone = "no file".to_owned();
+                return Err(self.other(
+                    run,
+                    &entry.key,
+                    Path::new(&entry.path),
+                    [&entry.sha256, &gone],
+                ));
+            };
+            known.insert(place);
+            let stamp = stamp(path)?;
+            if stamp == (entry.bytes, entry.modified_ns) && stamp.1.is_some() {
+                continue;
+            }
+            let found = InputFile::read(path)?.sha256;
+            if found != entry.sha256 {
+                return Err(self.other(run, &entry.key, path, [&entry.sha256, &found]));
+            }
+            (entry.bytes, entry.modified_ns) = stamp;
+            is_touched = true;
+        }
+        let is_recorded = |key: &String| known.iter().any(|(known, _)| known == key);
+        let mut new = self
+            .files
+            .iter()
+            .filter(|(place, _)| !known.contains(*place));
+        if let Some(((key, _), path)) = new.find(|((key, _), _)| is_recorded(key)) {
+            let found = InputFile::read(path)?.sha256;
+            return Err(self.other(run, key, path, [&"no file".to_owned(), &found]));
+        }
+        if is_touched {
+            // Only spares the next one the hashing; a folder that cannot be written to is no reason to stop.
+            let _ = write_record(run, &record);
+        }
+        Ok(None)
+    }
+
+    /// Writes down what the files of `run` are, if it begins now; otherwise as [`Self::check`].
+    pub(crate) fn keep(&self, run: &RunDir) -> Result<(), TrainError> {
+        if run.inputs().is_file() {
+            return self.check(run).map(drop);
+        }
+        let entry = |((key, file), path): (&Place, &PathBuf)| -> Result<Entry, TrainError> {
+            let (bytes, modified_ns) = stamp(path)?;
+            Ok(Entry {
+                key: key.clone(),
+                file: file.clone(),
+                path: path.to_string_lossy().into_owned(),
+                bytes,
+                modified_ns,
+                sha256: InputFile::read(path)?.sha256,
+            })
+        };
+        let files = self.files.iter().map(entry).collect::<Result<_, _>>()?;
+        Ok(write_record(run, &Record { files })?)
+    }
+
+    fn other(&self, run: &RunDir, key: &str, path: &Path, hashes: [&String; 2]) -> TrainError {
+        let [expected, found] = hashes.map(|hash| match hash.get(..12) {
+            Some(start) => format!("SHA-256 {start}.."),
+            None => hash.clone(),
+        });
+        TrainError::OtherInput {
+            key: key.to_owned(),
+            path: path.to_owned(),
+            run: run.path().to_owned(),
+            expected,
+            found,
+            init: self.init,
+        }
+    }
+}
+
+fn read_record(run: &RunDir) -> Result<Option<Record>, TrainError> {
+    let path = run.inputs();
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            let action = "read";
+            return Err(TrainError::File {
+                action,
+                path,
+                source,
+            });
+        }
+    };
+    serde_json::from_slice(&text).map_err(|error| TrainError::Damaged {
+        path,
+        reason: error.to_string(),
+    })
+}
+
+fn write_record(run: &RunDir, record: &Record) -> Result<(), EventsError> {
+    let json = serde_json::to_string_pretty(record).expect("plain data serialises");
+    atomic_write(run.inputs(), json)
+}
+
+/// Size and time of the last change.
+fn stamp(path: &Path) -> Result<(u64, Option<u64>), TrainError> {
+    let metadata = fs::metadata(path).map_err(|source| TrainError::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    let modified = metadata.modified().ok();
+    let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let modified = modified.and_then(|time| u64::try_from(time.as_nanos()).ok());
+    Ok((metadata.len(), modified))
+}
+
+/// The file `path`, or what is read of the folder there, with the places in it.
+fn read_files(path: &Path) -> Result<Vec<(String, PathBuf)>, TrainError> {
+    if !path.is_dir() {
+        return Ok(vec![(String::new(), path.to_owned())]);
+    }
+    let is_pipeline = path.join(INDEX).is_file();
+    let mut found = Vec::new();
+    let mut folders = vec![(String::new(), path.to_owned())];
+    while let Some((place, folder)) = folders.pop() {
+        let failed = |source| TrainError::File {
+            action: "read",
+            path: folder.clone(),
+            source,
+        };
+        let mut here = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_top = place.is_empty() && is_pipeline;
+            let path = entry.path();
+            if name.starts_with('.') {
+                continue;
+            }
+            if path.is_dir() {
+                if !is_top || PARTS.contains(&name.as_str()) {
+                    folders.push((format!("{place}{name}/"), path));
+                }
+            } else if is_read(&path) && (!is_top || name == INDEX) {
+                here.push((format!("{place}{name}"), path));
+            }
+        }
+        let has_plain = here
+            .iter()
+            .any(|(name, path)| is_weights(path) && !is_variant(name));
+        here.retain(|(name, _)| !(has_plain && is_variant(name)));
+        found.append(&mut here);
+    }
+    Ok(found)
+}
+
+fn is_read(path: &Path) -> bool {
+    let ending = path.extension();
+    ending.is_some_and(|ending| ENDINGS.iter().any(|read| ending == OsStr::new(read)))
+}
+
+fn is_weights(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new("safetensors"))
+}
+
+/// `model.fp16.safetensors`, and of shards `model.fp16-00001-of-00002.safetensors`.
+fn is_variant(name: &str) -> bool {
+    let is_mark = |part: &str| {
+        VARIANTS
+            .iter()
+            .any(|mark| part == *mark || part.starts_with(&format!("{mark}-")))
+    };
+    name.split('.').skip(1).any(is_mark)
+}
+
+#[cfg(test)]
+mod tests;
