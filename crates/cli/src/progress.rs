@@ -204,6 +204,7 @@ fn want_of_memory(text: &str) -> Option<String> {
     // One line of libtorch's words, which a panic has quoted.
     let line = text[start..].split("\\n").next().unwrap_or_default();
     let line = line.lines().next().unwrap_or_default().trim();
+    let line = line.trim_start_matches("err == 0. ");
     Some(format!(
         "out of memory: {line}; `dmdr doctor CONFIG` says what fits, and which switches help"
     ))

@@ -59,8 +59,12 @@ fn resumed(args: &RunArgs, name: &str, quiet: bool) -> Result<Option<OwnedRun>> 
         OwnedRun::check_free(&args.root, name)?;
         return Ok(None);
     }
-    let run =
-        OwnedRun::open(&path).with_context(|| format!("cannot resume `{}`", path.display()))?;
+    let run = OwnedRun::open(&path);
+    let run = if path.exists() {
+        run?
+    } else {
+        run.context("leave out `--resume` to start it")?
+    };
     say_warning(quiet, run.warning());
     Ok(Some(run))
 }
