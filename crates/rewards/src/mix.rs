@@ -31,7 +31,8 @@ impl WeightedReward {
     fn counted(&self, score: &Tensor) -> Tensor {
         match self.hinge {
             None => score.shallow_clone(),
-            Some(hinge) => -(hinge - score).relu(),
+            // `relu`, which a device without memory does not have (`dmdr doctor`).
+            Some(hinge) => -(hinge - score).clamp_min(0.0),
         }
     }
 }
