@@ -32,8 +32,8 @@ parity: cargo setup peer ## make the parity fixtures anew with PyTorch, draw our
 	@.venv-peer/bin/python tools/peer/schedulers.py
 	@.venv-peer/bin/python tools/peer/dmd.py
 	@.venv-peer/bin/python tools/peer/text.py
-	@.venv-peer/bin/python tools/peer/tokenizer_files.py
 	@.venv-peer/bin/python tools/peer/rewards.py
+	@.venv-peer/bin/python tools/peer/tokenizer_files.py
 	@.venv-peer/bin/python tools/peer/fidelity.py
 	@.venv-peer/bin/python tools/peer/geneval.py
 	@.venv-peer/bin/python tools/peer/dpg.py

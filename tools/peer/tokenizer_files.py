@@ -23,8 +23,8 @@ SPECIAL = "special_tokens_map.json"
 ADDED = "added_tokens.json"
 BACKEND = "tokenizer.json"
 PROMPTS = [
-    "a red cat", "a <cat-toy> on a chair", "a<cat-toy>b", "A <CAT-TOY> , loud", "wow! a cat!! !", "two  <Tree>  there",
-    "aTreeb Tree", "<|endoftext|> <|ENDOFTEXT|> <|StartOfText|>", "[SEP] [MASK] [pad] [PAD]", "Ein Mädchen É é", "中文 two bicycles",
+    "a red cat", "a <cat-toy> on a chair", "a<cat-toy>b", "A <CAT-TOY> , loud", "wow! a cat!! !", "  two  <Tree>  there \n",
+    "aTreeb Tree", "<|endoftext|> <|ENDOFTEXT|> <|StartOfText|>", "[SEP] [MASK] [pad] [PAD]", "Ein Mädchen É é", "中文\u3000two\u00a0 bicycles",
     "</s> <pad> <extra_id_1> <unk>", "<|im_end|> <think> </think>", "", "a very long prompt of a red cat, a blue chair and a dog",
 ]  # fmt: skip
 
@@ -42,6 +42,14 @@ def vocabulary(base: str) -> dict[str, int]:
 def vocab_txt() -> str:
     vocab = vocabulary(BERT)
     return "".join(f"{token}\n" for token in sorted(vocab, key=vocab.get))
+
+
+def published_t5() -> dict:
+    """With the rules of the file of T5 1.1, which the class does not follow."""
+    backend = json.loads((FIXTURES / "text/sd3/tokenizer_3" / BACKEND).read_text(encoding="utf-8"))
+    spaces = dict(type="Replace", pattern=dict(Regex=" {2,}"), content=" ")
+    rules = dict(type="Metaspace", replacement="▁", add_prefix_space=True)
+    return backend | dict(normalizer=dict(type="Sequence", normalizers=[spaces]), pre_tokenizer=rules)
 
 
 def qwen_files() -> dict:
@@ -94,6 +102,7 @@ def cases() -> list[dict]:
         case("bert with other padding", "bert", BERT, txt | {SPECIAL: dict(pad_token="[MASK]")}, CONFIG, BACKEND),
         case("t5 alone", "t5", t5, {CONFIG: dict(extra_ids=3)}),
         case("t5 with other padding", "t5", t5, {CONFIG: dict(extra_ids=3), SPECIAL: dict(pad_token="</s>")}),
+        case("t5 with the published rules", "t5", t5, {BACKEND: published_t5()}),
         case("qwen3 without a config", "qwen3", qwen, {}, CONFIG),
         case("qwen3 of older files", "qwen3", qwen, qwen_files() | {CONFIG: dict(added_tokens_decoder=qwen_decoder)}, BACKEND),
         case("qwen3 with added tokens", "qwen3", qwen, qwen_files() | {CONFIG: {}, ADDED: {n: qwen_start + i for i, n in enumerate(names)}}, BACKEND),

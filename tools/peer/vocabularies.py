@@ -165,13 +165,14 @@ def qwen3_folders(merges: bytes) -> dict[str, Path]:
 def all_prompts(folder: str | None) -> dict[str, list[str]]:
     found = {"text fixtures": prompts(), "odd ones": ODD}
     for path in sorted(Path(folder).rglob("*")) if folder else []:
+        name = str(path.relative_to(folder))
         if path.suffix == ".jsonl":
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            found[path.name] = [row["prompt"] for row in rows if isinstance(row, dict) and "prompt" in row]
+            found[name] = [row["prompt"] for row in rows if isinstance(row, dict) and "prompt" in row]
         elif path.suffix in [".tsv", ".csv"]:
             dialect = dict(delimiter="\t", quoting=csv.QUOTE_NONE) if path.suffix == ".tsv" else {}
             rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), **dialect)
-            found[path.name] = [row["Prompt"] for row in rows if row.get("Prompt")]
+            found[name] = [row["Prompt"] for row in rows if row.get("Prompt")]
     return {name: texts for name, texts in found.items() if texts}
 
 

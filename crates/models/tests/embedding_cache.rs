@@ -203,7 +203,10 @@ fn caches_of_version_1_do_not_answer() {
     let mut name = Sha256::new();
     name.update("lengths, Float\ntext_encoder/model.safetensors ");
     name.update(Sha256::digest("weights"));
-    let old = dir.path().join("cache").join(format!("{:x}", name.finalize()));
+    let old = dir
+        .path()
+        .join("cache")
+        .join(format!("{:x}", name.finalize()));
     let folder = shards(dir.path())[0].with_file_name("");
     fs::rename(folder, old).expect("renamed");
     let cache = open(dir.path(), &encoder, Kind::Float).expect("opens");

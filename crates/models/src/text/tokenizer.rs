@@ -7,6 +7,7 @@
 mod class;
 mod files;
 mod older;
+mod rules;
 
 use std::{
     fmt::Display,
@@ -15,9 +16,7 @@ use std::{
 };
 
 use dmdr_tensor::Tensor;
-use tokenizers::{
-    AddedToken, NormalizerWrapper, PaddingDirection, TruncationDirection, TruncationParams,
-};
+use tokenizers::{AddedToken, PaddingDirection, TruncationDirection, TruncationParams};
 
 use self::{class::Class, files::TokenizerFiles};
 use crate::ModelError;
@@ -99,9 +98,7 @@ impl TextTokenizer {
     fn new(class: Class, folder: &Path, max_tokens: usize) -> Result<Self, ModelError> {
         let files = TokenizerFiles::read(folder)?;
         let (path, mut inner) = class.backend(&files)?;
-        if class == Class::Bert {
-            normalise_as_said(&mut inner, &files, &path)?;
-        }
+        rules::apply(class, &mut inner, &files, &path)?;
         files.add_declared(&mut inner)?;
         let pad = files.pad(class);
         let Some(pad) = inner.token_to_id(&pad) else {
@@ -212,26 +209,6 @@ impl TextTokenizer {
         );
         unusable(&self.path, &reason)
     }
-}
-
-/// BERT's normaliser with the settings of `tokenizer_config.json`, which win over those of `tokenizer.json`.
-fn normalise_as_said(
-    inner: &mut tokenizers::Tokenizer,
-    files: &TokenizerFiles,
-    path: &Path,
-) -> Result<(), ModelError> {
-    let Some(NormalizerWrapper::BertNormalizer(mut bert)) = inner.get_normalizer().cloned() else {
-        return Ok(());
-    };
-    bert.lowercase = files.flag("do_lower_case").unwrap_or(bert.lowercase);
-    bert.strip_accents = files.flag("strip_accents").or(bert.strip_accents);
-    bert.handle_chinese_chars = files
-        .flag("tokenize_chinese_chars")
-        .unwrap_or(bert.handle_chinese_chars);
-    inner
-        .with_normalizer(Some(bert))
-        .map_err(|error| unusable(path, &error))?;
-    Ok(())
 }
 
 fn add(

@@ -121,24 +121,53 @@ fn what_cannot_be_built_is_named() {
     let config = "tokenizer_config.json";
     let clip = |file: &str, text: &str| folder("sdxl/tokenizer", &[], &[(file, text)]);
     for (file, text, named) in [
-        (config, r#"{ "pad_token": "<pad>" }"#, "padding token `<pad>`; name the right one as `pad_token`"),
-        (config, r#"{ "padding_side": "left" }"#, "`padding_side` is \"left\", but only \"right\""),
-        (config, r#"{ "added_tokens_decoder": 1 }"#, "`added_tokens_decoder`: "),
+        (
+            config,
+            r#"{ "pad_token": "<pad>" }"#,
+            "padding token `<pad>`; name the right one as `pad_token`",
+        ),
+        (
+            config,
+            r#"{ "padding_side": "left" }"#,
+            "`padding_side` is \"left\", but only \"right\"",
+        ),
+        (
+            config,
+            r#"{ "added_tokens_decoder": 1 }"#,
+            "`added_tokens_decoder`: ",
+        ),
         (config, "[1]", config),
-        ("added_tokens.json", r#"{ "<x>": 9000 }"#, "token `<x>` the id 9000, but the vocabulary gives it"),
+        (
+            "added_tokens.json",
+            r#"{ "<x>": 9000 }"#,
+            "token `<x>` the id 9000, but the vocabulary gives it",
+        ),
         ("special_tokens_map.json", "{", "special_tokens_map.json"),
         ("vocab.json", "{}", "lacks the token `<|startoftext|>`"),
     ] {
         let message = refusal("clip", &clip(file, text));
-        assert!(message.contains(named) && message.contains(".json"), "{message}");
+        assert!(
+            message.contains(named) && message.contains(".json"),
+            "{message}"
+        );
     }
-    let spiece = folder("sd3/tokenizer_3", &["tokenizer.json"], &[("spiece.model", "x")]);
+    let spiece = folder(
+        "sd3/tokenizer_3",
+        &["tokenizer.json"],
+        &[("spiece.model", "x")],
+    );
     let message = refusal("t5", &spiece);
-    assert!(message.contains("spiece.model") && message.contains("save_pretrained"), "{message}");
+    assert!(
+        message.contains("spiece.model") && message.contains("save_pretrained"),
+        "{message}"
+    );
     let files = [("vocab.json", "{}"), ("merges.txt", "")];
     let bare = folder("z_image/tokenizer", &["tokenizer.json"], &files);
     let message = refusal("qwen3", &bare);
-    assert!(message.contains("lacks `<|im_start|>`, a token of the chat template"), "{message}");
+    assert!(
+        message.contains("lacks `<|im_start|>`, a token of the chat template"),
+        "{message}"
+    );
     let bert = "../../../../rewards/tests/fixtures/bert_tokenizer";
     let message = refusal("bert", &folder(bert, &["tokenizer.json"], &[]));
     assert!(message.contains("vocab.txt"), "{message}");
@@ -152,7 +181,10 @@ fn a_length_below_the_encoders_counts() {
     };
     assert_eq!(length(r#"{ "model_max_length": 64 }"#), Ok(Some(64)));
     assert_eq!(length(r#"{ "max_len": 64 }"#), Ok(Some(64)));
-    assert_eq!(length(r#"{ "model_max_length": 1000000000000000019884624838656 }"#), Ok(None));
+    assert_eq!(
+        length(r#"{ "model_max_length": 1000000000000000019884624838656 }"#),
+        Ok(None)
+    );
     assert_eq!(length("{}"), Ok(None));
     let error = length(r#"{ "model_max_length": 1 }"#).expect_err("refused");
     assert!(error.contains("`model_max_length` is 1"), "{error}");
@@ -161,13 +193,24 @@ fn a_length_below_the_encoders_counts() {
 /// Where a tokenizer was given tokens, and its encoder was not.
 #[test]
 fn a_token_that_the_encoder_lacks_is_named() {
-    let files = [("tokenizer_config.json", r#"{ "extra_special_tokens": ["<cat-toy>"] }"#)];
+    let files = [(
+        "tokenizer_config.json",
+        r#"{ "extra_special_tokens": ["<cat-toy>"] }"#,
+    )];
     let dir = folder("sdxl/tokenizer", &[], &files);
     let tokenizer = TextTokenizer::clip(dir.path(), 24).expect("fits");
     let ids = tokenizer.encode(&["a <cat-toy>"]).expect("encodes").ids;
     let rows = ids.max().int64_value(&[]);
     let tokenizer = tokenizer.for_table(rows);
     assert!(tokenizer.encode(&["a cat"]).is_ok());
-    let error = tokenizer.encode(&["a <cat-toy>"]).expect_err("refused").to_string();
-    assert!(error.contains(&format!("`<cat-toy>`, token {rows}, but the text encoder knows only {rows}")), "{error}");
+    let error = tokenizer
+        .encode(&["a <cat-toy>"])
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        error.contains(&format!(
+            "`<cat-toy>`, token {rows}, but the text encoder knows only {rows}"
+        )),
+        "{error}"
+    );
 }
