@@ -25,7 +25,7 @@ results: cargo setup ## the figures of the README: teacher, DMD and DMDR over th
 	@cargo build --release --quiet
 	@$(PYTHON) scripts/results.py
 
-parity: cargo setup peer ## make the parity fixtures anew with PyTorch, draw our pictures with diffusers, compare published token ids (DMDR_PROMPTS=FOLDER)
+parity: cargo setup peer ## compare with PyTorch, diffusers and transformers (DMDR_PROMPTS=FOLDER: more prompts)
 	@.venv-peer/bin/python tools/peer/fixtures.py
 	@.venv-peer/bin/python tools/peer/backbones.py
 	@.venv-peer/bin/python tools/peer/sdxl.py

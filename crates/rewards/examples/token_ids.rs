@@ -1,7 +1,9 @@
-//! Token ids of prompts, to compare with other programs: `token_ids CLASS FOLDER LENGTH < PROMPTS > IDS`.
+//! Token ids of prompts, to compare with other programs: `token_ids CLASS FOLDER LENGTH < PROMPTS >
+//! IDS`.
 //!
-//! CLASS is `clip`, `open_clip` (captions are cleaned), `t5`, `bert` or `qwen3` (with its chat template); FOLDER holds
-//! the tokenizer. PROMPTS has a JSON string a line. IDS has for each of them a JSON list of LENGTH ids, padding with it.
+//! CLASS is `clip`, `open_clip` (captions are cleaned), `t5`, `bert` or `qwen3` (with its chat
+//! template); FOLDER holds the tokenizer. PROMPTS has a JSON string a line. IDS has for each of
+//! them a JSON list of LENGTH ids, padding with it.
 
 use std::{
     env,

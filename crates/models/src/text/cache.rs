@@ -1,13 +1,14 @@
-//! Encoded prompts on disk: each prompt is encoded once, after which the text encoders need no memory.
+//! Encoded prompts on disk: each prompt is encoded once, after which the text encoders need no
+//! memory.
 //!
-//! A cache is a folder named by a hash of the encoders' files and the rule that combines them, so that other weights or
-//! another rule never answer. In it lies one safetensors file for each batch that was inserted, named by the hash of its
-//! content; its metadata list the prompts. Files appear by rename after they are on disk: a process killed at any
-//! moment leaves whole batches and at most a temporary file that nobody reads. Memory holds a hash of each prompt, not
-//! its text.
+//! A cache is a folder named by a hash of the encoders' files and the rule that combines them, so
+//! that other weights or another rule never answer. In it lies one safetensors file for each batch
+//! that was inserted, named by the hash of its content; its metadata list the prompts. Files appear
+//! by rename after they are on disk: a process killed at any moment leaves whole batches and at
+//! most a temporary file that nobody reads. Memory holds a hash of each prompt, not its text.
 //!
-//! What a pipeline is guided away from (the null) lies beside the prompts. In the list of a file it is JSON's `null`, where
-//! prompts are text, so that no prompt can have its place.
+//! What a pipeline is guided away from (the null) lies beside the prompts. In the list of a file it
+//! is JSON's `null`, where prompts are text, so that no prompt can have its place.
 
 use std::{
     cell::RefCell,
@@ -26,12 +27,12 @@ use sha2::{Digest, Sha256};
 use super::TextEncoder;
 use crate::{Conditioning, ModelError};
 
-/// Counts up when the same files and the same rule encode a prompt otherwise than before, or a file means something else.
-/// 2: the null is none of the prompts; all files of a tokenizer count.
+/// Counts up when the same files and the same rule encode a prompt otherwise than before, or a file
+/// means something else. 2: the null is none of the prompts; all files of a tokenizer count.
 const VERSION: u32 = 2;
 
-/// An open cache. Several processes may fill one folder at once; each sees what was there when it opened it, and what it
-/// inserted itself.
+/// An open cache. Several processes may fill one folder at once; each sees what was there when it
+/// opened it, and what it inserted itself.
 #[derive(Debug)]
 pub struct EmbeddingCache {
     folder: PathBuf,
@@ -43,7 +44,8 @@ pub struct EmbeddingCache {
     checked: RefCell<BTreeSet<usize>>,
 }
 
-/// Half of a prompt's SHA-256: among a billion prompts a chance meeting has probability below 1e-20.
+/// Half of a prompt's SHA-256: among a billion prompts a chance meeting has probability below
+/// 1e-20.
 type Key = [u8; 16];
 
 fn key(prompt: &str) -> Key {
@@ -66,8 +68,9 @@ struct Shard {
 }
 
 impl EmbeddingCache {
-    /// The cache below `root` of the text encoders in a pipeline's folder, combined by `rule`, whose encodings are stored as
-    /// `kind` (f32, or bf16 at half the size). Reads all weights of the encoders once, for their hash.
+    /// The cache below `root` of the text encoders in a pipeline's folder, combined by `rule`,
+    /// whose encodings are stored as `kind` (f32, or bf16 at half the size). Reads all weights of
+    /// the encoders once, for their hash.
     ///
     /// # Errors
     /// Folders that cannot be read or made; a file of the cache that is broken.
@@ -106,7 +109,8 @@ impl EmbeddingCache {
         self.places.contains_key(&key(prompt))
     }
 
-    /// Stores the rows of `cond`, which encode `prompts`, but those that are there already; on disk when it returns.
+    /// Stores the rows of `cond`, which encode `prompts`, but those that are there already; on disk
+    /// when it returns.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -175,8 +179,8 @@ impl EmbeddingCache {
         Ok(())
     }
 
-    /// Encodes those of `prompts` that are not there, `batch` at a time; no more than these are held. Interrupted, it goes on
-    /// where it was.
+    /// Encodes those of `prompts` that are not there, `batch` at a time; no more than these are
+    /// held. Interrupted, it goes on where it was.
     ///
     /// # Errors
     /// As for an item, [`TextEncoder::encode`] and [`Self::insert_batch`].
@@ -209,8 +213,8 @@ impl EmbeddingCache {
         self.insert_batch(&prompts, &encoder.encode(&prompts)?)
     }
 
-    /// What was inserted for `prompts`, a row each, in f32 on `device`; all are as long as the longest of their batches. A
-    /// file is checked when it is first used.
+    /// What was inserted for `prompts`, a row each, in f32 on `device`; all are as long as the
+    /// longest of their batches. A file is checked when it is first used.
     ///
     /// # Errors
     /// A prompt that is not there; a file that is broken.

@@ -1,8 +1,8 @@
-//! Prompts as token ids, the way transformers' tokenizers make them: from `tokenizer.json`, or from the older vocabulary
-//! files, with what the small files beside them say (`tokenizer/files.rs`).
+//! Prompts as token ids, the way transformers' tokenizers make them: from `tokenizer.json`, or from
+//! the older vocabulary files, with what the small files beside them say (`tokenizer/files.rs`).
 //!
-//! Parity is with transformers 5.23.0, whose CLIP tokenizer normalises by Unicode's NFC; version 4 repaired text with
-//! ftfy where that was installed. Rewards of open_clip have its own tokenizer.
+//! Parity is with transformers 5.23.0, whose CLIP tokenizer normalises by Unicode's NFC; version 4
+//! repaired text with ftfy where that was installed. Rewards of open_clip have its own tokenizer.
 
 mod class;
 mod files;
@@ -43,7 +43,8 @@ pub struct Tokens {
 }
 
 impl TextTokenizer {
-    /// CLIP's tokenizer in `folder`: start and end token around a prompt, cut to `max_tokens` with them, padded.
+    /// CLIP's tokenizer in `folder`: start and end token around a prompt, cut to `max_tokens` with
+    /// them, padded.
     ///
     /// # Errors
     /// Files that are missing or cannot be used.
@@ -51,8 +52,9 @@ impl TextTokenizer {
         Self::new(Class::Clip, folder, max_tokens)
     }
 
-    /// open_clip's tokenizer, with the vocabulary of CLIP's in `folder`: it knows no special tokens of that folder and
-    /// pads with 0. Captions must have been cleaned; they become lower case here.
+    /// open_clip's tokenizer, with the vocabulary of CLIP's in `folder`: it knows no special tokens
+    /// of that folder and pads with 0. Captions must have been cleaned; they become lower case
+    /// here.
     ///
     /// # Errors
     /// Files that are missing or cannot be used.
@@ -62,7 +64,8 @@ impl TextTokenizer {
         Self::cut(path, inner, Class::OpenClip, max_tokens, right, 0)
     }
 
-    /// T5's tokenizer in `folder`: an end token behind a prompt, cut to `max_tokens` with it, padded.
+    /// T5's tokenizer in `folder`: an end token behind a prompt, cut to `max_tokens` with it,
+    /// padded.
     ///
     /// # Errors
     /// Files that are missing or cannot be used.
@@ -70,7 +73,8 @@ impl TextTokenizer {
         Self::new(Class::T5, folder, max_tokens)
     }
 
-    /// BERT's tokenizer in `folder`: `[CLS]` and `[SEP]` around a prompt, cut to `max_tokens` with them, padded.
+    /// BERT's tokenizer in `folder`: `[CLS]` and `[SEP]` around a prompt, cut to `max_tokens` with
+    /// them, padded.
     ///
     /// # Errors
     /// Files that are missing or cannot be used.
@@ -78,8 +82,8 @@ impl TextTokenizer {
         Self::new(Class::Bert, folder, max_tokens)
     }
 
-    /// Qwen3's tokenizer in `folder`: a prompt becomes a user's message that the model is about to answer, thinking,
-    /// cut to `max_tokens` and padded.
+    /// Qwen3's tokenizer in `folder`: a prompt becomes a user's message that the model is about to
+    /// answer, thinking, cut to `max_tokens` and padded.
     ///
     /// # Errors
     /// Files that are missing or cannot be used.
@@ -87,7 +91,8 @@ impl TextTokenizer {
         Self::new(Class::Qwen2, folder, max_tokens)
     }
 
-    /// The most tokens of a prompt that the tokenizer in `folder` asks for (`model_max_length`), if it does.
+    /// The most tokens of a prompt that the tokenizer in `folder` asks for (`model_max_length`), if
+    /// it does.
     ///
     /// # Errors
     /// An unreadable `tokenizer_config.json`, or a length below 3.
@@ -103,12 +108,13 @@ impl TextTokenizer {
         let pad = files.pad(class);
         let Some(pad) = inner.token_to_id(&pad) else {
             let reason = format!(
-                "it lacks the padding token `{pad}`; name the right one as `pad_token` in `tokenizer_config.json`"
+                "it lacks the padding token `{pad}`; \
+                 name the right one as `pad_token` in `tokenizer_config.json`"
             );
             return Err(unusable(&path, &reason));
         };
-        // Named tokens become special even where they are words otherwise, as transformers makes them: the second
-        // tokenizer of SDXL and SD3 pads with `!`, whose ids in a prompt are then those of padding.
+        // Named tokens become special even where they are words otherwise, as in transformers. The
+        // second tokenizer of SDXL and SD3 pads with `!`: in a prompt it has padding's id.
         files.add_named(&mut inner, class)?;
         for token in class.template_tokens() {
             if inner.token_to_id(token).is_none() {
@@ -163,7 +169,8 @@ impl TextTokenizer {
         })
     }
 
-    /// For an encoder with a table of so many rows: a prompt with a token beyond it is refused, not looked up.
+    /// For an encoder with a table of so many rows: a prompt with a token beyond it is refused, not
+    /// looked up.
     #[must_use]
     pub fn for_table(self, rows: i64) -> Self {
         Self { rows, ..self }

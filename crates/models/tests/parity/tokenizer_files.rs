@@ -1,5 +1,5 @@
-//! Tokenizers whose folders hold other small files than usual, against transformers: added tokens with their flags, no
-//! config, the special tokens' map alone, older forms of the vocabulary.
+//! Tokenizers whose folders hold other small files than usual, against transformers: added tokens
+//! with their flags, no config, the special tokens' map alone, older forms of the vocabulary.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -23,7 +23,8 @@ pub(super) enum Class {
 }
 
 impl Class {
-    /// What a special token is called where no file names it: the defaults of the class's constructor.
+    /// What a special token is called where no file names it: the defaults of the class's
+    /// constructor.
     pub(super) fn default_token(self, name: &str) -> Option<&'static str> {
         let end = "<|endoftext|>";
         match (self, name) {
@@ -61,8 +62,8 @@ impl Class {
         }
     }
 
-    /// The tokenizer without what the small files say, and the file that its vocabulary is from: `tokenizer.json` where
-    /// that is there, else the older files of the class.
+    /// The tokenizer without what the small files say, and the file that its vocabulary is from:
+    /// `tokenizer.json` where that is there, else the older files of the class.
     pub(super) fn backend(
         self,
         files: &TokenizerFiles,
@@ -91,8 +92,9 @@ fn without_json(files: &TokenizerFiles, path: &std::path::Path) -> ModelError {
             Ok(_) => unusable(path, &"it appeared just now; try again"),
         };
     }
-    let reason = "it is SentencePiece's form, but only `tokenizer.json` is read; write that one \
-                  beside it with Python: `transformers.T5TokenizerFast.from_pretrained(FOLDER).save_pretrained(FOLDER)`";
+    let reason = "it is SentencePiece's form, but only `tokenizer.json` is read; make that one \
+                  with Python: `from transformers import T5TokenizerFast as T; \
+                  T.from_pretrained(FOLDER).save_pretrained(FOLDER)`";
     unusable(&older, &reason)
 }
 

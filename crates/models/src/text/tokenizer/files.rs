@@ -1,11 +1,14 @@
-//! The small files of a tokenizer's folder: `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`, and
-//! the list `added_tokens` in `tokenizer.json`.
+//! The small files of a tokenizer's folder: `tokenizer_config.json`, `special_tokens_map.json`,
+//! `added_tokens.json`, and the list `added_tokens` in `tokenizer.json`.
 //!
-//! Source: `_from_pretrained` and the constructor of `TokenizersBackend` in transformers 5.23.0. Deviation: added tokens
-//! of all files count together; there `added_tokens_decoder`, where it is, hides those of the other files.
+//! Source: `_from_pretrained` and the constructor of `TokenizersBackend` in transformers 5.23.0.
+//! Deviation: added tokens of all files count together; there `added_tokens_decoder`, where it is,
+//! hides those of the other files.
 
-use std::path::Path;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -210,8 +213,8 @@ impl TokenizerFiles {
         Ok(())
     }
 
-    /// Makes special what the files or `class` name: padding, start and end, and further ones. Flags of a token that has
-    /// been declared stay.
+    /// Makes special what the files or `class` name: padding, start and end, and further ones.
+    /// Flags of a token that has been declared stay.
     pub(super) fn add_named(&self, inner: &mut Tokenizer, class: Class) -> Result<(), ModelError> {
         let mut named: Vec<AddedToken> = NAMED
             .iter()

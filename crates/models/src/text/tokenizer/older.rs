@@ -1,5 +1,6 @@
-//! The `tokenizer.json` that transformers' classes make of the older files: `vocab.json` with `merges.txt` (CLIP, Qwen2),
-//! `vocab.txt` (BERT). And open_clip's tokenizer, which has CLIP's vocabulary and rules of its own.
+//! The `tokenizer.json` that transformers' classes make of the older files: `vocab.json` with
+//! `merges.txt` (CLIP, Qwen2), `vocab.txt` (BERT). And open_clip's tokenizer, which has CLIP's
+//! vocabulary and rules of its own.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,10 @@ const CLIP_WORDS: &str =
 /// The same of open_clip.
 const OPEN_CLIP_WORDS: &str =
     r"<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
-const QWEN2_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2_WORDS: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
 const MERGES: &str = "merges.txt";
 
 type Made = Result<(PathBuf, Tokenizer), ModelError>;
@@ -98,13 +102,18 @@ pub(super) fn qwen2(files: &TokenizerFiles) -> Made {
     let vocabulary = vocabulary(&path)?;
     let has_space = files.flag("add_prefix_space").unwrap_or(false);
     let merges = merges(&files.path(MERGES))?;
+    let words = json!({
+        "type": "Split", "pattern": { "Regex": QWEN2_WORDS },
+        "behavior": "Isolated", "invert": false,
+    });
+    let bytes = json!({
+        "type": "ByteLevel", "add_prefix_space": has_space,
+        "trim_offsets": true, "use_regex": false,
+    });
     let made = json!({
         "version": "1.0",
         "normalizer": { "type": "NFC" },
-        "pre_tokenizer": { "type": "Sequence", "pretokenizers": [
-            { "type": "Split", "pattern": { "Regex": QWEN2_WORDS }, "behavior": "Isolated", "invert": false },
-            { "type": "ByteLevel", "add_prefix_space": has_space, "trim_offsets": true, "use_regex": false },
-        ] },
+        "pre_tokenizer": { "type": "Sequence", "pretokenizers": [words, bytes] },
         "model": bpe(vocabulary, merges, None, ""),
     });
     tokenizer(path, made)

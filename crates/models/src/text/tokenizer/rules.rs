@@ -1,8 +1,8 @@
-//! Rules of transformers' classes that hold whatever `tokenizer.json` says: from version 5 on they read only the vocabulary
-//! in it, and what normalises and splits a text is the class's own.
+//! Rules of transformers' classes that hold whatever `tokenizer.json` says: from version 5 on they
+//! read only the vocabulary in it, and what normalises and splits a text is the class's own.
 //!
-//! T5's class splits at white space first; the published file does not, and makes a token of a space at the end. CLIP's
-//! and Qwen2's published files have the rules of their classes.
+//! T5's class splits at white space first; the published file does not, and makes a token of a
+//! space at the end. CLIP's and Qwen2's published files have the rules of their classes.
 
 use std::path::Path;
 
