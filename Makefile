@@ -25,7 +25,7 @@ results: cargo setup ## the figures of the README: teacher, DMD and DMDR over th
 	@cargo build --release --quiet
 	@$(PYTHON) scripts/results.py
 
-parity: cargo setup peer ## make the parity fixtures anew with PyTorch, draw our pictures with diffusers, detect with Python's ONNX Runtime
+parity: cargo setup peer ## compare with PyTorch, diffusers and transformers (DMDR_PROMPTS=FOLDER: more prompts)
 	@.venv-peer/bin/python tools/peer/fixtures.py
 	@.venv-peer/bin/python tools/peer/backbones.py
 	@.venv-peer/bin/python tools/peer/sdxl.py
@@ -33,10 +33,13 @@ parity: cargo setup peer ## make the parity fixtures anew with PyTorch, draw our
 	@.venv-peer/bin/python tools/peer/dmd.py
 	@.venv-peer/bin/python tools/peer/text.py
 	@.venv-peer/bin/python tools/peer/rewards.py
+	@.venv-peer/bin/python tools/peer/tokenizer_files.py
 	@.venv-peer/bin/python tools/peer/fidelity.py
 	@.venv-peer/bin/python tools/peer/pictures.py
 	@.venv-peer/bin/python tools/peer/geneval.py
 	@.venv-peer/bin/python tools/peer/dpg.py
+	@cargo build --release --quiet -p dmdr-rewards --example token_ids
+	@.venv-peer/bin/python tools/peer/vocabularies.py
 	@cargo build --release --quiet
 	@.venv-peer/bin/python tools/peer/export.py
 	@.venv-peer/bin/python tools/peer/adapters.py

@@ -1,5 +1,6 @@
 //! [`InputFile`]: what went into a result, by content.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,13 +42,22 @@ fn hash(path: &Path) -> io::Result<String> {
         let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
-            let line = format!("{} {}\n", entry.file_name().display(), hash(&entry.path())?);
-            hasher.update(line);
+            let name = told(&entry.file_name());
+            hasher.update(format!("{name} {}\n", hash(&entry.path())?));
         }
     } else {
         io::copy(&mut fs::File::open(path)?, &mut hasher)?;
     }
     Ok(format!("{:x}", hasher.finalize()))
+}
+
+/// `name` in a line of its own. One that could be taken for several lines, or is not text, is quoted: two folders never
+/// give the same lines.
+fn told(name: &OsStr) -> String {
+    match name.to_str() {
+        Some(text) if !text.contains('\n') && !text.starts_with('"') => text.to_owned(),
+        _ => format!("{name:?}"),
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +89,16 @@ mod tests {
         let renamed = folder();
         fs::write(dir.path().join("b"), "abd").expect("writable");
         assert!(before != renamed && renamed != folder());
+        fs::remove_file(dir.path().join("b")).expect("there");
+        for (name, content) in [("a", "x"), ("b", "y")] {
+            fs::write(dir.path().join(name), content).expect("writable");
+        }
+        let two = folder();
+        let x = InputFile::read(&file).expect("there").sha256;
+        fs::remove_file(dir.path().join("b")).expect("there");
+        fs::rename(&file, dir.path().join(format!("a {x}\nb"))).expect("there");
+        fs::write(dir.path().join(format!("a {x}\nb")), "y").expect("writable");
+        assert_ne!(folder(), two, "one file whose name has two lines");
         let error = InputFile::read(&file).expect_err("gone").to_string();
         assert!(error.contains("cannot read"), "{error}");
     }

@@ -8,6 +8,7 @@ use std::{
 
 use dmdr_models::{Conditioning, EmbeddingCache, ModelError, TextEncoder};
 use dmdr_tensor::{Device, Kind, Tensor};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// Four tokens, of which a prompt of `n` bytes uses `n`, all of value `n`.
@@ -160,6 +161,56 @@ fn other_weights_rules_and_kinds_do_not_answer() {
     encoder.rule = "lengths";
     fs::write(weights(dir.path()), "others").expect("writable");
     assert!(!knows(&encoder, Kind::Float));
+}
+
+/// No prompt has the null's place, whatever characters it is made of; those that look alike are several.
+#[test]
+fn the_null_is_no_prompt() {
+    let dir = place();
+    let encoder = Lengths::new();
+    let mut cache = open(dir.path(), &encoder, Kind::Float).expect("opens");
+    let odd = ["", "\0", "\0\0", "null", "\u{1}", "a\0", "a"];
+    let row = |value: f64| Conditioning {
+        tokens: Tensor::full([1, 4, 3], value, (Kind::Float, Device::Cpu)),
+        pooled: Tensor::full([1, 2], value, (Kind::Float, Device::Cpu)),
+    };
+    cache.fill(&encoder, texts(&odd[..3]), 2).expect("fills");
+    assert!(!cache.contains_null());
+    let error = cache.null(Device::Cpu).expect_err("not there").to_string();
+    assert!(error.contains("the null was never encoded"), "{error}");
+    cache.insert_null(&row(7.0)).expect("stored");
+    cache.insert_null(&row(8.0)).expect("there already");
+    cache.fill(&encoder, texts(&odd), 3).expect("fills");
+    assert_eq!(encoder.num_encoded.get(), odd.len());
+    for cache in [
+        open(dir.path(), &encoder, Kind::Float).expect("opens"),
+        cache,
+    ] {
+        agrees(&cache, &odd);
+        assert!(cache.contains_null());
+        let null = cache.null(Device::Cpu).expect("there");
+        assert!(null.tokens.equal(&row(7.0).tokens) && null.pooled.equal(&row(7.0).pooled));
+    }
+}
+
+/// In version 1 the null had the place of a prompt, which may have been encoded instead.
+#[test]
+fn caches_of_version_1_do_not_answer() {
+    let dir = place();
+    let encoder = Lengths::new();
+    let mut cache = open(dir.path(), &encoder, Kind::Float).expect("opens");
+    cache.fill(&encoder, texts(&["ab"]), 1).expect("fills");
+    let mut name = Sha256::new();
+    name.update("lengths, Float\ntext_encoder/model.safetensors ");
+    name.update(Sha256::digest("weights"));
+    let old = dir
+        .path()
+        .join("cache")
+        .join(format!("{:x}", name.finalize()));
+    let folder = shards(dir.path())[0].with_file_name("");
+    fs::rename(folder, old).expect("renamed");
+    let cache = open(dir.path(), &encoder, Kind::Float).expect("opens");
+    assert!(!cache.contains("ab"));
 }
 
 #[test]

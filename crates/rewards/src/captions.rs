@@ -82,11 +82,12 @@ impl CaptionCosine {
 }
 
 /// Towers with the weights at `weights` ([`ClipPair::load`]), of the sizes a folder states and of `published` ones in a file,
-/// and CLIP's tokenizer in the folder `tokenizer`.
+/// and CLIP's tokenizer in the folder `tokenizer`, or open_clip's with that vocabulary.
 pub(crate) fn load(
     published: ClipPairConfig,
     weights: &Path,
     tokenizer: &Path,
+    is_of_open_clip: bool,
     placement: Placement,
 ) -> Result<(ClipPair, TextTokenizer), RewardError> {
     let config = if weights.is_dir() {
@@ -96,7 +97,12 @@ pub(crate) fn load(
     };
     let store = placement.store();
     let max_tokens = config.text_config.max_position_embeddings as usize;
-    let tokenizer = TextTokenizer::clip(tokenizer, max_tokens)?;
+    let tokenizer = if is_of_open_clip {
+        TextTokenizer::open_clip(tokenizer, max_tokens)?
+    } else {
+        TextTokenizer::clip(tokenizer, max_tokens)?
+    };
+    let tokenizer = tokenizer.for_table(config.text_config.vocab_size);
     Ok((ClipPair::load(&store, weights, config)?, tokenizer))
 }
 

@@ -151,7 +151,9 @@ impl ClipSimilarity {
         if weights.is_dir() {
             checkpoint.check(&ClipPairConfig::of_folder(weights)?, weights)?;
         }
-        let (pair, tokenizer) = captions::load(checkpoint.config(), weights, tokenizer, placement)?;
+        let config = checkpoint.config();
+        let style = checkpoint.is_of_open_clip();
+        let (pair, tokenizer) = captions::load(config, weights, tokenizer, style, placement)?;
         Ok(Self::new(name, pair, tokenizer, checkpoint))
     }
 }

@@ -64,7 +64,7 @@ impl ColorClassifier {
         colors: Vec<String>,
     ) -> Result<Self, RewardError> {
         let config = ClipPairConfig::l_14();
-        let (pair, tokenizer) = captions::load(config, weights, tokenizer, placement)?;
+        let (pair, tokenizer) = captions::load(config, weights, tokenizer, true, placement)?;
         Ok(Self::new(pair, tokenizer, colors))
     }
 

@@ -42,7 +42,7 @@ impl Hps {
         placement: Placement,
     ) -> Result<Self, RewardError> {
         let config = ClipPairConfig::h_14();
-        let (pair, tokenizer) = captions::load(config, weights, tokenizer, placement)?;
+        let (pair, tokenizer) = captions::load(config, weights, tokenizer, true, placement)?;
         Ok(Self::new(name, pair, tokenizer))
     }
 }

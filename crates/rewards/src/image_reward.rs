@@ -52,8 +52,9 @@ impl ImageReward {
         placement: Placement,
     ) -> Result<Self, RewardError> {
         let store = placement.store();
-        let tokenizer = TextTokenizer::bert(tokenizer, MAX_TOKENS)?;
-        let net = BlipRating::load(&store, weights, BlipConfig::of_weights(weights)?)?;
+        let config = BlipConfig::of_weights(weights)?;
+        let tokenizer = TextTokenizer::bert(tokenizer, MAX_TOKENS)?.for_table(config.vocabulary);
+        let net = BlipRating::load(&store, weights, config)?;
         Ok(Self::new(name, net, tokenizer))
     }
 }

@@ -40,7 +40,7 @@ impl PickScore {
         placement: Placement,
     ) -> Result<Self, RewardError> {
         let config = ClipPairConfig::h_14();
-        let (pair, tokenizer) = captions::load(config, weights, tokenizer, placement)?;
+        let (pair, tokenizer) = captions::load(config, weights, tokenizer, false, placement)?;
         Ok(Self::new(name, pair, tokenizer))
     }
 }

@@ -1,10 +1,14 @@
-//! Encoded prompts on disk: each prompt is encoded once, after which the text encoders need no memory.
+//! Encoded prompts on disk: each prompt is encoded once, after which the text encoders need no
+//! memory.
 //!
-//! A cache is a folder named by a hash of the encoders' files and the rule that combines them, so that other weights or
-//! another rule never answer. In it lies one safetensors file for each batch that was inserted, named by the hash of its
-//! content; its metadata list the prompts. Files appear by rename after they are on disk: a process killed at any
-//! moment leaves whole batches and at most a temporary file that nobody reads. Memory holds a hash of each prompt, not
-//! its text.
+//! A cache is a folder named by a hash of the encoders' files and the rule that combines them, so
+//! that other weights or another rule never answer. In it lies one safetensors file for each batch
+//! that was inserted, named by the hash of its content; its metadata list the prompts. Files appear
+//! by rename after they are on disk: a process killed at any moment leaves whole batches and at
+//! most a temporary file that nobody reads. Memory holds a hash of each prompt, not its text.
+//!
+//! What a pipeline is guided away from (the null) lies beside the prompts. In the list of a file it
+//! is JSON's `null`, where prompts are text, so that no prompt can have its place.
 
 use std::{
     cell::RefCell,
@@ -23,19 +27,25 @@ use sha2::{Digest, Sha256};
 use super::TextEncoder;
 use crate::{Conditioning, ModelError};
 
-/// An open cache. Several processes may fill one folder at once; each sees what was there when it opened it, and what it
-/// inserted itself.
+/// Counts up when the same files and the same rule encode a prompt otherwise than before, or a file
+/// means something else. 2: the null is none of the prompts; all files of a tokenizer count.
+const VERSION: u32 = 2;
+
+/// An open cache. Several processes may fill one folder at once; each sees what was there when it
+/// opened it, and what it inserted itself.
 #[derive(Debug)]
 pub struct EmbeddingCache {
     folder: PathBuf,
     kind: Kind,
     shards: Vec<Shard>,
     places: BTreeMap<Key, Place>,
+    null: Option<Place>,
     /// Shards whose content was found to agree with their name.
     checked: RefCell<BTreeSet<usize>>,
 }
 
-/// Half of a prompt's SHA-256: among a billion prompts a chance meeting has probability below 1e-20.
+/// Half of a prompt's SHA-256: among a billion prompts a chance meeting has probability below
+/// 1e-20.
 type Key = [u8; 16];
 
 fn key(prompt: &str) -> Key {
@@ -58,19 +68,21 @@ struct Shard {
 }
 
 impl EmbeddingCache {
-    /// The cache below `root` of the text encoders in a pipeline's folder, combined by `rule`, whose encodings are stored as
-    /// `kind` (f32, or bf16 at half the size). Reads all weights of the encoders once, for their hash.
+    /// The cache below `root` of the text encoders in a pipeline's folder, combined by `rule`,
+    /// whose encodings are stored as `kind` (f32, or bf16 at half the size). Reads all weights of
+    /// the encoders once, for their hash.
     ///
     /// # Errors
     /// Folders that cannot be read or made; a file of the cache that is broken.
     pub fn open(root: &Path, pipeline: &Path, rule: &str, kind: Kind) -> Result<Self, ModelError> {
-        let name = fingerprint(pipeline, &format!("{rule}, {kind:?}"))?;
+        let name = fingerprint(pipeline, &format!("{VERSION}, {rule}, {kind:?}"))?;
         let folder = root.join(name);
         let mut cache = Self {
             folder,
             kind,
             shards: Vec::new(),
             places: BTreeMap::new(),
+            null: None,
             checked: RefCell::default(),
         };
         let found = if cache.folder.is_dir() {
@@ -87,12 +99,18 @@ impl EmbeddingCache {
         Ok(cache)
     }
 
+    /// Whether the null is encoded.
+    pub fn contains_null(&self) -> bool {
+        self.null.is_some()
+    }
+
     /// Whether `prompt` is encoded.
     pub fn contains(&self, prompt: &str) -> bool {
         self.places.contains_key(&key(prompt))
     }
 
-    /// Stores the rows of `cond`, which encode `prompts`, but those that are there already; on disk when it returns.
+    /// Stores the rows of `cond`, which encode `prompts`, but those that are there already; on disk
+    /// when it returns.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -106,24 +124,50 @@ impl EmbeddingCache {
     ) -> Result<(), ModelError> {
         assert_eq!(cond.batch(), prompts.len() as i64, "a row for each prompt");
         let mut seen = BTreeSet::new();
-        let mut tensors = BTreeMap::new();
-        let mut new = Vec::new();
-        for (row, prompt) in (0..).zip(prompts) {
-            if self.contains(prompt) || !seen.insert(prompt) {
-                continue;
+        let (mut rows, mut new) = (Vec::new(), Vec::new());
+        for (row, &prompt) in (0..).zip(prompts) {
+            if !self.contains(prompt) && seen.insert(prompt) {
+                rows.push(row);
+                new.push(Some(prompt));
             }
-            let place = new.len();
+        }
+        self.write(&rows, &new, cond)
+    }
+
+    /// Stores `cond`, one row, as the null, if there is none yet; on disk when it returns.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    ///
+    /// # Panics
+    /// If there are several rows.
+    pub fn insert_null(&mut self, cond: &Conditioning) -> Result<(), ModelError> {
+        assert_eq!(cond.batch(), 1, "one row");
+        if self.contains_null() {
+            return Ok(());
+        }
+        self.write(&[0], &[None], cond)
+    }
+
+    /// Writes a shard of `rows` of `cond`, which encode `prompts`.
+    fn write(
+        &mut self,
+        rows: &[i64],
+        prompts: &[Option<&str>],
+        cond: &Conditioning,
+    ) -> Result<(), ModelError> {
+        if prompts.is_empty() {
+            return Ok(());
+        }
+        let mut tensors = BTreeMap::new();
+        for (place, &row) in rows.iter().enumerate() {
             let tokens = without_trailing_zeros(&cond.tokens.select(0, row));
             tensors.insert(format!("tokens.{place}"), tokens);
             tensors.insert(format!("pooled.{place}"), cond.pooled.select(0, row));
-            new.push(*prompt);
-        }
-        if new.is_empty() {
-            return Ok(());
         }
         fs::create_dir_all(&self.folder).map_err(at(&self.folder))?;
         let length = cond.tokens.size()[1];
-        let list = serde_json::to_string(&new).expect("strings serialise");
+        let list = serde_json::to_string(prompts).expect("strings serialise");
         let metadata = [("prompts", list), ("length", length.to_string())];
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
         let bytes = safetensors_bytes(&tensors, self.kind, &metadata);
@@ -131,12 +175,12 @@ impl EmbeddingCache {
             .folder
             .join(format!("{:x}.safetensors", Sha256::digest(&bytes)));
         atomic_write(&path, &bytes).map_err(TensorError::from)?;
-        self.add(Shard { path, length }, &new);
+        self.add(Shard { path, length }, prompts);
         Ok(())
     }
 
-    /// Encodes those of `prompts` that are not there, `batch` at a time; no more than these are held. Interrupted, it goes on
-    /// where it was.
+    /// Encodes those of `prompts` that are not there, `batch` at a time; no more than these are
+    /// held. Interrupted, it goes on where it was.
     ///
     /// # Errors
     /// As for an item, [`TextEncoder::encode`] and [`Self::insert_batch`].
@@ -169,20 +213,42 @@ impl EmbeddingCache {
         self.insert_batch(&prompts, &encoder.encode(&prompts)?)
     }
 
-    /// What was inserted for `prompts`, a row each, in f32 on `device`; all are as long as the longest of their batches. A
-    /// file is checked when it is first used.
+    /// What was inserted for `prompts`, a row each, in f32 on `device`; all are as long as the
+    /// longest of their batches. A file is checked when it is first used.
     ///
     /// # Errors
     /// A prompt that is not there; a file that is broken.
     pub fn get(&self, prompts: &[&str], device: Device) -> Result<Conditioning, ModelError> {
+        let places: Result<Vec<Place>, ModelError> = prompts
+            .iter()
+            .map(|prompt| {
+                let place = self.places.get(&key(prompt)).copied();
+                place.ok_or_else(|| self.lacks(&format!("the prompt `{prompt}`")))
+            })
+            .collect();
+        self.rows(&places?, device)
+    }
+
+    /// [`Self::get`] for the null, one row.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub fn null(&self, device: Device) -> Result<Conditioning, ModelError> {
+        let place = self.null.ok_or_else(|| self.lacks("the null"))?;
+        self.rows(&[place], device)
+    }
+
+    fn lacks(&self, what: &str) -> ModelError {
+        ModelError::Cache {
+            path: self.folder.clone(),
+            reason: format!("{what} was never encoded"),
+        }
+    }
+
+    fn rows(&self, rows: &[Place], device: Device) -> Result<Conditioning, ModelError> {
         let mut wanted: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
-        let mut places = Vec::with_capacity(prompts.len());
-        for prompt in prompts {
-            let place = self.places.get(&key(prompt));
-            let &Place { shard, row } = place.ok_or_else(|| ModelError::Cache {
-                path: self.folder.clone(),
-                reason: format!("the prompt `{prompt}` was never encoded"),
-            })?;
+        let mut places = Vec::with_capacity(rows.len());
+        for &Place { shard, row } in rows {
             let shard = shard as usize;
             let names = [format!("tokens.{row}"), format!("pooled.{row}")];
             wanted.entry(shard).or_default().extend(names.clone());
@@ -216,11 +282,14 @@ impl EmbeddingCache {
         })
     }
 
-    fn add(&mut self, shard: Shard, prompts: &[impl AsRef<str>]) {
+    fn add(&mut self, shard: Shard, prompts: &[Option<impl AsRef<str>>]) {
         let place = self.shards.len() as u32;
         for (row, prompt) in (0..).zip(prompts) {
-            self.places
-                .insert(key(prompt.as_ref()), Place { shard: place, row });
+            let place = Place { shard: place, row };
+            match prompt {
+                Some(prompt) => _ = self.places.insert(key(prompt.as_ref()), place),
+                None => self.null = Some(place),
+            }
         }
         self.shards.push(shard);
     }
@@ -244,8 +313,8 @@ impl EmbeddingCache {
     }
 }
 
-/// Length of all rows, and the prompts of a shard.
-fn read_header(path: &Path) -> Result<(i64, Vec<String>), ModelError> {
+/// Length of all rows, and the prompts of a shard; none is the null.
+fn read_header(path: &Path) -> Result<(i64, Vec<Option<String>>), ModelError> {
     let metadata = read_metadata(path).map_err(|error| broken(path, &error.to_string()))?;
     let length = metadata.get("length").and_then(|text| text.parse().ok());
     let prompts = metadata.get("prompts");

@@ -40,10 +40,11 @@ impl Sd3Text {
         let g = Clip::load(folder, 2, placement)?;
         l.check_projection("SD3's text_encoder")?;
         g.check_projection("SD3's text_encoder_2")?;
+        l.check_length(&g, "SD3's text encoders")?;
         let t5 = if with_t5 {
             let net = T5Encoder::load(&placement.store(), &folder.join("text_encoder_3"))?;
             let tokenizer = TextTokenizer::t5(&folder.join("tokenizer_3"), t5_tokens)?;
-            Some((tokenizer, net))
+            Some((tokenizer.for_table(net.config().vocab_size), net))
         } else {
             None
         };

@@ -25,7 +25,8 @@ pub(super) struct Clip {
 }
 
 impl Clip {
-    /// Number `index` of a pipeline: `text_encoder`, `text_encoder_2`, ..
+    /// Number `index` of a pipeline: `text_encoder`, `text_encoder_2`, .. Prompts are as long as the tokenizer says, at
+    /// most as the encoder can read.
     pub(super) fn load(
         folder: &Path,
         index: usize,
@@ -38,9 +39,14 @@ impl Clip {
         };
         let weights = folder.join(format!("text_encoder{suffix}"));
         let net = ClipText::load(&placement.store(), &weights)?;
-        let length = net.config().max_position_embeddings as usize;
-        let tokenizer = TextTokenizer::clip(&folder.join(format!("tokenizer{suffix}")), length)?;
-        Ok(Self { tokenizer, net })
+        let tokenizer = folder.join(format!("tokenizer{suffix}"));
+        let most = net.config().max_position_embeddings as usize;
+        let length = TextTokenizer::model_max_length(&tokenizer)?.unwrap_or(most);
+        let tokenizer = TextTokenizer::clip(&tokenizer, length.min(most))?;
+        Ok(Self {
+            tokenizer: tokenizer.for_table(net.config().vocab_size),
+            net,
+        })
     }
 
     /// Features before the last block `[B, L, D]`, and the projected pooled vector `[B, P]` if there is one.
@@ -52,6 +58,26 @@ impl Clip {
     /// `D` of [`Self::encode`].
     pub(super) fn width(&self) -> i64 {
         self.net.config().hidden_size
+    }
+
+    /// # Errors
+    /// If the other one reads prompts of another length: their features lie beside each other.
+    pub(super) fn check_length(
+        &self,
+        other: &Self,
+        network: &'static str,
+    ) -> Result<(), ModelError> {
+        let (first, second) = (self.tokenizer.max_tokens(), other.tokenizer.max_tokens());
+        if first == second {
+            return Ok(());
+        }
+        Err(ModelError::Sizes {
+            network,
+            reason: format!(
+                "`tokenizer` cuts prompts to {first} tokens, `tokenizer_2` to {second}; give both the same \
+                 `model_max_length` in their `tokenizer_config.json`"
+            ),
+        })
     }
 
     /// # Errors
@@ -77,6 +103,7 @@ impl SdxlText {
         let l = Clip::load(folder, 1, placement)?;
         let g = Clip::load(folder, 2, placement)?;
         g.check_projection("SDXL's text_encoder_2")?;
+        l.check_length(&g, "SDXL's text encoders")?;
         Ok(Self { l, g })
     }
 }

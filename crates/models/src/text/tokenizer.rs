@@ -1,8 +1,13 @@
-//! Prompts as token ids, the way transformers' tokenizers make them: `tokenizer.json`, or for CLIP also the older
-//! `vocab.json` with `merges.txt`; beside it `tokenizer_config.json`, which names the padding token.
+//! Prompts as token ids, the way transformers' tokenizers make them: from `tokenizer.json`, or from
+//! the older vocabulary files, with what the small files beside them say (`tokenizer/files.rs`).
 //!
-//! Parity is with transformers 5.23.0, whose CLIP tokenizer normalises by Unicode's NFC; version 4 repaired text with
-//! ftfy where that was installed.
+//! Parity is with transformers 5.23.0, whose CLIP tokenizer normalises by Unicode's NFC; version 4
+//! repaired text with ftfy where that was installed. Rewards of open_clip have its own tokenizer.
+
+mod class;
+mod files;
+mod older;
+mod rules;
 
 use std::{
     fmt::Display,
@@ -11,25 +16,21 @@ use std::{
 };
 
 use dmdr_tensor::Tensor;
-use serde_json::{Map, Value, json};
-use tokenizers::{AddedToken, TruncationParams};
+use tokenizers::{AddedToken, PaddingDirection, TruncationDirection, TruncationParams};
 
+use self::{class::Class, files::TokenizerFiles};
 use crate::ModelError;
-
-const CLIP_START: &str = "<|startoftext|>";
-const CLIP_END: &str = "<|endoftext|>";
-/// What CLIP takes for a word: special tokens, contractions, letters, one digit, or other signs.
-const CLIP_WORDS: &str =
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// A tokenizer with the length and the padding its encoder expects.
 #[derive(Debug)]
 pub struct TextTokenizer {
     path: PathBuf,
     inner: tokenizers::Tokenizer,
+    class: Class,
     max_tokens: usize,
     pad: u32,
-    is_chat: bool,
+    /// Rows of the encoder's table.
+    rows: i64,
 }
 
 /// Tokens of a batch of prompts.
@@ -42,90 +43,137 @@ pub struct Tokens {
 }
 
 impl TextTokenizer {
-    /// CLIP's tokenizer in `folder`: start and end token around a prompt, cut to `max_tokens` with them, padded.
+    /// CLIP's tokenizer in `folder`: start and end token around a prompt, cut to `max_tokens` with
+    /// them, padded.
     ///
     /// # Errors
     /// Files that are missing or cannot be used.
     pub fn clip(folder: &Path, max_tokens: usize) -> Result<Self, ModelError> {
-        let path = folder.join("tokenizer.json");
-        if path.is_file() {
-            return Self::new(path, max_tokens, false);
-        }
-        let path = folder.join("vocab.json");
-        let inner = serde_json::from_value(clip_tokenizer(folder)?)
-            .map_err(|error| unusable(&path, &error))?;
-        Self::finish(path, inner, max_tokens, false)
+        Self::new(Class::Clip, folder, max_tokens)
     }
 
-    /// T5's tokenizer in `folder`: an end token behind a prompt, cut to `max_tokens` with it, padded.
+    /// open_clip's tokenizer, with the vocabulary of CLIP's in `folder`: it knows no special tokens
+    /// of that folder and pads with 0. Captions must have been cleaned; they become lower case
+    /// here.
+    ///
+    /// # Errors
+    /// Files that are missing or cannot be used.
+    pub fn open_clip(folder: &Path, max_tokens: usize) -> Result<Self, ModelError> {
+        let (path, inner) = older::open_clip(folder)?;
+        let right = TruncationDirection::Right;
+        Self::cut(path, inner, Class::OpenClip, max_tokens, right, 0)
+    }
+
+    /// T5's tokenizer in `folder`: an end token behind a prompt, cut to `max_tokens` with it,
+    /// padded.
     ///
     /// # Errors
     /// Files that are missing or cannot be used.
     pub fn t5(folder: &Path, max_tokens: usize) -> Result<Self, ModelError> {
-        Self::new(folder.join("tokenizer.json"), max_tokens, false)
+        Self::new(Class::T5, folder, max_tokens)
     }
 
-    /// BERT's tokenizer in `folder`: `[CLS]` and `[SEP]` around a prompt, cut to `max_tokens` with them, padded.
+    /// BERT's tokenizer in `folder`: `[CLS]` and `[SEP]` around a prompt, cut to `max_tokens` with
+    /// them, padded.
     ///
     /// # Errors
     /// Files that are missing or cannot be used.
     pub fn bert(folder: &Path, max_tokens: usize) -> Result<Self, ModelError> {
-        Self::new(folder.join("tokenizer.json"), max_tokens, false)
+        Self::new(Class::Bert, folder, max_tokens)
     }
 
-    /// Qwen3's tokenizer in `folder`: a prompt becomes a user's message that the model is about to answer, thinking,
-    /// cut to `max_tokens` and padded.
+    /// Qwen3's tokenizer in `folder`: a prompt becomes a user's message that the model is about to
+    /// answer, thinking, cut to `max_tokens` and padded.
     ///
     /// # Errors
     /// Files that are missing or cannot be used.
     pub fn qwen3(folder: &Path, max_tokens: usize) -> Result<Self, ModelError> {
-        Self::new(folder.join("tokenizer.json"), max_tokens, true)
+        Self::new(Class::Qwen2, folder, max_tokens)
     }
 
-    fn new(path: PathBuf, max_tokens: usize, is_chat: bool) -> Result<Self, ModelError> {
-        let inner = tokenizers::Tokenizer::from_bytes(read(&path)?)
-            .map_err(|error| unusable(&path, &error))?;
-        Self::finish(path, inner, max_tokens, is_chat)
+    /// The most tokens of a prompt that the tokenizer in `folder` asks for (`model_max_length`), if
+    /// it does.
+    ///
+    /// # Errors
+    /// An unreadable `tokenizer_config.json`, or a length below 3.
+    pub fn model_max_length(folder: &Path) -> Result<Option<usize>, ModelError> {
+        TokenizerFiles::read(folder)?.model_max_length()
     }
 
-    /// Reads the padding token. It becomes a special token even where it is a word otherwise, as transformers makes it:
-    /// the second tokenizer of SDXL and SD3 pads with `!`, whose ids in a prompt are then those of padding.
-    fn finish(
-        path: PathBuf,
-        mut inner: tokenizers::Tokenizer,
-        max_tokens: usize,
-        is_chat: bool,
-    ) -> Result<Self, ModelError> {
-        let config = path.with_file_name("tokenizer_config.json");
-        let fields: Value =
-            serde_json::from_slice(&read(&config)?).map_err(|error| unusable(&config, &error))?;
-        let token = &fields["pad_token"]; // text, or an object with its flags
-        let token = token
-            .as_str()
-            .or_else(|| token["content"].as_str())
-            .ok_or_else(|| unusable(&config, &"it names no `pad_token`"))?;
-        let Some(pad) = inner.token_to_id(token) else {
-            let reason = format!("it lacks the padding token `{token}`");
+    fn new(class: Class, folder: &Path, max_tokens: usize) -> Result<Self, ModelError> {
+        let files = TokenizerFiles::read(folder)?;
+        let (path, mut inner) = class.backend(&files)?;
+        rules::apply(class, &mut inner, &files, &path)?;
+        files.add_declared(&mut inner)?;
+        let pad = files.pad(class);
+        let Some(pad) = inner.token_to_id(&pad) else {
+            let reason = format!(
+                "it lacks the padding token `{pad}`; \
+                 name the right one as `pad_token` in `tokenizer_config.json`"
+            );
             return Err(unusable(&path, &reason));
         };
+        // Named tokens become special even where they are words otherwise, as in transformers. The
+        // second tokenizer of SDXL and SD3 pads with `!`: in a prompt it has padding's id.
+        files.add_named(&mut inner, class)?;
+        for token in class.template_tokens() {
+            if inner.token_to_id(token).is_none() {
+                let reason = format!("it lacks `{token}`, a token of the chat template");
+                return Err(unusable(&path, &reason));
+            }
+        }
+        inner.set_encode_special_tokens(files.flag("split_special_tokens") == Some(true));
+        let pads_left = inner
+            .get_padding()
+            .is_some_and(|padding| matches!(padding.direction, PaddingDirection::Left));
+        // A chat's padding is cut off before the encoder, wherever it is.
+        if class != Class::Qwen2 && files.is_left("padding_side").unwrap_or(pads_left) {
+            let reason = "`padding_side` is \"left\", but only \"right\" is built";
+            return Err(unusable(&files.config_path(), &reason));
+        }
+        let cuts_left = inner
+            .get_truncation()
+            .is_some_and(|cut| matches!(cut.direction, TruncationDirection::Left));
+        let direction = if files.is_left("truncation_side").unwrap_or(cuts_left) {
+            TruncationDirection::Left
+        } else {
+            TruncationDirection::Right
+        };
+        Self::cut(path, inner, class, max_tokens, direction, pad)
+    }
+
+    fn cut(
+        path: PathBuf,
+        mut inner: tokenizers::Tokenizer,
+        class: Class,
+        max_tokens: usize,
+        direction: TruncationDirection,
+        pad: u32,
+    ) -> Result<Self, ModelError> {
+        let truncation = TruncationParams {
+            max_length: max_tokens,
+            direction,
+            ..TruncationParams::default()
+        };
         inner
-            .add_special_tokens([AddedToken::from(token, true)])
-            .and_then(|_| {
-                inner
-                    .with_padding(None)
-                    .with_truncation(Some(TruncationParams {
-                        max_length: max_tokens,
-                        ..TruncationParams::default()
-                    }))
-            })
+            .with_padding(None)
+            .with_truncation(Some(truncation))
             .map_err(|error| unusable(&path, &error))?;
         Ok(Self {
             path,
             inner,
+            class,
             max_tokens,
             pad,
-            is_chat,
+            rows: i64::MAX,
         })
+    }
+
+    /// For an encoder with a table of so many rows: a prompt with a token beyond it is refused, not
+    /// looked up.
+    #[must_use]
+    pub fn for_table(self, rows: i64) -> Self {
+        Self { rows, ..self }
     }
 
     /// Length of every row of tokens.
@@ -136,19 +184,21 @@ impl TextTokenizer {
     /// Tokens of each prompt, in order.
     ///
     /// # Errors
-    /// A prompt that the tokenizer refuses.
+    /// A prompt that the tokenizer refuses, or with a token that the encoder does not know.
     pub fn encode(&self, prompts: &[&str]) -> Result<Tokens, ModelError> {
         let mut ids: Vec<i64> = Vec::with_capacity(prompts.len() * self.max_tokens);
         let mut lengths = Vec::with_capacity(prompts.len());
         for (row, prompt) in (1..).zip(prompts) {
-            let chat = self.is_chat.then(|| qwen3_chat(prompt));
             let encoding = self
                 .inner
-                .encode_fast(chat.as_deref().unwrap_or(prompt), true)
+                .encode_fast(self.class.text(prompt), true)
                 .map_err(|error| unusable(&self.path, &error))?;
             ids.extend(encoding.get_ids().iter().map(|&id| i64::from(id)));
             lengths.push(encoding.len() as i64);
             ids.resize(row * self.max_tokens, i64::from(self.pad));
+        }
+        if let Some(&id) = ids.iter().find(|&&id| id >= self.rows) {
+            return Err(self.beyond(id));
         }
         let shape = [prompts.len() as i64, self.max_tokens as i64];
         Ok(Tokens {
@@ -156,59 +206,25 @@ impl TextTokenizer {
             lengths: Tensor::from_slice(&lengths),
         })
     }
+
+    fn beyond(&self, id: i64) -> ModelError {
+        let token = self.inner.id_to_token(id as u32).unwrap_or_default();
+        let reason = format!(
+            "a prompt holds `{token}`, token {id}, but the text encoder knows only {} tokens; \
+             use the encoder that was trained with this tokenizer, or leave `{token}` out",
+            self.rows
+        );
+        unusable(&self.path, &reason)
+    }
 }
 
-/// Qwen3's chat template for one message of a user, with generation prompt, thinking enabled.
-fn qwen3_chat(prompt: &str) -> String {
-    format!("<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n")
-}
-
-/// The `tokenizer.json` that transformers' `CLIPTokenizer` makes of `vocab.json` and `merges.txt`.
-fn clip_tokenizer(folder: &Path) -> Result<Value, ModelError> {
-    let path = folder.join("vocab.json");
-    let vocabulary: Map<String, Value> =
-        serde_json::from_slice(&read(&path)?).map_err(|error| unusable(&path, &error))?;
-    let id = |token: &str| {
-        let reason = format!("it lacks the token `{token}`");
-        let id = vocabulary.get(token).cloned();
-        id.ok_or_else(|| unusable(&path, &reason))
-    };
-    let (start, end) = (id(CLIP_START)?, id(CLIP_END)?);
-    let special = |token: &str, id: &Value| {
-        json!({
-            "id": id, "content": token, "special": true,
-            "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
-        })
-    };
-    let merges = folder.join("merges.txt");
-    let text = String::from_utf8(read(&merges)?).map_err(|error| unusable(&merges, &error))?;
-    let is_pair = |line: &&str| !line.is_empty() && !line.starts_with("#version");
-    let pairs: Vec<&str> = text.lines().filter(is_pair).collect();
-    Ok(json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": [special(CLIP_START, &start), special(CLIP_END, &end)],
-        "normalizer": { "type": "Sequence", "normalizers": [
-            { "type": "NFC" },
-            { "type": "Replace", "pattern": { "Regex": r"\s+" }, "content": " " },
-            { "type": "Lowercase" },
-        ] },
-        "pre_tokenizer": { "type": "Sequence", "pretokenizers": [
-            { "type": "Split", "pattern": { "Regex": CLIP_WORDS }, "behavior": "Removed", "invert": true },
-            { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
-        ] },
-        "post_processor": {
-            "type": "RobertaProcessing", "sep": [CLIP_END, end], "cls": [CLIP_START, start],
-            "trim_offsets": false, "add_prefix_space": false,
-        },
-        "decoder": null,
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": CLIP_END, "continuing_subword_prefix": "",
-            "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false,
-            "vocab": vocabulary, "merges": pairs,
-        },
-    }))
+fn add(
+    inner: &mut tokenizers::Tokenizer,
+    tokens: Vec<AddedToken>,
+    path: &Path,
+) -> Result<(), ModelError> {
+    let added = inner.add_tokens(tokens);
+    added.map(|_| ()).map_err(|error| unusable(path, &error))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {

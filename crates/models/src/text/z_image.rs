@@ -28,9 +28,11 @@ impl ZImageText {
         placement: Placement,
         max_tokens: usize,
     ) -> Result<Self, ModelError> {
+        let tokenizer = TextTokenizer::qwen3(&folder.join("tokenizer"), max_tokens)?;
+        let net = Qwen3::load(&placement.store(), &folder.join("text_encoder"))?;
         Ok(Self {
-            tokenizer: TextTokenizer::qwen3(&folder.join("tokenizer"), max_tokens)?,
-            net: Qwen3::load(&placement.store(), &folder.join("text_encoder"))?,
+            tokenizer: tokenizer.for_table(net.config().vocab_size),
+            net,
         })
     }
 }

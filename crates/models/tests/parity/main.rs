@@ -10,6 +10,7 @@ mod sdxl;
 mod shapes;
 mod sit;
 mod text;
+mod tokenizer_files;
 mod tokenizers;
 mod vae;
 mod vision;

@@ -19,8 +19,6 @@ use crate::{Corpus, TrainError};
 
 /// Prompts encoded together; one shard of the cache.
 const SHARD: usize = 32;
-/// Key of the unconditional encoding: no prompt contains a control character.
-const NULL: &str = "\0";
 
 /// The prompts of a run on a pipeline.
 #[derive(Debug)]
@@ -95,7 +93,7 @@ impl Published {
         let cache = EmbeddingCache::open(&files.embeddings, folder, &rule, placement.compute)?;
         source.embeddings = Embeddings::Cached(RefCell::new(cache));
         source.encode_missing(prompts)?;
-        source.null = source.cached(&[NULL])?;
+        source.null = source.cached_null()?;
         Ok(source)
     }
 
@@ -130,7 +128,7 @@ impl Published {
             return Ok(());
         };
         let mut cache = cache.borrow_mut();
-        let mut is_whole = cache.contains(NULL);
+        let mut is_whole = cache.contains_null();
         for prompt in prompts() {
             is_whole = is_whole && cache.contains(&prompt?);
         }
@@ -141,8 +139,8 @@ impl Published {
         let encoder = self.text_encoder()?;
         let prompts = prompts().map(|prompt| prompt.map_err(TrainError::from));
         cache.fill(&*encoder, prompts, SHARD)?;
-        if !cache.contains(NULL) {
-            cache.insert_batch(&[NULL], &encoder.unconditional()?)?;
+        if !cache.contains_null() {
+            cache.insert_null(&encoder.unconditional()?)?;
         }
         Ok(())
     }
@@ -151,6 +149,14 @@ impl Published {
         let cond = match &self.embeddings {
             Embeddings::Cached(cache) => cache.borrow().get(prompts, self.placement.device)?,
             Embeddings::Rehearsed(one) => one.repeat(prompts.len() as i64),
+        };
+        Ok(self.sized(cond))
+    }
+
+    fn cached_null(&self) -> Result<Conditioning, TrainError> {
+        let cond = match &self.embeddings {
+            Embeddings::Cached(cache) => cache.borrow().null(self.placement.device)?,
+            Embeddings::Rehearsed(_) => return Ok(self.null.clone()),
         };
         Ok(self.sized(cond))
     }
