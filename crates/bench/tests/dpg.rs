@@ -285,7 +285,7 @@ fn prompts_are_the_text_files_of_a_folder() {
     files.write("whoops1.txt", "\n");
     let error = read_prompts(files.0.path()).expect_err("empty").to_string();
     assert!(
-        error.contains("whoops1.txt` line 1: the prompt is empty"),
+        error.contains("whoops1.txt` line 1: the prompt: empty"),
         "{error}"
     );
 }

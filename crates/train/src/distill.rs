@@ -12,7 +12,7 @@ use dmdr_tensor::{Kind as TensorKind, device};
 use crate::{
     Alternation, Backbone, Checkpoint, Corpus, Networks, Observer, Outcome, Recorder, Source,
     Stats, Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due, compute,
-    guard::Guard, rewards::rewards, sheet::Sheet, watch::Watch,
+    gaps::Complaints, guard::Guard, rewards::rewards, sheet::Sheet, watch::Watch,
 };
 
 /// A distillation, loaded and checked, ready to run.
@@ -23,6 +23,8 @@ pub struct Distillation<'a> {
     backbone: Backbone,
     sheet: Sheet,
     watch: Option<Watch>,
+    /// What judges elsewhere did not answer since the last update.
+    complaints: Complaints,
 }
 
 impl std::fmt::Debug for Distillation<'_> {
@@ -78,9 +80,10 @@ impl<'a> Distillation<'a> {
             ..
         } = networks;
         let times = time_grid(experiment.student.num_steps, experiment.student.shift);
+        let complaints = Complaints::default();
         let rl = match experiment.method.rl_algorithm() {
             Some(algorithm) => {
-                let rewards = rewards(experiment, &source, device)?;
+                let rewards = rewards(experiment, &source, device, &complaints)?;
                 Some(RlTerm::new(
                     algorithm,
                     rewards,
@@ -114,7 +117,7 @@ impl<'a> Distillation<'a> {
             compute: compute(experiment.precision, device),
         };
         let watch = (experiment.events.evaluate_every > 0)
-            .then(|| Watch::load(experiment, &source, image_shape, placement))
+            .then(|| Watch::load(experiment, &source, image_shape, placement, &complaints))
             .transpose()?;
         let stores = Stores {
             student,
@@ -137,6 +140,7 @@ impl<'a> Distillation<'a> {
             source,
             backbone,
             watch,
+            complaints,
         })
     }
 
@@ -161,7 +165,7 @@ impl<'a> Distillation<'a> {
             corpus.keep(run)?;
         }
         let events = &self.experiment.events;
-        let checkpoints = Checkpoint::new(run, self.experiment.hash(), events.keep_checkpoints);
+        let checkpoints = Checkpoint::new(run, self.experiment.identity(), events.keep_checkpoints);
         let resumed = if resume {
             Some(checkpoints.load_latest(&mut self.alternation.parts())?)
         } else {
@@ -198,6 +202,7 @@ impl<'a> Distillation<'a> {
             }
             shown.extend(score);
             observer.updated(done, num_updates, &shown);
+            self.pass_on(done, observer);
             if due(done, events.sample_every) {
                 self.draw_student(run, done, observer)?;
             }
@@ -205,8 +210,11 @@ impl<'a> Distillation<'a> {
                 let values = self.evaluate()?;
                 recorder.record(update, Kind::Evaluate, &values)?;
                 observer.evaluated(done, &values);
-                if let Some(guard) = &mut guard {
-                    let verdict = guard.observe(update, values[guard.metric()]);
+                self.pass_on(done, observer);
+                if let Some(guard) = &mut guard
+                    && let Some(value) = values.get(guard.metric())
+                {
+                    let verdict = guard.observe(update, *value);
                     observer.guarded(done, guard.metric(), verdict);
                     if verdict == Verdict::Best {
                         self.save_student(&run.best(), notes)?;
@@ -255,6 +263,13 @@ impl<'a> Distillation<'a> {
             let cond = source.encode(&prompts)?;
             Ok((prompts, cond))
         })
+    }
+
+    /// Tells `observer` what judges did not answer.
+    fn pass_on(&self, done: u64, observer: &mut dyn Observer) {
+        for complaint in self.complaints.take() {
+            observer.warned(&format!("after update {done}: {complaint}"));
+        }
     }
 
     fn student_sampler(&self) -> StudentSampler<'_> {

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let mut experiment = Experiment::load(&args.config, &args.set)?;
     if args.resume {
-        keep_revision(&mut experiment, &args.root);
+        go_on(&mut experiment, &args.root, quiet);
     }
     pin(&mut experiment)?;
     for warning in experiment.warnings() {
@@ -67,12 +67,25 @@ fn read_prompts(
     Ok(Some(Rc::new(corpus)))
 }
 
-/// A branch of a repository may have moved since the run was started: it goes on with the commit that it began with.
-fn keep_revision(experiment: &mut Experiment, root: &Path) {
+/// What a run that goes on keeps of its beginning: a branch of a repository may have moved since, but the commit stays.
+/// Judges elsewhere may have moved as well, and that is said.
+fn go_on(experiment: &mut Experiment, root: &Path, quiet: bool) {
     let config = root.join(&experiment.name).join("config.toml");
     let Ok(begun) = Experiment::load(config, &[]) else {
         return; // what is wrong with it is said where the run is opened
     };
+    for key in experiment.moved_judges(&begun) {
+        say(
+            quiet,
+            &format!(
+                "`{key}` is asked otherwise than when the run began; its scores go on as those of the same model"
+            ),
+        );
+    }
+    keep_revision(experiment, begun);
+}
+
+fn keep_revision(experiment: &mut Experiment, begun: Experiment) {
     let asked = &experiment.teacher;
     if begun.teacher.weights == asked.weights && asked.revision.is_none() {
         experiment.teacher.revision = begun.teacher.revision;
