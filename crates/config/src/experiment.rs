@@ -284,14 +284,20 @@ impl Experiment {
         document::hash(&self.to_toml())
     }
 
-    /// Hash of what a run that goes on must share with its beginning: [`Self::hash`] of all but where reward models
-    /// elsewhere are and how they are asked.
-    pub fn identity(&self) -> String {
+    /// What a run that goes on must share with its beginning: all but where reward models elsewhere are and how they are
+    /// asked.
+    #[must_use]
+    pub fn resumable(&self) -> Self {
         let mut same = self.clone();
         for model in same.models_mut() {
             *model = model.placeless();
         }
-        same.hash()
+        same
+    }
+
+    /// Hash of [`Self::resumable`]; [`Self::hash`] where no reward model is elsewhere.
+    pub fn identity(&self) -> String {
+        self.resumable().hash()
     }
 
     /// Keys of reward models elsewhere that are asked otherwise than in `begun`, though they are the same models.

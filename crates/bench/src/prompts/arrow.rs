@@ -14,7 +14,7 @@ use arrow_schema::{ArrowError, DataType};
 
 use super::source::{MAX_ROW_BYTES, Visit};
 use super::text_field::find;
-use super::{Fault, Position, PromptsError, undamaged};
+use super::{Fault, Position, PromptsError, claims, undamaged};
 use crate::FileError;
 
 /// The first and the last bytes of a file.
@@ -39,6 +39,9 @@ pub(super) fn read(path: &Path, column: &str, visit: &mut Visit) -> Result<(), P
     };
     if let Some(problem) = problem {
         return Err(damaged(ArrowError::ParseError(problem.to_owned())));
+    }
+    if !claims::are_possible(&mut file, first == MAGIC).map_err(FileError::io("read", path))? {
+        return Err(damaged(panicked()));
     }
     let file = BufReader::new(file);
     let open = || -> Result<Box<dyn RecordBatchReader>, ArrowError> {

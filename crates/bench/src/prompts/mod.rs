@@ -15,6 +15,7 @@
 mod array;
 mod arrow;
 mod census;
+mod claims;
 mod columnar;
 mod error;
 mod fault;
