@@ -43,7 +43,7 @@ impl ApiKey {
         if key.is_empty() {
             return wrong("is empty".to_owned());
         }
-        match key.chars().position(|c| !c.is_ascii_graphic()) {
+        match key.chars().position(|c| !c.is_ascii_graphic() && c != ' ') {
             None => Ok(Self(key.to_owned())),
             Some(place) => wrong(format!(
                 "holds a character that cannot be sent, at place {}; expected letters, digits and signs of ASCII",

@@ -207,7 +207,7 @@ fn keys_are_trimmed_and_checked_and_told_at_once_when_they_are_wrong() {
         ("", "the key is empty"),
         (" \r\n", "the key is empty"),
         ("ses\name", "at place 4"),
-        ("se same", "at place 3"),
+        ("se\tsame", "at place 3"),
         ("s\u{e9}same", "at place 2"),
         ("\u{FEFF}sesame", "at place 1"),
     ] {

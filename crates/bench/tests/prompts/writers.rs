@@ -115,7 +115,7 @@ fn names_may_be_in_capitals_and_content_may_be_packed() {
         (files.write("a.jsonl.zst", zstd(&jsonl)), "prompt"),
         (files.write("a.json.zst", zstd(&array)), "prompt"),
         (
-            files.write("lines.json", format!("\u{FEFF}\n{jsonl}")),
+            files.write("lines.json", format!("\u{FEFF} {jsonl}")),
             "prompt",
         ),
         (files.write("A.PARQUET", &parquet), "prompt"),
