@@ -1,10 +1,11 @@
 //! Lines of JSON files, with errors that say where.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+
+use crate::text::{self, Line};
 
 /// Why a file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,22 @@ pub enum FileError {
         line: u64,
         /// What was found and what was expected.
         message: String,
+    },
+    /// Text in another encoding.
+    #[error("`{}` is {encoding} text; save it as UTF-8, for example with `iconv -f {encoding} -t UTF-8`", path.display())]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// What its first bytes say.
+        encoding: &'static str,
+    },
+    /// A file that is packed in a way that is not read.
+    #[error("`{}` is packed with {packing}; unpack it first (gzip and zstd can stay)", path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        packing: &'static str,
     },
     /// A file could not be replaced.
     #[error(transparent)]
@@ -58,14 +75,15 @@ impl FileError {
 
 /// Every line of a JSON-lines file with its number, from 1. Blank lines are skipped.
 pub(crate) fn json_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(u64, T)>, FileError> {
-    let file = File::open(path).map_err(FileError::io("open", path))?;
+    let mut file = text::open(path)?;
     let mut records = Vec::new();
-    for (line, number) in BufReader::new(file).lines().zip(1..) {
-        let line = line.map_err(FileError::io("read", path))?;
-        if line.trim().is_empty() {
+    for number in 1.. {
+        let line = text::next_line(&mut file, u64::MAX).map_err(FileError::io("read", path))?;
+        let Some(Line::Whole(line)) = line else { break };
+        if line.trim_ascii().is_empty() {
             continue;
         }
-        let record = serde_json::from_str(&line)
+        let record = serde_json::from_slice(&line)
             .map_err(|error| FileError::line(path, number, json_message(&error)))?;
         records.push((number, record));
     }

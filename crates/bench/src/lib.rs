@@ -9,5 +9,6 @@ mod file;
 pub mod geneval;
 pub mod judge;
 pub mod prompts;
+mod text;
 
 pub use file::FileError;

@@ -200,6 +200,48 @@ fn quoted_fields_over_several_lines_are_read() {
     assert_eq!(graph.items[0].prompt, "A \"red\" cow,\nand a dog");
 }
 
+/// Byte order marks, line ends of other systems and files that Macs add change nothing.
+#[test]
+fn files_from_other_systems_say_the_same() {
+    let row = |id: i64| format!("a,a cow,,{id},0,,,entity - whole (x),Is it {id}?");
+    let answer =
+        |image: usize| format!(r#"{{"item":"a","image":{image},"answers":{{"1":"yes"}}}}"#);
+    let files = Files::new();
+    let read = |end: &str, mark: &str| {
+        let csv = format!("{mark}{}{end}{}{end}{}{end}", HEADER.trim(), row(1), row(2));
+        let graph = Graph::read(files.write("a.csv", &csv), Quirks::NONE).expect("valid");
+        let lines = format!("{mark}{}{end}{mark}{}", answer(0), answer(1));
+        let answers = Answers::read(files.write("a.jsonl", &lines)).expect("valid");
+        (graph, answers)
+    };
+    let expected = read("\n", "");
+    assert_eq!(
+        (
+            expected.0.items[0].questions.len(),
+            expected.1.items["a"].len()
+        ),
+        (2, 2)
+    );
+    for (end, mark) in [("\r\n", "\u{FEFF}"), ("\r", ""), ("\r", "\u{FEFF}")] {
+        assert_eq!(read(end, mark), expected, "{end:?}");
+    }
+    files.write("one.TXT", "\u{FEFF}a cow\r\n");
+    files.write("._one.TXT", "\0\u{5}\u{16}\u{7}");
+    let prompts = read_prompts(files.0.path()).expect("valid");
+    assert_eq!(
+        prompts.into_iter().collect::<Vec<_>>(),
+        [("one".to_owned(), "a cow".to_owned())]
+    );
+    files.write("two.txt", "a\0 \0c\0o\0w\0");
+    let error = read_prompts(files.0.path())
+        .expect_err("UTF-16")
+        .to_string();
+    assert!(
+        error.contains("two.txt` line 1: the prompt: holds a NUL"),
+        "{error}"
+    );
+}
+
 #[test]
 fn wrong_questions_are_refused_with_their_line() {
     let files = Files::new();
@@ -285,7 +327,7 @@ fn prompts_are_the_text_files_of_a_folder() {
     files.write("whoops1.txt", "\n");
     let error = read_prompts(files.0.path()).expect_err("empty").to_string();
     assert!(
-        error.contains("whoops1.txt` line 1: the prompt is empty"),
+        error.contains("whoops1.txt` line 1: the prompt: empty"),
         "{error}"
     );
 }

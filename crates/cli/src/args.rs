@@ -310,6 +310,15 @@ pub(crate) struct DpgArgs {
     /// What the judge is told about each question, whose words take the place of `{question}`.
     #[arg(long, value_name = "TEXT", requires = "judge")]
     pub(crate) template: Option<String>,
+    /// The most tokens of an answer. A judge that thinks first needs hundreds.
+    #[arg(long, value_name = "COUNT", requires = "judge", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_tokens: Option<u64>,
+    /// A further field of every question to the judge, its value as JSON or else as text; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", requires = "judge", value_parser = parameter)]
+    pub(crate) parameter: Vec<(String, serde_json::Value)>,
+    /// A field that is not sent, such as `temperature` or `max_tokens`; may be repeated.
+    #[arg(long, value_name = "NAME", requires = "judge")]
+    pub(crate) omit: Vec<String>,
     /// Seconds for one attempt to ask; there are five.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: u64,
@@ -324,6 +333,15 @@ pub(crate) struct DpgArgs {
     pub(crate) quirks: Vec<QuirkArg>,
     #[command(flatten)]
     pub(crate) overwrite: Overwrite,
+}
+
+/// `NAME=VALUE`, where the value is JSON, or text that is none.
+fn parameter(text: &str) -> Result<(String, serde_json::Value), String> {
+    let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+        return Err("expected NAME=VALUE, such as max_completion_tokens=512".to_owned());
+    };
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((name.to_owned(), value))
 }
 
 /// What the published script of `DPG-Bench` does besides its paper.

@@ -122,6 +122,10 @@ impl Observer for Progress {
         }
     }
 
+    fn warned(&mut self, text: &str) {
+        self.say(&format!("warning: {text}"));
+    }
+
     fn interrupted(&self) -> bool {
         interrupt::requested()
     }

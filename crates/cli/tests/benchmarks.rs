@@ -13,10 +13,11 @@ use std::{
 };
 
 use common::{
-    fail, pipeline,
+    checked, dmdr, fail, pipeline,
     server::{Answer, serve},
     succeed,
 };
+use serde_json::json;
 
 fn stdout(here: &Path, arguments: &[&str]) -> String {
     String::from_utf8(succeed(here, arguments).stdout).expect("UTF-8")
@@ -372,6 +373,33 @@ fn dpg_draws_four_in_one_and_asks_a_judge_once() {
     assert_eq!(scores(here)["judge"]["model"], "m");
     let error = fail(here, &[&asked[..], &["--template", "Yes?"]].concat());
     assert!(error.contains("no `{question}`: Yes?"), "{error}");
+
+    // Other parameters are other questions, too; a key from a file has a line end, which is not sent.
+    let told = [
+        "--max-tokens",
+        "64",
+        "--parameter",
+        "seed=3",
+        "--omit",
+        "temperature",
+    ];
+    let mut command = dmdr(here, &[&asked[..], &told].concat());
+    checked(command.env("DMDR_API_KEY", "sesame\n"));
+    assert_eq!(count.load(Ordering::SeqCst), 3 * 2 * 4 * 2);
+    let parameters = &scores(here)["judge"]["parameters"];
+    assert_eq!(parameters, &json!({"max_tokens": 64, "seed": 3}));
+    let mut command = dmdr(here, &[&asked[..], &told].concat());
+    let output = command
+        .env("DMDR_API_KEY", "ses\name")
+        .output()
+        .expect("starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("`DMDR_API_KEY`: the key holds a character"),
+        "{error}"
+    );
+    let error = fail(here, &[&asked[..], &["--parameter", "seed"]].concat());
+    assert!(error.contains("expected NAME=VALUE"), "{error}");
 }
 
 #[test]

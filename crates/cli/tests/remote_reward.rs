@@ -54,6 +54,14 @@ fn weigher(closed: Range<usize>) -> (String, Arc<AtomicUsize>) {
     (url, count)
 }
 
+/// Gives these answers, one after the other, and no more.
+fn server_of<const N: usize>(answers: [&'static str; N]) -> (String, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let url = serve(move |_| Answer::ok(answers[counted.fetch_add(1, Ordering::SeqCst)]));
+    (url, count)
+}
+
 #[test]
 fn grpo_learns_from_a_server() {
     let dir = pipeline::tiny_run();
@@ -99,6 +107,30 @@ fn grpo_learns_from_a_server() {
         read_tensors(&here.join("runs").join(name).join("student.safetensors")).expect("finished")
     };
     assert_eq!(student("whole"), student("broken"));
+
+    // A picture without a score is left out; an answer that is none is asked for anew, and then all its pictures are.
+    let (url, count) = server_of([
+        r#"{"scores": [0.5, null, 0.25, 1]}"#,
+        "[]",
+        r#"{"scores": [1, 2, 3, 4]}"#,
+        "gateway asleep",
+        "gateway asleep",
+        "gateway asleep",
+    ]);
+    let holes = with("holes", &url, grpo);
+    checked(&mut run(&["train", &holes]));
+    assert_eq!(count.load(Ordering::SeqCst), 6);
+    let metrics = fs::read_to_string(here.join("runs/holes/metrics.jsonl")).expect("written");
+    let left_out = |number: &str| {
+        metrics
+            .matches(&format!("\"rl/left_out\":{number}"))
+            .count()
+    };
+    assert_eq!(
+        (left_out("1.0"), left_out("4.0"), left_out("")),
+        (1, 1, 2),
+        "{metrics}"
+    );
 
     // Before any work: an address that is none, a key that is not there, an algorithm that needs a gradient.
     let nowhere = with("nowhere", "weigher.example", grpo);

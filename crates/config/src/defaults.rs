@@ -298,6 +298,15 @@ pub(crate) fn vlm_attempts() -> u64 {
     5
 }
 
+pub(crate) fn vlm_max_tokens() -> u64 {
+    16
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+pub(crate) fn is_vlm_max_tokens(tokens: &u64) -> bool {
+    *tokens == vlm_max_tokens()
+}
+
 pub(crate) fn reward_weight() -> Curve {
     Curve::Constant(1.0)
 }

@@ -28,7 +28,7 @@ pub struct Events {
 }
 
 /// `[evaluation]`: the periodic evaluation on validation prompts. On the emoji world it has metrics of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Evaluation {
     /// Number of validation prompts; of a file that has fewer, all.

@@ -14,7 +14,7 @@ use crate::method::Method;
 use crate::optimizer::{Ema, Optim};
 use crate::precision::Precision;
 use crate::pretrain::KindShares;
-use crate::reward::Reward;
+use crate::reward::{Reward, RewardModel};
 use crate::world::World;
 use crate::{check, metric, range};
 
@@ -322,6 +322,52 @@ impl Experiment {
     /// Short stable hash (16 hexadecimal digits of SHA-256) of [`Experiment::to_toml`].
     pub fn hash(&self) -> String {
         document::hash(&self.to_toml())
+    }
+
+    /// What a run that goes on must share with its beginning: all but where reward models elsewhere are and how they are
+    /// asked.
+    #[must_use]
+    pub fn resumable(&self) -> Self {
+        let mut same = self.clone();
+        for model in same.models_mut() {
+            *model = model.placeless();
+        }
+        same
+    }
+
+    /// Hash of [`Self::resumable`]; [`Self::hash`] where no reward model is elsewhere.
+    pub fn identity(&self) -> String {
+        self.resumable().hash()
+    }
+
+    /// Keys of reward models elsewhere that are asked otherwise than in `begun`, though they are the same models.
+    pub fn moved_judges(&self, begun: &Self) -> Vec<String> {
+        let rewards = self.rewards.iter().map(|reward| &reward.model);
+        let begun_rewards = begun.rewards.iter().map(|reward| &reward.model);
+        let metrics = self.evaluation.metrics.iter().map(|metric| &metric.model);
+        let begun_metrics = begun.evaluation.metrics.iter().map(|metric| &metric.model);
+        let rewards = rewards.zip(begun_rewards).enumerate();
+        let metrics = metrics.zip(begun_metrics).enumerate();
+        let named = |table: &'static str| {
+            move |(index, (now, begun)): (usize, (&RewardModel, &RewardModel))| {
+                let is_moved = now != begun && now.placeless() == begun.placeless();
+                is_moved.then(|| format!("{table}.{index}.model.{}", now.name()))
+            }
+        };
+        let rewards = rewards.filter_map(named("rewards"));
+        rewards
+            .chain(metrics.filter_map(named("evaluation.metrics")))
+            .collect()
+    }
+
+    fn models_mut(&mut self) -> impl Iterator<Item = &mut RewardModel> {
+        let rewards = self.rewards.iter_mut().map(|reward| &mut reward.model);
+        let metrics = self
+            .evaluation
+            .metrics
+            .iter_mut()
+            .map(|metric| &mut metric.model);
+        rewards.chain(metrics)
     }
 
     /// Text encoder of the emoji world's teacher, and the key that names it.

@@ -7,7 +7,7 @@ use crate::fidelity::{Detector, Diversity};
 use crate::reward::RewardModel;
 
 /// A column of a table, or a number of the periodic evaluation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
     /// Its name; absent = that of the kind.

@@ -3,6 +3,8 @@
 //! Fields stay plain numbers; a value out of range is an error at the value itself, with what was
 //! found and what was expected.
 
+use std::collections::BTreeMap;
+
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 
@@ -140,6 +142,28 @@ pub(crate) fn ends<'de, D: Deserializer<'de>>(d: D) -> Result<[i64; 2], D::Error
         Err(Error::custom(format!(
             "invalid range [{low}, {high}], expected the lower end first"
         )))
+    }
+}
+
+/// Values that JSON has as well: a date is none of them.
+pub(crate) fn parameters<'de, D: Deserializer<'de>>(
+    d: D,
+) -> Result<BTreeMap<String, toml::Value>, D::Error> {
+    let parameters = BTreeMap::<String, toml::Value>::deserialize(d)?;
+    match parameters.iter().find(|(_, value)| has_date(value)) {
+        None => Ok(parameters),
+        Some((name, _)) => Err(Error::custom(format!(
+            "invalid parameter `{name}`, expected no date: write it as text"
+        ))),
+    }
+}
+
+fn has_date(value: &toml::Value) -> bool {
+    match value {
+        toml::Value::Datetime(_) => true,
+        toml::Value::Array(values) => values.iter().any(has_date),
+        toml::Value::Table(values) => values.values().any(has_date),
+        _ => false,
     }
 }
 

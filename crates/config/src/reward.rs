@@ -1,5 +1,6 @@
 //! `[[rewards]]`: the weighted mix of reward models the student is trained on.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -41,7 +42,7 @@ pub struct Reward {
 }
 
 /// A reward model by kind. The first three belong to the emoji world, the others score images of published models.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RewardModel {
     /// Text alignment: cosine of the emoji world's CLIP.
@@ -154,7 +155,7 @@ pub struct RemoteReward {
 }
 
 /// A vision-language model behind an OpenAI-compatible `/v1/chat/completions`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VlmReward {
     /// Its name in metrics and messages.
@@ -167,9 +168,19 @@ pub struct VlmReward {
     /// What it is told about an image, whose prompt takes the place of `{question}`. It must ask for one number and nothing else.
     #[serde(deserialize_with = "range::template")]
     pub template: String,
-    /// The least and the greatest answer; what is no number between them is an error.
+    /// The least and the greatest answer; what is no number between them is no answer.
     #[serde(deserialize_with = "range::ends")]
     pub range: [i64; 2],
+    /// The most tokens of an answer. The default is enough for a number; a model that thinks first needs hundreds.
+    #[serde(
+        default = "defaults::vlm_max_tokens",
+        deserialize_with = "range::positive_steps",
+        skip_serializing_if = "defaults::is_vlm_max_tokens"
+    )]
+    pub max_tokens: u64,
+    /// Fields that are not sent: `temperature` and `max_tokens` are, unless they are here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub omit: Vec<String>,
     /// A folder that keeps answers by model, words and image, so that none is asked for twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<PathBuf>,
@@ -188,9 +199,41 @@ pub struct VlmReward {
     /// The environment variable that holds a key, if the server wants one. The key itself is never written anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_env: Option<String>,
+    /// Further fields of every request, as they are sent.
+    #[serde(
+        default,
+        deserialize_with = "range::parameters",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub parameters: BTreeMap<String, toml::Value>,
 }
 
 impl RewardModel {
+    /// Of a model elsewhere, without where it is and how it is asked: what is left says what its scores mean. A server may
+    /// move, get another key or need another parameter in the middle of a run; another model, question or range would be
+    /// another reward.
+    pub(crate) fn placeless(&self) -> Self {
+        match self {
+            Self::Remote(server) => Self::Remote(RemoteReward {
+                url: String::new(),
+                timeout_s: 1,
+                key_env: None,
+                ..server.clone()
+            }),
+            Self::Vlm(judge) => Self::Vlm(VlmReward {
+                url: String::new(),
+                max_tokens: 1,
+                omit: Vec::new(),
+                cache: None,
+                timeout_s: 1,
+                attempts: 1,
+                key_env: None,
+                parameters: BTreeMap::new(),
+                ..judge.clone()
+            }),
+            other => other.clone(),
+        }
+    }
     /// Name of the kind as in the file.
     pub fn name(&self) -> &'static str {
         match self {

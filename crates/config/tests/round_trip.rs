@@ -379,3 +379,52 @@ fn the_hash_depends_on_values_not_on_how_they_are_written() {
     assert!(hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
     assert_ne!(load(&base.replace("1e-4", "2e-4")).hash(), hash);
 }
+
+/// A judge elsewhere may move in the middle of a run; another question or another range is another reward.
+#[test]
+fn a_judge_that_moves_is_the_same_and_one_that_is_asked_something_else_is_not() {
+    let text = "name = \"x\"\n[world.prompts]\ntrain = \"a.txt\"\nvalidation = \"a.txt\"\nsize = 24\nembeddings = \"c\"\n\
+        [teacher]\nweights = \"base\"\n[method.dmdr]\nrl.algorithm = { grpo = {} }\n[optim]\ngenerator.lr = 1e-4\n\
+        score.lr = 1e-4\n[[rewards]]\n[rewards.model.vlm]\nurl = \"http://a\"\nmodel = \"m\"\n\
+        template = \"{question}\"\nrange = [0, 10]\n";
+    let load = |more: &[(&str, &str)]| {
+        let sets: Vec<String> = more
+            .iter()
+            .map(|(key, value)| format!("rewards.0.model.vlm.{key}={value}"))
+            .collect();
+        Experiment::parse(Path::new("x.toml"), text, &sets).expect("valid")
+    };
+    let begun = load(&[]);
+    let toml = begun.to_toml();
+    let new_keys = ["max_tokens", "omit", "parameters"];
+    assert!(new_keys.iter().all(|key| !toml.contains(key)), "{toml}");
+    let moved = [
+        ("url", "http://b"),
+        ("key_env", "KEY"),
+        ("timeout_s", "7"),
+        ("attempts", "2"),
+        ("cache", "answers"),
+        ("max_tokens", "512"),
+        ("omit", "[\"temperature\"]"),
+        ("parameters", "{ a = { b = [1, 0.5, \"c\", true] } }"),
+    ];
+    for change in moved.iter().map(std::slice::from_ref).chain([&moved[..]]) {
+        let now = load(change);
+        assert_ne!(now.hash(), begun.hash(), "{change:?}");
+        assert_eq!(now.identity(), begun.identity(), "{change:?}");
+        assert_eq!(now.moved_judges(&begun), ["rewards.0.model.vlm"]);
+        let again = Experiment::parse(Path::new("x.toml"), &now.to_toml(), &[]);
+        assert_eq!(again.expect("valid"), now, "{change:?}");
+    }
+    assert!(begun.moved_judges(&begun).is_empty());
+    for change in [
+        ("model", "n"),
+        ("template", "Is it {question}"),
+        ("range", "[0, 5]"),
+        ("name", "other"),
+    ] {
+        let now = load(&[change]);
+        assert_ne!(now.identity(), begun.identity(), "{change:?}");
+        assert!(now.moved_judges(&begun).is_empty(), "{change:?}");
+    }
+}

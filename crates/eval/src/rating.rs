@@ -52,12 +52,17 @@ pub struct Rated {
 }
 
 impl Rated {
-    /// Means over all images, or prompts, by metric.
+    /// Means over all images, or prompts, by metric; over those with a score, where a judge left images out. A metric that
+    /// left out all of them has none.
     pub fn means(&self) -> BTreeMap<String, f64> {
-        let mean = |scores: &[f64]| scores.iter().sum::<f64>() / scores.len() as f64;
+        let mean = |scores: &[f64]| {
+            let there = || scores.iter().filter(|score| !score.is_nan());
+            let count = there().count();
+            (count > 0).then(|| there().sum::<f64>() / count as f64)
+        };
         let scores = self.scores.iter();
         scores
-            .map(|(name, scores)| (name.clone(), mean(scores)))
+            .filter_map(|(name, scores)| Some((name.clone(), mean(scores)?)))
             .collect()
     }
 }
@@ -164,7 +169,10 @@ impl Rater {
         let score = |(name, factor, model): &(String, f64, Box<dyn RewardModel>)| {
             let found = values(&model.score(images, &batch.prompts)?);
             let found: Vec<f64> = found.into_iter().map(|score| score * factor).collect();
-            all_finite(name, &found, batch.first)?;
+            // Only those of a run on its way may leave an image out.
+            if !model.may_leave_out() {
+                all_finite(name, &found, batch.first)?;
+            }
             Ok((name.clone(), found))
         };
         metrics.map(score).collect()

@@ -29,6 +29,10 @@ impl RewardModel for Augmented {
         self.inner.is_differentiable()
     }
 
+    fn may_leave_out(&self) -> bool {
+        self.inner.may_leave_out()
+    }
+
     fn describe(&self) -> Settings {
         let mut settings = self.inner.describe();
         settings.insert("augmentations", self.copies.to_string());

@@ -47,6 +47,11 @@ pub trait RewardModel {
     /// Whether `score` can be differentiated with respect to the images; `ReFL` needs it.
     fn is_differentiable(&self) -> bool;
 
+    /// Whether an image may be left without a score, which is NaN then. Of other rewards a NaN is a fault.
+    fn may_leave_out(&self) -> bool {
+        false
+    }
+
     /// What the scores depend on besides weights, for reports.
     fn describe(&self) -> Settings {
         Settings::new()

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, rc::Rc};
 use dmdr_config::Curve;
 use dmdr_data::Prompts;
 use dmdr_models::{Decoder, Pixels};
-use dmdr_tensor::{Kind, Tensor};
+use dmdr_tensor::{Kind, Tensor, phantom};
 
 use crate::{RewardError, RewardModel};
 
@@ -59,7 +59,11 @@ pub struct Mixed {
     pub total: Tensor,
     /// What each reward counts, unweighted, `[B]`, with its weight.
     pub parts: Vec<(f64, Tensor)>,
-    /// `reward/<name>/{mean,min,max,std}` of the scores themselves over the batch, without weight and hinge.
+    /// 1 for images with all scores, 0 for those that a reward left out (`[B]`, f32); none where every image has all. What
+    /// one that is left out counts is 0.
+    pub present: Option<Tensor>,
+    /// `reward/<name>/{mean,min,max,std}` of the scores themselves over the batch, without weight and hinge, and
+    /// `reward/<name>/missing` where images were left out: their number.
     pub observed: BTreeMap<String, f64>,
 }
 
@@ -102,31 +106,59 @@ impl RewardMix {
         let mut total = Tensor::zeros([images.size()[0]], (Kind::Float, images.device()));
         let mut observed = BTreeMap::new();
         let mut parts = Vec::with_capacity(self.rewards.len());
+        let mut present = None::<Tensor>;
         for reward in &self.rewards {
+            let (weight, name) = (reward.weight.at(step), reward.model.name());
             let score = reward.model.score(&images, prompts)?;
-            let plain = score.detach();
-            let name = reward.model.name();
-            for (statistic, value) in [
-                ("mean", plain.mean(Kind::Float)),
-                ("min", plain.min()),
-                ("max", plain.max()),
-                ("std", plain.std(false)),
-            ] {
-                observed.insert(
-                    format!("reward/{name}/{statistic}"),
-                    value.double_value(&[]),
-                );
+            let mut counted = reward.counted(&score);
+            let mut plain = score.detach();
+            if let Some((there, num_missing)) = left_out(reward.model.as_ref(), &plain) {
+                observed.insert(format!("reward/{name}/missing"), num_missing);
+                plain = plain.masked_select(&there);
+                counted = counted.where_self(&there, &counted.zeros_like());
+                // A reward that weighs nothing leaves nothing out.
+                if weight != 0.0 {
+                    let there = there.to_kind(Kind::Float);
+                    present = Some(present.map_or_else(|| there.copy(), |other| other * &there));
+                }
             }
-            let weight = reward.weight.at(step);
-            let counted = reward.counted(&score);
+            if plain.size()[0] > 0 {
+                observe(&mut observed, name, &plain);
+            }
             total += &counted * weight;
             parts.push((weight, counted));
         }
         Ok(Mixed {
             total,
             parts,
+            present,
             observed,
         })
+    }
+}
+
+/// Which of a reward's `scores [B]` are there, and how many are not; none if all are. A rehearsal has all.
+fn left_out(reward: &dyn RewardModel, scores: &Tensor) -> Option<(Tensor, f64)> {
+    if !reward.may_leave_out() || phantom::is_phantom(scores.device()) {
+        return None;
+    }
+    let missing = scores.isnan();
+    let num_missing = missing.sum(Kind::Float).double_value(&[]);
+    (num_missing > 0.0).then(|| (missing.logical_not(), num_missing))
+}
+
+/// Adds the statistics of a reward's `scores [n]`.
+fn observe(observed: &mut BTreeMap<String, f64>, name: &str, scores: &Tensor) {
+    for (statistic, value) in [
+        ("mean", scores.mean(Kind::Float)),
+        ("min", scores.min()),
+        ("max", scores.max()),
+        ("std", scores.std(false)),
+    ] {
+        observed.insert(
+            format!("reward/{name}/{statistic}"),
+            value.double_value(&[]),
+        );
     }
 }
 
@@ -155,6 +187,68 @@ mod tests {
                 .select(1, self.0)
                 .mean_dim(&[1i64, 2][..], false, Kind::Float))
         }
+    }
+
+    /// The red channel, where it is not black.
+    struct Picky;
+
+    impl RewardModel for Picky {
+        fn name(&self) -> &'static str {
+            "picky"
+        }
+
+        fn is_differentiable(&self) -> bool {
+            false
+        }
+
+        fn may_leave_out(&self) -> bool {
+            true
+        }
+
+        fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {
+            let red = Channel(0).score(images, prompts)?;
+            Ok(red.where_self(&red.gt(0.0), &(red.ones_like() * f64::NAN)))
+        }
+    }
+
+    #[test]
+    fn an_image_without_a_score_is_left_out_and_counted() {
+        let world = World::new(Preset::Mini).expect("valid drawings");
+        let prompts = PromptStream::training(&world, 0)
+            .prompts(0, 3, 16, Device::Cpu)
+            .expect("fits");
+        let red = |values: [f32; 3]| {
+            let images = Tensor::zeros([3, 3, 1, 1], (Kind::Float, Device::Cpu));
+            let _ = images
+                .select(1, 0)
+                .copy_(&Tensor::from_slice(&values).reshape([3, 1, 1]));
+            images * 2.0 - 1.0
+        };
+        let score = |weight: f64, images: &Tensor| {
+            let mut mix = RewardMix::default();
+            mix.push(Curve::Constant(1.0), Box::new(Channel(0)));
+            mix.push(Curve::Constant(weight), Box::new(Picky));
+            mix.score(images, &prompts, 0).expect("no towers")
+        };
+        let list = |tensor: &Tensor| Vec::<f32>::try_from(tensor).expect("f32");
+        let some = score(2.0, &red([0.5, 0.0, 1.0]));
+        assert_eq!(list(&some.total), [1.5, 0.0, 3.0]);
+        assert_eq!(
+            list(&some.present.expect("one is missing")),
+            [1.0, 0.0, 1.0]
+        );
+        assert!((some.observed["reward/picky/missing"] - 1.0).abs() < 1e-9);
+        assert!((some.observed["reward/picky/mean"] - 0.75).abs() < 1e-7);
+        assert!((some.observed["reward/red/mean"] - 0.5).abs() < 1e-7);
+        let none = score(2.0, &red([0.0; 3]));
+        assert_eq!(list(&none.present.expect("all are missing")), [0.0; 3]);
+        assert!(!none.observed.contains_key("reward/picky/mean"));
+        let all = score(2.0, &red([0.5, 0.25, 1.0]));
+        assert!(all.present.is_none() && !all.observed.contains_key("reward/picky/missing"));
+        assert!(
+            score(0.0, &red([0.0; 3])).present.is_none(),
+            "it weighs nothing"
+        );
     }
 
     #[test]

@@ -12,7 +12,8 @@ use dmdr_tensor::{Kind as TensorKind, device};
 use crate::{
     Alternation, Backbone, Checkpoint, Corpus, Inputs, Networks, Observer, Outcome, Recorder,
     Source, Stats, Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due,
-    compute, guard::Guard, lora_file::lora_notes, rewards::rewards, sheet::Sheet, watch::Watch,
+    compute, gaps::Complaints, guard::Guard, lora_file::lora_notes, rewards::rewards, sheet::Sheet,
+    watch::Watch,
 };
 
 /// A distillation, loaded and checked, ready to run.
@@ -23,6 +24,8 @@ pub struct Distillation<'a> {
     backbone: Backbone,
     sheet: Sheet,
     watch: Option<Watch>,
+    /// What judges elsewhere did not answer since the last update.
+    complaints: Complaints,
 }
 
 impl std::fmt::Debug for Distillation<'_> {
@@ -79,9 +82,10 @@ impl<'a> Distillation<'a> {
         } = networks;
         let of = &experiment.student;
         let times = student_times(of.num_steps, of.shift, of.conditioning_time);
+        let complaints = Complaints::default();
         let rl = match experiment.method.rl_algorithm() {
             Some(algorithm) => {
-                let rewards = rewards(experiment, &source, device)?;
+                let rewards = rewards(experiment, &source, device, &complaints)?;
                 Some(RlTerm::new(
                     algorithm,
                     rewards,
@@ -115,7 +119,7 @@ impl<'a> Distillation<'a> {
             compute: compute(experiment.precision, device),
         };
         let watch = (experiment.events.evaluate_every > 0)
-            .then(|| Watch::load(experiment, &source, image_shape, placement))
+            .then(|| Watch::load(experiment, &source, image_shape, placement, &complaints))
             .transpose()?;
         let stores = Stores {
             student,
@@ -138,6 +142,7 @@ impl<'a> Distillation<'a> {
             source,
             backbone,
             watch,
+            complaints,
         })
     }
 
@@ -161,7 +166,7 @@ impl<'a> Distillation<'a> {
     ) -> Result<Outcome, TrainError> {
         self.keep_inputs(run)?;
         let events = &self.experiment.events;
-        let checkpoints = Checkpoint::new(run, self.experiment.hash(), events.keep_checkpoints);
+        let checkpoints = Checkpoint::new(run, self.experiment.identity(), events.keep_checkpoints);
         let resumed = if resume {
             Some(checkpoints.load_latest(&mut self.alternation.parts())?)
         } else {
@@ -203,6 +208,7 @@ impl<'a> Distillation<'a> {
             }
             shown.extend(score);
             observer.updated(done, num_updates, &shown);
+            self.pass_on(done, observer);
             if due(done, events.sample_every) {
                 self.draw_student(run, done, observer)?;
             }
@@ -210,8 +216,11 @@ impl<'a> Distillation<'a> {
                 let values = self.evaluate()?;
                 recorder.record(update, Kind::Evaluate, &values)?;
                 observer.evaluated(done, &values);
-                if let Some(guard) = &mut guard {
-                    let verdict = guard.observe(update, values[guard.metric()]);
+                self.pass_on(done, observer);
+                if let Some(guard) = &mut guard
+                    && let Some(value) = values.get(guard.metric())
+                {
+                    let verdict = guard.observe(update, *value);
                     observer.guarded(done, guard.metric(), verdict);
                     if verdict == Verdict::Best {
                         self.save_student(&run.best(), notes)?;
@@ -281,6 +290,13 @@ impl<'a> Distillation<'a> {
             let cond = source.encode(&prompts)?;
             Ok((prompts, cond))
         })
+    }
+
+    /// Tells `observer` what judges did not answer.
+    fn pass_on(&self, done: u64, observer: &mut dyn Observer) {
+        for complaint in self.complaints.take() {
+            observer.warned(&format!("after update {done}: {complaint}"));
+        }
     }
 
     fn student_sampler(&self) -> StudentSampler<'_> {

@@ -9,6 +9,7 @@ mod error;
 mod export;
 mod finished;
 mod fused;
+mod gaps;
 mod guard;
 mod hub;
 mod import;

@@ -11,7 +11,7 @@ use dmdr_models::{Lpips, LpipsTrunk, Placement};
 use dmdr_rewards::Settings;
 use serde::Serialize;
 
-use crate::{TrainError, rewards::reward_model};
+use crate::{TrainError, gaps::Complaints, rewards::reward_model};
 
 /// What a metric was computed with.
 #[derive(Debug, Clone, Serialize)]
@@ -36,7 +36,8 @@ pub(crate) fn read<'a>(
     Ok(files.collect::<Result<_, _>>()?)
 }
 
-/// What scores images one by one, or the images of a prompt.
+/// What scores images one by one, or the images of a prompt. Pictures that a judge elsewhere gives no score are told of in
+/// `complaints`, or are errors.
 ///
 /// # Errors
 /// Files that cannot be read or do not fit.
@@ -45,10 +46,11 @@ pub(crate) fn rater(
     detectors: &[DetectorConfig],
     diversity: Option<&DiversityConfig>,
     placement: Placement,
+    complaints: Option<&Complaints>,
 ) -> Result<Rater, TrainError> {
     let mut rater = Rater::default();
     for metric in metrics {
-        let model = reward_model(metric.name(), &metric.model, placement)?;
+        let model = reward_model(metric.name(), &metric.model, placement, complaints)?;
         rater.push(metric.name(), metric.factor(), model);
     }
     for detector in detectors {

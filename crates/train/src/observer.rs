@@ -14,6 +14,8 @@ pub trait Observer {
     fn guarded(&mut self, step: u64, metric: &str, verdict: Verdict);
     /// A picture or checkpoint was written.
     fn wrote(&mut self, what: &str, path: &Path);
+    /// Something went on otherwise than it was meant to, in a sentence.
+    fn warned(&mut self, text: &str);
     /// Whether to write a checkpoint and stop.
     fn interrupted(&self) -> bool;
 }
@@ -27,6 +29,7 @@ impl Observer for Silent {
     fn evaluated(&mut self, _step: u64, _values: &BTreeMap<String, f64>) {}
     fn guarded(&mut self, _step: u64, _metric: &str, _verdict: Verdict) {}
     fn wrote(&mut self, _what: &str, _path: &Path) {}
+    fn warned(&mut self, _text: &str) {}
     fn interrupted(&self) -> bool {
         false
     }

@@ -1,12 +1,16 @@
 //! A reward model on a server (docs/remote-rewards.md): pictures as PNG there, scores back, no gradient.
+//!
+//! An answer that cannot be used costs the pictures that it is about; a server that is gone ends the run.
 
 use std::{env, time::Duration};
 
-use dmdr_bench::judge::{ApiKey, Client, Endpoint, RemoteReward as Server};
+use dmdr_bench::judge::{ApiKey, Client, Endpoint, JudgeError, RemoteReward as Server};
 use dmdr_config::RemoteReward as Config;
 use dmdr_data::{Prompts, images_from_tensor};
 use dmdr_rewards::{RewardError, RewardModel, Settings};
 use dmdr_tensor::{Kind, Tensor, phantom};
+
+use crate::gaps::{Complaints, Gaps};
 
 /// The client of one server.
 #[derive(Debug)]
@@ -14,14 +18,18 @@ pub(crate) struct RemoteReward {
     name: String,
     url: String,
     server: Server,
+    gaps: Gaps,
 }
 
 impl RemoteReward {
-    /// Nothing is asked yet.
+    /// Nothing is asked yet. Pictures without a score are left out and told of in `complaints`, or are errors.
     ///
     /// # Errors
-    /// An address that is none, or an environment variable that is not set.
-    pub(crate) fn new(config: &Config) -> Result<Self, RewardError> {
+    /// An address that is none, or an environment variable without a key.
+    pub(crate) fn new(
+        config: &Config,
+        complaints: Option<&Complaints>,
+    ) -> Result<Self, RewardError> {
         let endpoint = Endpoint {
             timeout: Duration::from_secs(config.timeout_s),
             ..Endpoint::new(&config.url)
@@ -31,6 +39,7 @@ impl RemoteReward {
             name: config.name.clone(),
             url: config.url.clone(),
             server: Server::new(client),
+            gaps: Gaps::new(&config.name, complaints),
         })
     }
 }
@@ -38,7 +47,7 @@ impl RemoteReward {
 /// The client of `endpoint` for the reward `name`, with the key that the environment variable `key_env` holds.
 ///
 /// # Errors
-/// An address that is none, or an environment variable that is not set.
+/// An address that is none, or an environment variable without a key.
 pub(crate) fn client(
     name: &str,
     endpoint: Endpoint,
@@ -54,7 +63,9 @@ pub(crate) fn client(
                 "`key_env` names the environment variable `{variable}`, which is not set"
             ))
         })?;
-        Ok::<_, RewardError>(ApiKey::new(key))
+        let wrong =
+            |error: JudgeError| failed(format!("environment variable `{variable}`: {error}"));
+        ApiKey::new(&key).map_err(wrong)
     };
     let endpoint = Endpoint {
         api_key: key_env.map(key).transpose()?,
@@ -78,6 +89,10 @@ impl RewardModel for RemoteReward {
         false
     }
 
+    fn may_leave_out(&self) -> bool {
+        self.gaps.are_allowed()
+    }
+
     fn describe(&self) -> Settings {
         Settings::from([("url", self.url.clone())])
     }
@@ -93,11 +108,17 @@ impl RewardModel for RemoteReward {
         let pngs = pngs(images);
         let pngs: Vec<&[u8]> = pngs.iter().map(Vec::as_slice).collect();
         let captions: Vec<&str> = prompts.captions.iter().map(String::as_str).collect();
-        let scores = self.server.score(&captions, &pngs);
-        let scores = scores.map_err(|error| RewardError::Remote {
-            name: self.name.clone(),
-            reason: error.to_string(),
-        })?;
+        let scores = match self.server.score(&captions, &pngs) {
+            Ok(scores) => scores
+                .into_iter()
+                .map(|score| score.ok_or(JudgeError::Unscored))
+                .collect(),
+            // All of its pictures are without a score, for one reason.
+            Err(error) => std::iter::once(Err(error))
+                .chain((1..pngs.len()).map(|_| Err(JudgeError::Unscored)))
+                .collect(),
+        };
+        let scores = self.gaps.fill(scores)?;
         Ok(Tensor::from_slice(&scores).to_device(device))
     }
 }

@@ -8,9 +8,13 @@ use dmdr_rewards::{
 };
 use dmdr_tensor::Device;
 
-use crate::{Source, TrainError, compute, remote_reward::RemoteReward, vlm_reward::VlmReward};
+use crate::{
+    Source, TrainError, compute, gaps::Complaints, remote_reward::RemoteReward,
+    vlm_reward::VlmReward,
+};
 
-/// The mix that `[[rewards]]` of `experiment` names, on what `source` decodes.
+/// The mix that `[[rewards]]` of `experiment` names, on what `source` decodes. Pictures that a judge elsewhere gives no
+/// score are left out and told of in `complaints`.
 ///
 /// # Errors
 /// Files that cannot be read or do not fit.
@@ -18,6 +22,7 @@ pub(crate) fn rewards(
     experiment: &Experiment,
     source: &Source,
     device: Device,
+    complaints: &Complaints,
 ) -> Result<RewardMix, TrainError> {
     let placement = Placement {
         device,
@@ -38,7 +43,7 @@ pub(crate) fn rewards(
                 Box::new(score)
             }
             (RewardConfig::Judge, Source::Emoji(emoji)) => Box::new(JudgeReward::new(&emoji.world)),
-            (model, _) => reward_model(name, model, placement)?,
+            (model, _) => reward_model(name, model, placement, Some(complaints))?,
         };
         let model = match &reward.prefix {
             None => model,
@@ -72,7 +77,7 @@ pub(crate) fn clip_checkpoint(named: ClipConfig) -> ClipCheckpoint {
     }
 }
 
-/// A reward model of the field.
+/// A reward model of the field. Pictures that a judge elsewhere gives no score are told of in `complaints`, or are errors.
 ///
 /// # Panics
 /// For one of the emoji world: the config has been checked.
@@ -80,6 +85,7 @@ pub(crate) fn reward_model(
     name: &str,
     model: &RewardConfig,
     placement: Placement,
+    complaints: Option<&Complaints>,
 ) -> Result<Box<dyn RewardModel>, TrainError> {
     Ok(match model {
         RewardConfig::Clip(clip) => {
@@ -108,8 +114,8 @@ pub(crate) fn reward_model(
         RewardConfig::Dino(files) => {
             Box::new(DinoClass::load(name, &files.tower, &files.head, placement)?)
         }
-        RewardConfig::Remote(server) => Box::new(RemoteReward::new(server)?),
-        RewardConfig::Vlm(judge) => Box::new(VlmReward::new(judge)?),
+        RewardConfig::Remote(server) => Box::new(RemoteReward::new(server, complaints)?),
+        RewardConfig::Vlm(judge) => Box::new(VlmReward::new(judge, complaints)?),
         RewardConfig::WorldClip(_) | RewardConfig::Preference(_) | RewardConfig::Judge => {
             unreachable!("a reward of the emoji world on another one")
         }

@@ -113,7 +113,7 @@ pub fn measure_table(
     };
     let (columns, detectors) = (&table.metrics, &table.detectors);
     let diversity = table.diversity.as_ref();
-    let mut rater = metrics::rater(columns, detectors, diversity, placement)?;
+    let mut rater = metrics::rater(columns, detectors, diversity, placement, None)?;
     let mut metrics = metrics::sources(&rater, columns, detectors, diversity)?;
     let truth = match &table.fidelity {
         None => None,

@@ -1,13 +1,16 @@
 //! A vision-language model as a reward (docs/remote-rewards.md): it is asked for a number about every picture, no gradient.
+//!
+//! An answer that cannot be used costs its picture; a judge that is gone ends the run.
 
 use std::{ops::RangeInclusive, thread, time::Duration};
 
-use dmdr_bench::judge::{Cache, Endpoint, JudgeError, Retry, VlmJudge};
+use dmdr_bench::judge::{Cache, Endpoint, JudgeError, Parameters, Retry, VlmJudge};
 use dmdr_config::VlmReward as Config;
 use dmdr_data::Prompts;
 use dmdr_rewards::{RewardError, RewardModel, Settings};
 use dmdr_tensor::{Kind, Tensor, phantom};
 
+use crate::gaps::{Complaints, Gaps};
 use crate::remote_reward::{client, pngs};
 
 /// Questions asked at a time.
@@ -20,14 +23,19 @@ pub(crate) struct VlmReward {
     told: Settings,
     judge: VlmJudge,
     range: RangeInclusive<f64>,
+    gaps: Gaps,
 }
 
 impl VlmReward {
-    /// Nothing is asked yet.
+    /// Nothing is asked yet. Pictures without a score are left out and told of in `complaints`, or are errors.
     ///
     /// # Errors
-    /// An address that is none, or an environment variable that is not set.
-    pub(crate) fn new(config: &Config) -> Result<Self, RewardError> {
+    /// An address that is none, or an environment variable without a key.
+    pub(crate) fn new(
+        config: &Config,
+        complaints: Option<&Complaints>,
+    ) -> Result<Self, RewardError> {
+        let gaps = Gaps::new(&config.name, complaints);
         let endpoint = Endpoint {
             timeout: Duration::from_secs(config.timeout_s),
             retry: Retry {
@@ -37,23 +45,30 @@ impl VlmReward {
             ..Endpoint::new(&config.url)
         };
         let client = client(&config.name, endpoint, config.key_env.as_deref())?;
+        let parameters = parameters(config);
+        let [low, high] = config.range.map(|end| end as f64);
+        let mut told = Settings::from([
+            ("url", config.url.clone()),
+            ("model", config.model.clone()),
+            ("template", config.template.clone()),
+            ("range", format!("{low} to {high}")),
+        ]);
+        if parameters != Parameters::default() {
+            told.insert("parameters", format!("{parameters:?}"));
+        }
         let judge = VlmJudge::new(client, &config.model)
             .with_templates(VlmJudge::YES_NO_TEMPLATE, &config.template)
-            .map_err(|error| failed(&config.name, &error))?;
-        let [low, high] = config.range.map(|end| end as f64);
+            .and_then(|judge| judge.with_parameters(parameters))
+            .map_err(|error| gaps.failed(&error.to_string()))?;
         Ok(Self {
             name: config.name.clone(),
-            told: Settings::from([
-                ("url", config.url.clone()),
-                ("model", config.model.clone()),
-                ("template", config.template.clone()),
-                ("range", format!("{low} to {high}")),
-            ]),
+            told,
             judge: match &config.cache {
                 Some(folder) => judge.with_cache(Cache::new(folder)),
                 None => judge,
             },
             range: low..=high,
+            gaps,
         })
     }
 }
@@ -65,6 +80,10 @@ impl RewardModel for VlmReward {
 
     fn is_differentiable(&self) -> bool {
         false
+    }
+
+    fn may_leave_out(&self) -> bool {
+        self.gaps.are_allowed()
     }
 
     fn describe(&self) -> Settings {
@@ -88,31 +107,43 @@ impl RewardModel for VlmReward {
             });
         }
         let pairs: Vec<_> = pngs.iter().zip(&prompts.captions).collect();
+        let (judge, range) = (&self.judge, &self.range);
         let mut scores = Vec::with_capacity(pairs.len());
         for some in pairs.chunks(JOBS) {
-            let numbers: Vec<Result<f64, JudgeError>> = thread::scope(|scope| {
+            thread::scope(|scope| {
                 let asked: Vec<_> = some
                     .iter()
-                    .map(|&(png, caption)| {
-                        scope.spawn(move || self.judge.number(png, caption, &self.range))
-                    })
+                    .map(|&(png, caption)| scope.spawn(move || judge.number(png, caption, range)))
                     .collect();
-                let answers = asked.into_iter();
-                answers
-                    .map(|thread| thread.join().expect("asking does not panic"))
-                    .collect()
+                for thread in asked {
+                    let number = thread.join().expect("asking does not panic");
+                    scores.push(number.map(|number| number as f32));
+                }
             });
-            for number in numbers {
-                scores.push(number.map_err(|error| failed(&self.name, &error))? as f32);
+            // One that is gone is not asked about the next pictures.
+            let is_gone = |score: &Result<f32, JudgeError>| {
+                score.as_ref().is_err_and(|error| !error.is_of_one_answer())
+            };
+            if scores.iter().any(is_gone) {
+                break;
             }
         }
+        let scores = self.gaps.fill(scores)?;
         Ok(Tensor::from_slice(&scores).to_device(device))
     }
 }
 
-fn failed(name: &str, error: &JudgeError) -> RewardError {
-    RewardError::Remote {
-        name: name.to_owned(),
-        reason: error.to_string(),
+/// What every request says besides model and question.
+fn parameters(config: &Config) -> Parameters {
+    let told = config.parameters.iter();
+    Parameters {
+        max_tokens: config.max_tokens,
+        extra: told
+            .map(|(name, value)| {
+                let value = serde_json::to_value(value).expect("a value of TOML is one of JSON");
+                (name.clone(), value)
+            })
+            .collect(),
+        omit: config.omit.clone(),
     }
 }

@@ -9,7 +9,7 @@ use dmdr_models::Placement;
 use dmdr_tensor::Device;
 use dmdr_world::Split;
 
-use crate::{Source, TrainError, metrics::rater};
+use crate::{Source, TrainError, gaps::Complaints, metrics::rater};
 
 /// What a student is measured with on its way.
 #[derive(Debug)]
@@ -37,7 +37,8 @@ pub(crate) enum Watch {
 }
 
 impl Watch {
-    /// What `[evaluation]` of `experiment` names; the student draws from noise of shape `image_shape`.
+    /// What `[evaluation]` of `experiment` names; the student draws from noise of shape `image_shape`. Pictures that a judge
+    /// elsewhere gives no score are left out of the means and told of in `complaints`.
     ///
     /// # Errors
     /// A file that cannot be read or does not fit.
@@ -46,6 +47,7 @@ impl Watch {
         source: &Source,
         image_shape: [i64; 3],
         placement: Placement,
+        complaints: &Complaints,
     ) -> Result<Self, TrainError> {
         let config = &experiment.evaluation;
         let seeds = (0..config.num_seeds as u64).collect();
@@ -60,7 +62,8 @@ impl Watch {
             });
         }
         let diversity = config.diversity.as_ref();
-        let rater = rater(&config.metrics, &config.detectors, diversity, placement)?;
+        let (metrics, detectors) = (&config.metrics, &config.detectors);
+        let rater = rater(metrics, detectors, diversity, placement, Some(complaints))?;
         Ok(Self::Pictures {
             rater: Box::new(rater),
             captions: source.validation(config.num_prompts)?,

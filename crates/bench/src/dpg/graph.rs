@@ -6,7 +6,7 @@ use std::path::Path;
 use csv::StringRecord;
 
 use super::{DpgError, Quirks};
-use crate::FileError;
+use crate::{FileError, text};
 
 /// All items with their questions, read under certain [`Quirks`], by which they are also scored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Graph {
                 other => FileError::line(path, line, format!("{other:?}")),
             }
         };
-        let mut reader = csv::Reader::from_path(path).map_err(wrong)?;
+        let mut reader = csv::Reader::from_reader(text::open(path)?);
         let header = reader.headers().map_err(wrong)?;
         let mut places = [0; COLUMNS.len()];
         for (place, column) in places.iter_mut().zip(COLUMNS) {

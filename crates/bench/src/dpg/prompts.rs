@@ -5,26 +5,29 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use crate::FileError;
+use crate::{FileError, prompts, text};
 
-/// Prompts by item, from the `.txt` files of a folder such as `dpg_bench/prompts`.
+/// Prompts by item, from the `.txt` files of a folder such as `dpg_bench/prompts`. Hidden files are passed over: Macs
+/// write `._1.txt` beside `1.txt`.
 ///
 /// # Errors
-/// A folder or file that cannot be read, or that is empty.
+/// A folder or file that cannot be read, or that holds no prompt.
 pub fn read_prompts(folder: impl AsRef<Path>) -> Result<BTreeMap<String, String>, FileError> {
     let folder = folder.as_ref();
-    let mut prompts = BTreeMap::new();
+    let mut items = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(FileError::io("list", folder))? {
         let path = entry.map_err(FileError::io("list", folder))?.path();
         let name = path.file_stem().and_then(OsStr::to_str);
-        let (Some(name), Some("txt")) = (name, path.extension().and_then(OsStr::to_str)) else {
+        let is_text = path
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("txt"));
+        let Some(name) = name.filter(|name| is_text && !name.starts_with('.')) else {
             continue;
         };
-        let text = fs::read_to_string(&path).map_err(FileError::io("read", &path))?;
-        if text.trim().is_empty() {
-            return Err(FileError::line(&path, 1, "the prompt is empty"));
-        }
-        prompts.insert(name.to_owned(), text.trim().to_owned());
+        let text = text::read(&path)?;
+        prompts::check(&text)
+            .map_err(|fault| FileError::line(&path, 1, format!("the prompt: {fault}")))?;
+        items.insert(name.to_owned(), text.trim().to_owned());
     }
-    Ok(prompts)
+    Ok(items)
 }

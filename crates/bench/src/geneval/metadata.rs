@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::classes;
 use crate::file::{self, FileError};
+use crate::prompts;
 
 /// A prompt and its checks. Fields are in the order of the official file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -155,7 +156,8 @@ impl Metadata {
     /// Reads a file like the official `prompts/evaluation_metadata.jsonl`, in its order.
     ///
     /// # Errors
-    /// A line that is not metadata, names an unknown class, counts to 0, points at a later clause, or was there before.
+    /// A line that is not metadata, holds no prompt, names an unknown class, counts to 0, points at a later clause, or
+    /// was there before.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>, FileError> {
         let path = path.as_ref();
         let mut seen = HashSet::new();
@@ -178,6 +180,7 @@ impl Metadata {
     }
 
     fn check(&self) -> Result<(), String> {
+        prompts::check(&self.prompt).map_err(|fault| format!("the prompt: {fault}"))?;
         let included = self
             .include
             .iter()
@@ -229,6 +232,33 @@ mod tests {
         assert_eq!(read[0].exclude[0].count, 3);
         assert_eq!(read[1].include[1].position, Some((Relation::LeftOf, 0)));
         assert_eq!(file::to_json_lines(&read), lines.replace("\n\n", "\n"));
+    }
+
+    /// Editors of Windows write a byte order mark, and two characters to end a line; files of several are joined.
+    #[test]
+    fn marks_and_line_ends_change_nothing() {
+        let line = |class: &str| {
+            let include = format!(r#"[{{"class":"{class}","count":1}}]"#);
+            format!(r#"{{"tag":"single_object","include":{include},"prompt":"a {class}"}}"#)
+        };
+        let (cow, dog) = (line("cow"), line("dog"));
+        let expected = read(&format!("{cow}\n{dog}\n")).expect("valid");
+        assert_eq!((expected.len(), expected[1].prompt.as_str()), (2, "a dog"));
+        for text in [
+            format!("\u{FEFF}{cow}\n{dog}\n"),
+            format!("\u{FEFF}{cow}\r\n\u{FEFF}{dog}"),
+            format!("{cow}\r{dog}\r"),
+            format!("{cow} \r\n\r\n{dog}\r\n\r\n"),
+        ] {
+            assert_eq!(read(&text).expect("valid"), expected, "{text:?}");
+        }
+        for (prompt, expected) in [("a \\u0000", "holds a NUL"), (" \\t", "empty")] {
+            let error = read(&cow.replace("a cow", prompt)).expect_err(expected);
+            assert!(
+                error.contains("line 1: the prompt: ") && error.contains(expected),
+                "{error}"
+            );
+        }
     }
 
     #[test]

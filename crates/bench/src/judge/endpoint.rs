@@ -33,9 +33,23 @@ pub struct Endpoint {
 pub struct ApiKey(String);
 
 impl ApiKey {
-    /// Wraps a key.
-    pub fn new(key: impl Into<String>) -> Self {
-        Self(key.into())
+    /// Wraps a key, without the white space around it: files and shells put a line end behind it.
+    ///
+    /// # Errors
+    /// Nothing, or a character that no header can carry: only visible ASCII can be sent.
+    pub fn new(key: &str) -> Result<Self, JudgeError> {
+        let key = key.trim();
+        let wrong = |problem: String| Err(JudgeError::Key { problem });
+        if key.is_empty() {
+            return wrong("is empty".to_owned());
+        }
+        match key.chars().position(|c| !c.is_ascii_graphic() && c != ' ') {
+            None => Ok(Self(key.to_owned())),
+            Some(place) => wrong(format!(
+                "holds a character that cannot be sent, at place {}; expected letters, digits and signs of ASCII",
+                place + 1
+            )),
+        }
     }
 }
 
@@ -127,7 +141,7 @@ impl Client {
     /// Sends `request` and reads the answer as a `T`.
     ///
     /// # Errors
-    /// No answer, a refusal, or an answer that is not a `T`; the last is not tried again.
+    /// No answer, a refusal, or an answer that is not a `T`.
     pub(super) fn post<T: DeserializeOwned>(&self, request: &Value) -> Result<T, JudgeError> {
         let reply = self.post_text(&request.to_string())?;
         serde_json::from_str(&reply).map_err(|error| self.protocol(error.to_string(), &reply))
@@ -171,14 +185,30 @@ impl Client {
     }
 
     fn attempt(&self, request: &str) -> Result<String, Failure> {
-        let passing = |error: ureq::Error| Failure::Passing {
-            problem: match error {
+        let failure = |error: ureq::Error| {
+            let problem = match &error {
                 ureq::Error::Timeout(_) => {
                     format!("it took longer than {:?}", self.endpoint.timeout)
                 }
                 other => other.to_string(),
-            },
-            wait: None,
+            };
+            match error {
+                // Of the request or of the settings: these stay as they are.
+                ureq::Error::Http(_)
+                | ureq::Error::BadUri(_)
+                | ureq::Error::InvalidProxyUrl
+                | ureq::Error::Tls(_)
+                | ureq::Error::Pem(_)
+                | ureq::Error::Rustls(_) => Failure::Final(JudgeError::NoAnswer {
+                    url: self.endpoint.url.clone(),
+                    attempts: 1,
+                    problem,
+                }),
+                _ => Failure::Passing {
+                    problem,
+                    wait: None,
+                },
+            }
         };
         let mut post = self
             .agent
@@ -187,17 +217,26 @@ impl Client {
         if let Some(ApiKey(key)) = &self.endpoint.api_key {
             post = post.header("Authorization", format!("Bearer {key}"));
         }
-        let mut response = post.send(request).map_err(passing)?;
+        let mut response = post.send(request).map_err(failure)?;
         let status = response.status().as_u16();
         let wait = response.headers().get(RETRY_AFTER);
         let wait = wait.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let reply = read(response.body_mut()).map_err(passing)?;
+        let reply = read(response.body_mut()).map_err(failure)?;
         match status {
             200..300 => Ok(reply),
             408 | 429 | 500.. => Err(Failure::Passing {
                 problem: format!("status {status}: {}", shortened(&reply)),
                 wait: wait.map(Duration::from_secs),
             }),
+            401 | 403 => Err(Failure::Final(JudgeError::Denied {
+                url: self.endpoint.url.clone(),
+                status,
+                problem: match self.endpoint.api_key {
+                    Some(_) => "does not accept the key",
+                    None => "wants a key, and none is given",
+                },
+                reply: shortened(&reply),
+            })),
             _ => Err(Failure::Final(JudgeError::Refused {
                 url: self.endpoint.url.clone(),
                 status,

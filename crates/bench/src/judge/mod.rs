@@ -13,8 +13,10 @@
 //! ```
 
 mod cache;
+mod chat;
 mod endpoint;
 mod error;
+mod parameters;
 mod remote;
 mod reply;
 mod vlm;
@@ -22,5 +24,6 @@ mod vlm;
 pub use cache::Cache;
 pub use endpoint::{ApiKey, Client, Endpoint, Retry};
 pub use error::JudgeError;
+pub use parameters::Parameters;
 pub use remote::RemoteReward;
 pub use vlm::VlmJudge;

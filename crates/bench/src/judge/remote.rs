@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Client, JudgeError};
+use super::{Client, JudgeError, error::ask_again};
 
 /// A server that scores images against prompts.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct RemoteReward {
 
 #[derive(Deserialize)]
 struct Scores {
-    scores: Vec<f64>,
+    scores: Vec<Option<f64>>,
 }
 
 impl RemoteReward {
@@ -24,30 +24,47 @@ impl RemoteReward {
         Self { client }
     }
 
-    /// One finite score for each pair of a prompt and a PNG.
+    /// One finite score for each pair of a prompt and a PNG; none where the server says `null`. An answer that does not
+    /// keep to the protocol is asked for anew, three times in all.
     ///
     /// # Errors
     /// No answer, or one that does not hold as many finite numbers.
     ///
     /// # Panics
     /// There are not as many images as prompts.
-    pub fn score(&self, prompts: &[&str], pngs: &[&[u8]]) -> Result<Vec<f32>, JudgeError> {
+    pub fn score(&self, prompts: &[&str], pngs: &[&[u8]]) -> Result<Vec<Option<f32>>, JudgeError> {
         assert_eq!(prompts.len(), pngs.len(), "a prompt for every image");
         if prompts.is_empty() {
             return Ok(Vec::new());
         }
         let images: Vec<String> = pngs.iter().map(|png| STANDARD.encode(png)).collect();
         let request = json!({"prompts": prompts, "images": images});
-        let Scores { scores } = self.client.post(&request)?;
-        let wrong = |message: String| self.client.protocol(message, &format!("{scores:?}"));
-        if scores.len() != prompts.len() {
-            let (found, expected) = (scores.len(), prompts.len());
+        ask_again(|| {
+            let Scores { scores } = self.client.post(&request)?;
+            self.checked(&scores, prompts.len())
+        })
+    }
+
+    /// `scores`, if they are finite and as many as `expected`.
+    fn checked(
+        &self,
+        scores: &[Option<f64>],
+        expected: usize,
+    ) -> Result<Vec<Option<f32>>, JudgeError> {
+        let wrong = |message: String| {
+            let told = serde_json::to_string(scores).expect("numbers render");
+            self.client.protocol(message, &told)
+        };
+        if scores.len() != expected {
+            let found = scores.len();
             return Err(wrong(format!("{found} scores for {expected} images")));
         }
-        let scores: Vec<f32> = scores.iter().map(|&score| score as f32).collect();
-        if let Some(place) = scores.iter().position(|score| !score.is_finite()) {
-            return Err(wrong(format!("score {place} is not finite")));
+        let scores = scores.iter().map(|score| score.map(|score| score as f32));
+        let scores: Vec<Option<f32>> = scores.collect();
+        let is_wrong = |score: &Option<f32>| score.is_some_and(|score| !score.is_finite());
+        match scores.iter().position(is_wrong) {
+            Some(place) => Err(wrong(format!("score {place} is not finite"))),
+            None => Ok(scores),
         }
-        Ok(scores)
     }
 }

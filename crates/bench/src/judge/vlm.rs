@@ -4,11 +4,12 @@ use std::ops::RangeInclusive;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cache::Key;
-use super::{Cache, Client, JudgeError, reply};
+use super::chat::Said;
+use super::error::{ask_again, shortened};
+use super::{Cache, Client, JudgeError, Parameters, reply};
 
 /// Where a template takes the question.
 const PLACE: &str = "{question}";
@@ -16,29 +17,16 @@ const PLACE: &str = "{question}";
 /// Raised when a request changes in a way that changes answers: cached ones are then asked anew.
 const REQUEST_VERSION: &[u8] = b"vlm 1";
 
-/// A model that answers questions about images. Temperature is 0, but servers promise no more than that.
+/// A model that answers questions about images. Temperature is 0, but servers promise no more than that. An answer of
+/// another form is asked for anew, three times in all.
 #[derive(Debug)]
 pub struct VlmJudge {
     client: Client,
     model: String,
     cache: Option<Cache>,
+    parameters: Parameters,
     yes_no: String,
     number: String,
-}
-
-#[derive(Deserialize)]
-struct Completion {
-    choices: Vec<Choice>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: Message,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    content: Option<String>,
 }
 
 impl VlmJudge {
@@ -48,8 +36,6 @@ impl VlmJudge {
     /// The question with the demand for a number.
     pub const NUMBER_TEMPLATE: &'static str =
         "Look at the image and answer the question with one number and nothing else.\n{question}";
-    /// The most tokens of an answer: enough for a word or a number.
-    const MAX_TOKENS: u32 = 16;
 
     /// A judge that asks `model` at an endpoint such as `http://localhost:8000/v1/chat/completions`.
     pub fn new(client: Client, model: impl Into<String>) -> Self {
@@ -57,13 +43,23 @@ impl VlmJudge {
             client,
             model: model.into(),
             cache: None,
+            parameters: Parameters::default(),
             yes_no: Self::YES_NO_TEMPLATE.to_owned(),
             number: Self::NUMBER_TEMPLATE.to_owned(),
         }
     }
 
-    /// Keeps answers in `cache` and takes them from there. An answer is found by the model's name, the prompt and the
-    /// image, whatever the address; what cannot be parsed is not kept.
+    /// Says more in every request than model and question.
+    ///
+    /// # Errors
+    /// A field that is not the user's to set.
+    pub fn with_parameters(self, parameters: Parameters) -> Result<Self, JudgeError> {
+        parameters.check()?;
+        Ok(Self { parameters, ..self })
+    }
+
+    /// Keeps answers in `cache` and takes them from there. An answer is found by the model's name, the prompt, the image
+    /// and the parameters, whatever the address; what cannot be parsed is not kept.
     #[must_use]
     pub fn with_cache(self, cache: Cache) -> Self {
         let cache = Some(cache);
@@ -87,6 +83,11 @@ impl VlmJudge {
             number,
             ..self
         })
+    }
+
+    /// What every request says besides model and question.
+    pub fn parameters(&self) -> Value {
+        Value::Object(self.parameters.fields())
     }
 
     /// The template of a question for yes or no.
@@ -122,38 +123,60 @@ impl VlmJudge {
         prompt: &str,
         parse: impl Fn(&str) -> Result<T, JudgeError>,
     ) -> Result<T, JudgeError> {
-        let key = Key::new(&[
-            REQUEST_VERSION,
-            self.model.as_bytes(),
-            prompt.as_bytes(),
-            png,
-        ]);
+        let key = self.key(png, prompt);
+        // What another range or form took may be no answer to this one.
         if let Some(cache) = &self.cache
             && let Some(reply) = cache.get(&key)?
+            && let Ok(parsed) = parse(&reply)
         {
-            return parse(&reply);
+            return Ok(parsed);
         }
-        let reply = self.complete(png, prompt)?;
-        let parsed = parse(&reply)?;
+        let (reply, parsed) = ask_again(|| {
+            let Said { text, is_cut } = self.complete(png, prompt)?;
+            match parse(&text) {
+                Ok(parsed) => Ok((text, parsed)),
+                Err(JudgeError::Unparsable { .. }) if is_cut => Err(JudgeError::Cut {
+                    max_tokens: self.parameters.max_tokens,
+                    reply: shortened(&text),
+                }),
+                Err(error) => Err(error),
+            }
+        })?;
         if let Some(cache) = &self.cache {
             cache.put(&key, &reply)?;
         }
         Ok(parsed)
     }
 
-    fn complete(&self, png: &[u8], prompt: &str) -> Result<String, JudgeError> {
+    /// What the answer hangs on. Parameters have a part in it where they are not the usual ones.
+    fn key(&self, png: &[u8], prompt: &str) -> Key {
+        let mut parts = vec![
+            REQUEST_VERSION,
+            self.model.as_bytes(),
+            prompt.as_bytes(),
+            png,
+        ];
+        let told = self.parameters().to_string();
+        if self.parameters != Parameters::default() {
+            parts.push(told.as_bytes());
+        }
+        Key::new(&parts)
+    }
+
+    fn complete(&self, png: &[u8], prompt: &str) -> Result<Said, JudgeError> {
         let image = format!("data:image/png;base64,{}", STANDARD.encode(png));
-        let completion: Completion = self.client.post(&json!({
-            "model": self.model,
-            "temperature": 0,
-            "max_tokens": Self::MAX_TOKENS,
-            "messages": [{"role": "user", "content": [
-                {"type": "image_url", "image_url": {"url": image}},
-                {"type": "text", "text": prompt},
-            ]}],
-        }))?;
-        let choice = completion.choices.into_iter().next();
-        let content = choice.and_then(|choice| choice.message.content);
-        content.ok_or_else(|| self.client.protocol("no choice with a text", ""))
+        let mut request = self.parameters.fields();
+        request.insert("model".to_owned(), json!(self.model));
+        let content = json!([
+            {"type": "image_url", "image_url": {"url": image}},
+            {"type": "text", "text": prompt},
+        ]);
+        let messages = json!([{"role": "user", "content": content}]);
+        request.insert("messages".to_owned(), messages);
+        let completion: Value = self.client.post(&Value::Object(request))?;
+        Said::of(&completion).ok_or_else(|| {
+            let told = completion.to_string();
+            self.client.protocol("no choice with a text", &told)
+        })
     }
 }

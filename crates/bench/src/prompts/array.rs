@@ -1,15 +1,15 @@
-//! One JSON array of objects, as `json.dump` writes a list; an element at a time.
+//! One JSON array of objects, as `json.dump` writes a list; an element at a time. Writers of tables (datasets, DuckDB)
+//! call JSON lines `.json` as well: what begins with an object is read so.
 //!
 //! Elements are told apart by their brackets and strings alone, and each is then parsed by itself. A parser of the whole
 //! (serde's `visit_seq`) would stop at the first bad element, and hold one without bounds.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead};
 use std::path::Path;
 
 use super::source::{MAX_ROW_BYTES, Visit};
-use super::{Fault, Position, PromptsError, fault};
-use crate::FileError;
+use super::{Fault, Position, PromptsError, fault, lines};
+use crate::{FileError, text};
 
 /// The prompts under `column` of the array's objects.
 pub(super) fn read(path: &Path, column: &str, visit: &mut Visit) -> Result<(), PromptsError> {
@@ -19,18 +19,11 @@ pub(super) fn read(path: &Path, column: &str, visit: &mut Visit) -> Result<(), P
         after,
         reason,
     };
-    let file = File::open(path).map_err(FileError::io("open", path))?;
-    let mut file = BufReader::new(file);
-    if file
-        .fill_buf()
-        .map_err(failed())?
-        .starts_with(b"\xEF\xBB\xBF")
-    {
-        file.consume(3); // a byte order mark is the work of an editor
-    }
-    if next_byte(&mut file).map_err(failed())? != Some(b'[') {
-        let reason = "expected `[` at its start; objects on lines of their own are `.jsonl`";
-        return Err(wrong(0, reason));
+    let mut file = text::open(path)?;
+    match next_byte(&mut file).map_err(failed())? {
+        Some(b'[') => {}
+        Some(b'{') => return lines::read(path, Some(column), visit),
+        _ => return Err(wrong(0, "expected `[` or `{` at its start")),
     }
     for number in 1.. {
         let Element { bytes, end } = Element::next(&mut file).map_err(failed())?;

@@ -1,26 +1,26 @@
 //! Arrow's IPC formats, one text column of it, a record batch at a time.
 //!
-//! What `datasets` keeps on disk is the stream format; a file (Feather version 2) is the same stream between magic bytes, with
-//! an index behind it that reading in order does not need.
+//! What `datasets` keeps on disk is the stream format. A file (Feather version 2) has magic bytes around it and an index
+//! at its end, which is the only way in: polars begins its files in a way that no stream begins.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, RecordBatch};
-use arrow_ipc::reader::StreamReader;
-use arrow_schema::{ArrowError, DataType, Schema};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchReader};
+use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_schema::{ArrowError, DataType};
 
 use super::source::{MAX_ROW_BYTES, Visit};
-use super::{Fault, Position, PromptsError, undamaged};
+use super::text_field::find;
+use super::{Fault, Position, PromptsError, claims, undamaged};
 use crate::FileError;
 
 /// The first and the last bytes of a file.
 const MAGIC: &[u8; 6] = b"ARROW1";
-/// The magic bytes of a file are followed by zeros up to a multiple of this, or more of them: some writers align to 64.
-const ALIGNMENT: usize = 8;
+/// The first bytes of a file of Feather version 1, which is another format.
+const OLD_MAGIC: &[u8; 4] = b"FEA1";
 
 /// The prompts of the text column called `column`.
 pub(super) fn read(path: &Path, column: &str, visit: &mut Visit) -> Result<(), PromptsError> {
@@ -29,17 +29,33 @@ pub(super) fn read(path: &Path, column: &str, visit: &mut Visit) -> Result<(), P
         source,
     };
     let mut file = File::open(path).map_err(FileError::io("open", path))?;
-    let is_whole = seek_stream(&mut file).map_err(FileError::io("read", path))?;
-    if !is_whole {
-        let cut = "the file is cut short: its last bytes are not ARROW1";
-        return Err(damaged(ArrowError::ParseError(cut.to_owned())));
+    let [first, last] = ends(&mut file).map_err(FileError::io("read", path))?;
+    let problem = if first.starts_with(OLD_MAGIC) {
+        Some("it is Feather version 1; write it anew as version 2, the default since 2020")
+    } else if first == MAGIC && last != MAGIC {
+        Some("the file is cut short: its last bytes are not ARROW1")
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        return Err(damaged(ArrowError::ParseError(problem.to_owned())));
+    }
+    if !claims::are_possible(&mut file, first == MAGIC).map_err(FileError::io("read", path))? {
+        return Err(damaged(panicked()));
     }
     let file = BufReader::new(file);
-    let mut stream = undamaged(|| StreamReader::try_new(file, None), panicked).map_err(damaged)?;
-    let place = find(&stream.schema(), column, path)?;
+    let open = || -> Result<Box<dyn RecordBatchReader>, ArrowError> {
+        Ok(if first == MAGIC {
+            Box::new(FileReader::try_new(file, None)?)
+        } else {
+            Box::new(StreamReader::try_new(file, None)?)
+        })
+    };
+    let mut batches = undamaged(open, panicked).map_err(damaged)?;
+    let places = find(&batches.schema(), column, path)?;
     let mut number = 0;
-    while let Some(batch) = undamaged(|| stream.next().transpose(), panicked).map_err(damaged)? {
-        for row in prompts(&batch, place, column) {
+    while let Some(batch) = undamaged(|| batches.next().transpose(), panicked).map_err(damaged)? {
+        for row in prompts(&batch, &places, column) {
             number += 1;
             visit(Position::Row(number), row)?;
         }
@@ -51,71 +67,64 @@ fn panicked() -> ArrowError {
     ArrowError::ParseError("the file is damaged".to_owned())
 }
 
-/// Goes to where the stream begins; whether the file ends as it began. A bare stream may end anywhere.
-fn seek_stream(file: &mut File) -> std::io::Result<bool> {
-    let mut magic = Vec::new();
-    file.by_ref()
-        .take(MAGIC.len() as u64)
-        .read_to_end(&mut magic)?;
-    if magic != MAGIC {
-        file.rewind()?;
-        return Ok(true);
+/// The first and the last bytes; the file is then at its beginning.
+fn ends(file: &mut File) -> std::io::Result<[Vec<u8>; 2]> {
+    let mut both = [Vec::new(), Vec::new()];
+    let len = file.metadata()?.len();
+    for (start, bytes) in [0, len.saturating_sub(MAGIC.len() as u64)]
+        .into_iter()
+        .zip(&mut both)
+    {
+        file.seek(SeekFrom::Start(start))?;
+        let mut end = file.by_ref().take(MAGIC.len() as u64);
+        end.read_to_end(bytes)?;
     }
-    magic.clear();
-    file.seek(SeekFrom::End(-(MAGIC.len() as i64)))?;
-    file.read_to_end(&mut magic)?;
-    file.seek(SeekFrom::Start(ALIGNMENT as u64))?;
-    let mut word = [0; ALIGNMENT];
-    while word == [0; ALIGNMENT] {
-        file.read_exact(&mut word)?;
-    }
-    file.seek(SeekFrom::Current(-(ALIGNMENT as i64)))?;
-    Ok(magic == MAGIC)
+    file.rewind()?;
+    Ok(both)
 }
 
-/// The place of the column, if it holds text.
-fn find(schema: &Arc<Schema>, column: &str, path: &Path) -> Result<usize, PromptsError> {
-    let is_text = |kind: &DataType| {
-        matches!(
-            kind,
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-        )
+/// The rows of the column at `places`, each that of a field in the one before.
+fn prompts(batch: &RecordBatch, places: &[usize], column: &str) -> Vec<Result<String, Fault>> {
+    let (first, rest) = places.split_first().expect("a column has a place");
+    let mut around = Vec::new();
+    let mut texts = batch.column(*first);
+    for place in rest {
+        around.push(texts);
+        texts = texts.as_struct().column(*place);
+    }
+    let missing = || Fault::MissingColumn {
+        column: column.to_owned(),
     };
-    let fields = || {
-        let fields = schema.fields().iter().enumerate();
-        fields.filter(|(_, field)| is_text(field.data_type()))
-    };
-    let found = fields().find(|(_, field)| field.name() == column);
-    found
-        .map(|(place, _)| place)
-        .ok_or_else(|| PromptsError::NoColumn {
-            path: path.to_owned(),
-            column: column.to_owned(),
-            has: fields().map(|(_, field)| field.name().clone()).collect(),
-        })
-}
-
-/// The rows of column `place`.
-fn prompts(batch: &RecordBatch, place: usize, column: &str) -> Vec<Result<String, Fault>> {
-    let texts = batch.column(place);
-    let text = |row: usize| -> &str {
-        match texts.data_type() {
-            DataType::Utf8 => texts.as_string::<i32>().value(row),
-            DataType::LargeUtf8 => texts.as_string::<i64>().value(row),
-            _ => texts.as_string_view().value(row),
-        }
-    };
-    let prompt = |row| {
-        if texts.is_null(row) {
-            return Err(Fault::MissingColumn {
-                column: column.to_owned(),
-            });
-        }
-        let (text, limit) = (text(row), MAX_ROW_BYTES);
+    let prompt = |(row, text): (usize, Option<&str>)| {
+        let is_there = around.iter().all(|structure| structure.is_valid(row));
+        let text = text.filter(|_| is_there).ok_or_else(missing)?;
         match text.len() as u64 {
-            bytes if bytes > limit => Err(Fault::TooLong { bytes, limit }),
+            bytes if bytes > MAX_ROW_BYTES => Err(Fault::TooLong {
+                bytes,
+                limit: MAX_ROW_BYTES,
+            }),
             _ => Ok(text.to_owned()),
         }
     };
-    (0..batch.num_rows()).map(prompt).collect()
+    let texts = self::texts(texts);
+    texts.into_iter().enumerate().map(prompt).collect()
+}
+
+/// The rows of an array of text; of one with a dictionary, the words that its keys stand for.
+fn texts(array: &ArrayRef) -> Vec<Option<&str>> {
+    match array.data_type() {
+        DataType::Utf8 => array.as_string::<i32>().iter().collect(),
+        DataType::LargeUtf8 => array.as_string::<i64>().iter().collect(),
+        DataType::Utf8View => array.as_string_view().iter().collect(),
+        _ => {
+            let array = array.as_any_dictionary();
+            let words = texts(array.values());
+            if words.is_empty() {
+                return vec![None; array.len()]; // every key is null
+            }
+            let keys = array.normalized_keys().into_iter().enumerate();
+            keys.map(|(row, key)| words[key].filter(|_| array.is_valid(row)))
+                .collect()
+        }
+    }
 }

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::path::Path;
 
+use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::schema::types::SchemaDescriptor;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use super::source::{MAX_ROW_BYTES, Visit};
 use super::{Fault, Position, PromptsError, fault, undamaged};
@@ -56,22 +57,52 @@ fn whole<T>(
     })
 }
 
-/// The column of that name, if it can hold prompts.
+/// The column of that name, if it holds text.
 fn find(schema: &SchemaDescriptor, column: &str, path: &Path) -> Result<usize, PromptsError> {
-    let texts = schema.columns().iter().enumerate().filter(|(_, leaf)| {
-        leaf.physical_type() == parquet::basic::Type::BYTE_ARRAY && leaf.max_rep_level() == 0
-    });
-    let names: Vec<(usize, String)> = texts
+    let leaves = schema.columns().iter().enumerate();
+    let texts = leaves.filter(|(_, leaf)| is_text(leaf));
+    let texts: Vec<(usize, String)> = texts
         .map(|(place, leaf)| (place, leaf.path().string()))
         .collect();
-    let found = names.iter().find(|(_, name)| name == column);
-    found
-        .map(|(place, _)| *place)
-        .ok_or_else(|| PromptsError::NoColumn {
-            path: path.to_owned(),
-            column: column.to_owned(),
-            has: names.into_iter().map(|(_, name)| name).collect(),
-        })
+    if let Some((place, _)) = texts.iter().find(|(_, name)| name == column) {
+        return Ok(*place);
+    }
+    let below = format!("{column}.");
+    let named = schema.columns().iter().find(|leaf| {
+        let name = leaf.path().string();
+        name == column || name.starts_with(&below)
+    });
+    let has = texts.into_iter().map(|(_, name)| name).collect();
+    Err(PromptsError::no_text(path, column, named.map(kind), has))
+}
+
+/// Whether a column holds one text a row. Bytes that do not say what they are may be text: old writers say nothing.
+fn is_text(leaf: &ColumnDescPtr) -> bool {
+    let is_bytes = leaf.physical_type() == Type::BYTE_ARRAY && leaf.max_rep_level() == 0;
+    let says_text = matches!(
+        leaf.logical_type_ref(),
+        None | Some(LogicalType::String | LogicalType::Enum)
+    );
+    let converted = leaf.converted_type();
+    let said_text = matches!(
+        converted,
+        ConvertedType::NONE | ConvertedType::UTF8 | ConvertedType::ENUM
+    );
+    is_bytes && says_text && said_text
+}
+
+/// What a column holds that holds no text, in words.
+fn kind(leaf: &ColumnDescPtr) -> String {
+    if leaf.max_rep_level() > 0 {
+        return "a list".to_owned();
+    }
+    if leaf.path().parts().len() > 1 {
+        return "a structure".to_owned();
+    }
+    match leaf.logical_type_ref() {
+        Some(kind) => format!("{kind:?}"),
+        None => leaf.physical_type().to_string(),
+    }
 }
 
 /// The next rows of a row group, whose definition level is `full_level` where there is a value; none at its end.

@@ -1,6 +1,6 @@
 //! Errors of prompt sets.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::BadRow;
 use crate::FileError;
@@ -33,6 +33,18 @@ pub enum PromptsError {
         /// Its columns.
         has: Vec<String>,
     },
+    /// A table whose column holds something else than one text a row.
+    #[error("column `{column}` of `{}` is {kind}, not text; its text columns are {}", path.display(), has.join(", "))]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The column asked for.
+        column: String,
+        /// What it holds.
+        kind: String,
+        /// The columns of text.
+        has: Vec<String>,
+    },
     /// A file that is no JSON array as a whole.
     #[error("cannot read `{}` as a JSON array, after row {after}: {reason}", path.display())]
     JsonArray {
@@ -43,7 +55,7 @@ pub enum PromptsError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// A file that is not Parquet, is damaged, or is compressed in another way than with Snappy.
+    /// A file that is not Parquet, or is damaged.
     #[error("cannot read `{}` as Parquet: {source}", path.display())]
     Parquet {
         /// The file.
@@ -51,7 +63,7 @@ pub enum PromptsError {
         /// What the reader says.
         source: parquet::errors::ParquetError,
     },
-    /// A file that is neither of Arrow's IPC formats, is damaged, or is compressed.
+    /// A file that is neither of Arrow's IPC formats, or is damaged.
     #[error("cannot read `{}` as Arrow: {source}", path.display())]
     Arrow {
         /// The file.
@@ -67,4 +79,28 @@ pub enum PromptsError {
         /// Those with a fault.
         bad: u64,
     },
+}
+
+impl PromptsError {
+    /// For a table without `column`, or whose `column` is `kind`; it has text under `has`.
+    pub(super) fn no_text(
+        path: &Path,
+        column: &str,
+        kind: Option<String>,
+        mut has: Vec<String>,
+    ) -> Self {
+        if has.is_empty() {
+            has.push("none".to_owned());
+        }
+        let (path, column) = (path.to_owned(), column.to_owned());
+        match kind {
+            None => Self::NoColumn { path, column, has },
+            Some(kind) => Self::NotText {
+                path,
+                column,
+                kind,
+                has,
+            },
+        }
+    }
 }

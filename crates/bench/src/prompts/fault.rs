@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::file::json_message;
+use crate::text::BYTE_ORDER_MARK;
 
 /// Where a row is in its file, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl fmt::Display for Position {
 #[non_exhaustive]
 pub enum Fault {
     /// Bytes that are not text.
-    #[error("not UTF-8 from byte {from} on")]
+    #[error("not UTF-8 from byte {from} on; save the file as UTF-8")]
     NotUtf8 {
         /// The first wrong byte, from 0 at the start of the row.
         from: usize,
@@ -48,7 +49,10 @@ pub enum Fault {
         /// The column.
         column: String,
     },
-    /// Nothing but white space.
+    /// A character that no prompt has; text of UTF-16 that is read as UTF-8 is full of it.
+    #[error("holds a NUL; is the file UTF-16? Save it as UTF-8")]
+    Nul,
+    /// Nothing that can be seen.
     #[error("empty")]
     Empty,
     /// More bytes than any prompt has: a sign of a wrong format or a lost quotation mark.
@@ -74,6 +78,7 @@ impl Fault {
             Self::NotUtf8 { .. } => "not UTF-8",
             Self::MissingColumn { .. } => "missing column",
             Self::NotText { .. } => "not text",
+            Self::Nul => "NUL",
             Self::Empty => "empty",
             Self::TooLong { .. } => "too long",
             Self::Malformed { .. } => "malformed",
@@ -93,8 +98,32 @@ pub struct BadRow {
     pub fault: Fault,
 }
 
-/// Bytes as text.
-pub(super) fn text(bytes: Vec<u8>) -> Result<String, Fault> {
+/// Whether `text` can be a prompt.
+///
+/// Other control characters than NUL stay: captions from the web hold a few, and tokenizers read them as those that
+/// they were trained with. NUL is never meant, and keys of caches are made with it.
+///
+/// # Errors
+/// A NUL, or nothing that can be seen: white space, control characters and characters without width.
+pub(crate) fn check(text: &str) -> Result<(), Fault> {
+    let is_seen = |c: char| {
+        let has_no_width = matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}');
+        !(c.is_whitespace() || c.is_control() || has_no_width)
+    };
+    if text.contains('\0') {
+        return Err(Fault::Nul);
+    }
+    if !text.contains(is_seen) {
+        return Err(Fault::Empty);
+    }
+    Ok(())
+}
+
+/// Bytes as text, from behind a byte order mark.
+pub(super) fn text(mut bytes: Vec<u8>) -> Result<String, Fault> {
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
     String::from_utf8(bytes).map_err(|error| Fault::NotUtf8 {
         from: error.utf8_error().valid_up_to(),
     })

@@ -1,5 +1,5 @@
 //! Prompt sets of any size: plain text, JSON lines, JSON arrays, CSV, TSV, WebDataset shards, Parquet and Arrow; read in
-//! an order that resumes without state.
+//! an order that resumes without state. All but the last two may be packed with gzip or zstd.
 //!
 //! ```no_run
 //! use dmdr_bench::prompts::{Options, PromptSet, Source};
@@ -15,6 +15,7 @@
 mod array;
 mod arrow;
 mod census;
+mod claims;
 mod columnar;
 mod error;
 mod fault;
@@ -26,10 +27,12 @@ mod shard;
 mod source;
 mod spool;
 mod table;
+mod text_field;
 mod undamaged;
 
 pub use census::Census;
 pub use error::PromptsError;
+pub(crate) use fault::check;
 pub use fault::{BadRow, Fault, Position};
 pub use order::Order;
 pub use set::{OnBadRow, Options, Overlap, PromptSet};

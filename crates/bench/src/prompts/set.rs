@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::fingerprint::fingerprint;
 use super::spool::{Spool, SpoolWriter};
-use super::{BadRow, Census, Fault, Order, PromptsError, Source};
+use super::{BadRow, Census, Order, PromptsError, Source, fault};
 use crate::FileError;
 
 /// What to do with a bad row.
@@ -86,11 +86,7 @@ impl PromptSet {
             let mut digest = Sha256::new();
             source.read(&mut |position, text| {
                 census.rows += 1;
-                let text = match text {
-                    Ok(text) if text.trim().is_empty() => Err(Fault::Empty),
-                    other => other,
-                };
-                match text {
+                match text.and_then(|text| fault::check(&text).map(|()| text)) {
                     Ok(text) => {
                         let text = text.trim();
                         if census.admit(text, options, &mut seen) {

@@ -1,6 +1,5 @@
 //! A file of prompts: its format and the column to read.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::{Fault, Position, PromptsError, array, arrow, columnar, lines, shard, table};
@@ -9,8 +8,8 @@ use super::{Fault, Position, PromptsError, array, arrow, columnar, lines, shard,
 /// quotation mark, is found out by this before it fills the memory.
 pub(super) const MAX_ROW_BYTES: u64 = 1 << 20;
 
-const ENDINGS: &str =
-    ".txt, .jsonl, .ndjson, .json, .csv, .tsv, .tar, .parquet, .arrow or .feather";
+const ENDINGS: &str = ".txt, .jsonl, .ndjson, .json, .csv, .tsv or .tar, each also with .gz or .zst behind it, \
+                       or .parquet, .arrow, .ipc or .feather";
 
 /// How prompts lie in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,18 +18,18 @@ pub enum Format {
     Text,
     /// A JSON object a line, with the prompt under the column's name.
     JsonLines,
-    /// One JSON array of objects, with the prompt under the column's name.
+    /// One JSON array of objects, with the prompt under the column's name; JSON lines are read as well.
     JsonArray,
     /// Comma-separated values with a header line; fields may be quoted.
     Csv,
     /// Tab-separated values with a header line; a quotation mark is a character like any other.
     Tsv,
-    /// A WebDataset shard, uncompressed: a prompt for each `.json` member under the column's name, or, if the column is
+    /// A WebDataset shard: a prompt for each `.json` member under the column's name, or, if the column is
     /// called `txt`, for each `.txt` member. All other members are passed over.
     Tar,
-    /// Apache Parquet, uncompressed or with Snappy; the column is text.
+    /// Apache Parquet; the column is text, or a field `b` of text in a structure `a`, which is `a.b`.
     Parquet,
-    /// Arrow's IPC stream or file (Feather version 2), not compressed; the column is text.
+    /// Arrow's IPC stream or file (Feather version 2); the column is as in Parquet.
     Arrow,
 }
 
@@ -87,19 +86,24 @@ impl Source {
 }
 
 fn format_of(path: &Path) -> Option<Format> {
-    let ending = path
-        .extension()
-        .and_then(OsStr::to_str)?
-        .to_ascii_lowercase();
+    let ending = |path: &Path| Some(path.extension()?.to_str()?.to_ascii_lowercase());
+    let last = ending(path)?;
+    let is_packed = matches!(last.as_str(), "gz" | "zst");
+    let ending = if is_packed {
+        ending(&path.with_extension(""))?
+    } else {
+        last
+    };
     Some(match ending.as_str() {
         "txt" => Format::Text,
         "jsonl" | "ndjson" => Format::JsonLines,
         "json" => Format::JsonArray,
         "csv" => Format::Csv,
         "tsv" => Format::Tsv,
-        "tar" => Format::Tar,
-        "parquet" => Format::Parquet,
-        "arrow" | "feather" => Format::Arrow,
+        "tar" | "tgz" => Format::Tar,
+        // These are packed inside, and read from their ends.
+        "parquet" if !is_packed => Format::Parquet,
+        "arrow" | "feather" | "ipc" if !is_packed => Format::Arrow,
         _ => return None,
     })
 }

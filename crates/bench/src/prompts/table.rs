@@ -3,8 +3,7 @@
 //! Of the `csv` crate only its state machine: its reader holds a record however long it grows, and after a lost quotation
 //! mark that is the rest of the file.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead};
 use std::path::Path;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
@@ -12,6 +11,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use super::source::{MAX_ROW_BYTES, Visit};
 use super::{Fault, Position, PromptsError, fault};
 use crate::FileError;
+use crate::text::{self, Text};
 
 /// The prompts under `column`; fields are quoted or not.
 pub(super) fn read(
@@ -22,8 +22,7 @@ pub(super) fn read(
     visit: &mut Visit,
 ) -> Result<(), PromptsError> {
     let failed = || FileError::io("read", path);
-    let file = File::open(path).map_err(FileError::io("open", path))?;
-    let mut records = Records::new(BufReader::new(file), delimiter, quoting);
+    let mut records = Records::new(text::open(path)?, delimiter, quoting);
     let header = match records.next().map_err(failed())? {
         None => Vec::new(),
         Some((_, Ok(header))) => header.fields().map(<[u8]>::to_vec).collect(),
@@ -40,14 +39,14 @@ pub(super) fn read(
         });
     };
     while let Some((line, record)) = records.next().map_err(failed())? {
-        let text = record.and_then(|record| text(&record, place, header.len()));
+        let text = record.and_then(|record| field(&record, place, header.len()));
         visit(Position::Line(line), text)?;
     }
     Ok(())
 }
 
 /// A row of another width is refused as a whole: an unquoted comma would cut the prompt short.
-fn text(record: &Record, place: usize, width: usize) -> Result<String, Fault> {
+fn field(record: &Record, place: usize, width: usize) -> Result<String, Fault> {
     match record.fields().nth(place) {
         Some(field) if record.ends.len() == width => fault::text(field.to_vec()),
         _ => Err(Fault::Malformed {
@@ -75,18 +74,20 @@ impl<'a> Record<'a> {
 
 /// The records of a file.
 struct Records {
-    file: BufReader<File>,
+    file: Text,
     machine: Reader,
     quoting: bool,
     /// Of the file, from 1.
     line: u64,
+    /// Whether the last byte was a CR: a LF behind it ends the same line.
+    is_after_return: bool,
     /// Room for a record.
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Records {
-    fn new(file: BufReader<File>, delimiter: u8, quoting: bool) -> Self {
+    fn new(file: Text, delimiter: u8, quoting: bool) -> Self {
         let machine = ReaderBuilder::new()
             .delimiter(delimiter)
             .quoting(quoting)
@@ -96,6 +97,7 @@ impl Records {
             machine,
             quoting,
             line: 1,
+            is_after_return: false,
             bytes: Vec::new(),
             ends: Vec::new(),
         }
@@ -117,7 +119,7 @@ impl Records {
             let (result, read, written, ended) = self.machine.read_record(piece, bytes, ends);
             for &byte in &piece[..read] {
                 num_marks += u64::from(byte == b'"');
-                self.line += u64::from(byte == b'\n');
+                self.line += u64::from(ends_line(byte, &mut self.is_after_return));
             }
             self.file.consume(read);
             length += read as u64;
@@ -147,11 +149,17 @@ impl Records {
     /// Empty lines, and what is left of the two characters that end a line elsewhere: no record begins with them.
     fn skip_line_ends(&mut self) -> io::Result<()> {
         while let Some(&byte @ (b'\r' | b'\n')) = self.file.fill_buf()?.first() {
-            self.line += u64::from(byte == b'\n');
+            self.line += u64::from(ends_line(byte, &mut self.is_after_return));
             self.file.consume(1);
         }
         Ok(())
     }
+}
+
+/// Whether `byte` ends a line that no byte before it has ended.
+fn ends_line(byte: u8, is_after_return: &mut bool) -> bool {
+    let was_after_return = std::mem::replace(is_after_return, byte == b'\r');
+    byte == b'\r' || (byte == b'\n' && !was_after_return)
 }
 
 fn grow<T: Clone + Default>(room: &mut Vec<T>, len: usize) {

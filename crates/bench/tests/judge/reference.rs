@@ -47,6 +47,6 @@ fn the_documented_server_scores() {
     let reward = RemoteReward::new(Endpoint::new(url).client().expect("an address"));
     for _ in 0..2 {
         let scores = reward.score(&["a cow", "кот"], &[&[0; 1500], &[0; 20]]);
-        assert_eq!(scores.expect("an answer"), [1.5, 0.02]);
+        assert_eq!(scores.expect("an answer"), [Some(1.5), Some(0.02)]);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// What the server does with one request.
+#[derive(Clone)]
 pub(crate) enum Reply {
     /// A whole answer: status, further header lines, body.
     Answer(u16, &'static str, String),

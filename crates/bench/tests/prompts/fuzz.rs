@@ -12,6 +12,7 @@ use proptest::test_runner::TestRunner;
 
 use crate::PROMPTS;
 use crate::files::Files;
+use crate::writers::fixture;
 
 /// A place of a file, what happens there, and with which byte.
 type Damage = (prop::sample::Index, u8, u8);
@@ -40,7 +41,7 @@ fn damaged_files_are_read_or_refused() {
     let seconds = env::var("DMDR_FUZZ_SECONDS").map_or(2, |text| text.parse().expect("seconds"));
     let end = Instant::now() + Duration::from_secs(seconds);
     let damage = (any::<prop::sample::Index>(), 0..5_u8, any::<u8>());
-    let case = (0..13, prop::collection::vec(damage, 1..6));
+    let case = (0..17, prop::collection::vec(damage, 1..6));
     let mut runner = TestRunner::new(ProptestConfig {
         cases: 64,
         failure_persistence: None,
@@ -73,12 +74,16 @@ fn is_read_or_refused(reader: i32, damages: &[Damage]) -> Result<(), TestCaseErr
         9 => files.arrow("a.arrow", &[&[Some("a cow"), None], &[Some("two dogs")]]),
         10 => files.write("a.json", "[{\"prompt\": \"a cow\"}, {\"prompt\": \"кот\", \"n\": [1]}]\n"),
         11 => files.arrow("a.feather", &[&[Some("a cow"), None], &[Some("two dogs")]]),
+        13 => files.write("a.parquet", fs::read(fixture("duckdb-zstd.parquet")).expect("there")),
+        14 => files.write("a.parquet", fs::read(fixture("duckdb-brotli.parquet")).expect("there")),
+        15 => files.write("a.feather", fs::read(fixture("pandas-categories.feather")).expect("there")),
+        16 => files.write("a.jsonl.zst", fs::read(fixture("polars.ndjson.zst")).expect("there")),
         _ => files.write("a.jsonl", "{\"item\": \"a\", \"image\": 0, \"answers\": {\"1\": \"yes\", \"2\": \"no\"}}\n"),
     };
     let bytes = fs::read(&path).expect("written");
     fs::write(&path, damaged(&bytes, damages)).expect("writable");
     let outcome = match reader {
-        0..=5 | 9..=11 => {
+        0..=5 | 9..=11 | 13..=16 => {
             let source = Source::new(&path, "prompt").expect("a known ending");
             let set = PromptSet::read(&[source], &Options::default());
             set.map(drop).map_err(|error| error.to_string())

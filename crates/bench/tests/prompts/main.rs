@@ -2,6 +2,7 @@
 
 mod files;
 mod fuzz;
+mod writers;
 
 use std::fs;
 use std::path::Path;
@@ -265,8 +266,8 @@ fn files_that_cannot_be_read_are_named() {
             "has no column `prompt`; it has id, Prompt",
         ),
         (
-            files.write("a.json", "{\"prompt\": \"a cow\"}\n"),
-            "after row 0: expected `[`",
+            files.write("a.json", "\"a cow\"\n"),
+            "after row 0: expected `[` or `{`",
         ),
         (
             files.write("b.json", "[{\"prompt\": \"a cow\"},\n{\"prompt"),

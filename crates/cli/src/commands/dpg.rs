@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use dmdr_bench::{
     dpg::{Answers, Cascade, Graph, ImageAnswers, Item, Quirks, Scores, read_prompts},
-    judge::{ApiKey, Cache, Endpoint, VlmJudge},
+    judge::{ApiKey, Cache, Endpoint, Parameters, VlmJudge},
 };
 use dmdr_events::atomic_write;
 use dmdr_world::Image;
@@ -97,7 +97,12 @@ pub(crate) fn run(args: &DpgArgs, quiet: bool) -> Result<ExitCode> {
     let answers = scores::input(path)?;
     let told = match &judge {
         Some(judge) => {
-            json!({ "url": args.judge, "model": args.model, "template": judge.yes_no_template() })
+            json!({
+                "url": args.judge,
+                "model": args.model,
+                "template": judge.yes_no_template(),
+                "parameters": judge.parameters(),
+            })
         }
         None => scores::judge_before(&args.draw.images, &answers),
     };
@@ -151,11 +156,11 @@ fn judge(args: &DpgArgs) -> Result<Option<VlmJudge>> {
         return Ok(None);
     };
     let endpoint = Endpoint {
-        api_key: std::env::var("DMDR_API_KEY").ok().map(ApiKey::new),
+        api_key: key()?,
         timeout: Duration::from_secs(args.timeout),
         ..Endpoint::new(url)
     };
-    let judge = VlmJudge::new(endpoint.client()?, model);
+    let judge = VlmJudge::new(endpoint.client()?, model).with_parameters(parameters(args))?;
     let judge = match &args.template {
         Some(template) => judge
             .with_templates(template, VlmJudge::NUMBER_TEMPLATE)
@@ -168,6 +173,27 @@ fn judge(args: &DpgArgs) -> Result<Option<VlmJudge>> {
 /// Where a judge keeps what it answered, beside the file `answers`.
 fn cache_of(answers: &Path) -> PathBuf {
     answers.with_extension("cache")
+}
+
+/// The key that the environment holds, if it holds one.
+fn key() -> Result<Option<ApiKey>> {
+    const NAME: &str = "DMDR_API_KEY";
+    let key = std::env::var(NAME).unwrap_or_default();
+    if key.trim().is_empty() {
+        return Ok(None);
+    }
+    let key = ApiKey::new(&key).with_context(|| format!("environment variable `{NAME}`"))?;
+    Ok(Some(key))
+}
+
+/// What every request says besides model and question.
+fn parameters(args: &DpgArgs) -> Parameters {
+    let usual = Parameters::default();
+    Parameters {
+        max_tokens: args.max_tokens.unwrap_or(usual.max_tokens),
+        extra: args.parameter.iter().cloned().collect(),
+        omit: args.omit.clone(),
+    }
 }
 
 fn print(scores: &Scores, quiet: bool) {

@@ -10,6 +10,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use dmdr_bench::prompts::{
+    BadRow, Fault, Format, OnBadRow, Options, PromptSet, Source as PromptFile,
+};
 use dmdr_eval::Sampler;
 use dmdr_events::atomic_write;
 use dmdr_tensor::{Kind, Tensor, write_tensors};
@@ -214,15 +217,31 @@ fn draw(
 fn captions(args: &SampleArgs) -> Result<Vec<String>> {
     let mut captions = args.prompt.clone();
     if let Some(path) = &args.prompts {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read prompts `{}`", path.display()))?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        captions.extend(lines.map(str::to_owned));
+        captions.extend(lines(path)?);
     }
     if captions.is_empty() || args.count == 0 {
         bail!("nothing to draw: give `--prompt TEXT` or `--prompts FILE`, and `--count` above 0");
     }
     Ok(captions)
+}
+
+/// The lines of a text file, read as prompt files of a training are; empty ones separate.
+fn lines(path: &Path) -> Result<Vec<String>> {
+    let source = PromptFile {
+        path: path.to_owned(),
+        format: Format::Text,
+        column: String::new(),
+    };
+    let options = Options {
+        on_bad_row: OnBadRow::Skip,
+        ..Options::default()
+    };
+    let set = PromptSet::read(&[source], &options)?;
+    let is_wrong = |row: &&BadRow| row.fault != Fault::Empty;
+    if let Some(row) = set.census().examples.iter().find(is_wrong) {
+        bail!("{row}");
+    }
+    Ok(set.iter().collect::<Result<_, _>>()?)
 }
 
 /// How an image was made, in the words that interfaces for diffusion models read from its file.

@@ -22,11 +22,15 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let resumed = resumed(args, &experiment.name, quiet)?;
     let begun = resumed.as_ref().map(begun_with).transpose()?;
     if let Some(begun) = &begun {
-        keep_revision(&mut experiment, begun);
+        go_on(&mut experiment, begun, quiet);
     }
     pin(&mut experiment)?;
     if let (Some(run), Some(begun)) = (&resumed, &begun) {
-        check_config(run, &begun.to_toml(), &experiment.to_toml())?;
+        check_config(
+            run,
+            &begun.resumable().to_toml(),
+            &experiment.resumable().to_toml(),
+        )?;
     }
     for warning in experiment.warnings() {
         say(quiet, &format!("warning: {warning}"));
@@ -92,7 +96,20 @@ fn begun_with(run: &OwnedRun) -> Result<Experiment> {
     Experiment::load(run.config(), &[]).context(damaged_config())
 }
 
-/// A branch of a repository may have moved since the run was started: it goes on with the commit that it began with.
+/// What a run that goes on keeps of its beginning: a branch of a repository may have moved since, but the commit stays.
+/// Judges elsewhere may have moved as well, and that is said.
+fn go_on(experiment: &mut Experiment, begun: &Experiment, quiet: bool) {
+    for key in experiment.moved_judges(begun) {
+        say(
+            quiet,
+            &format!(
+                "`{key}` is asked otherwise than when the run began; its scores go on as those of the same model"
+            ),
+        );
+    }
+    keep_revision(experiment, begun);
+}
+
 fn keep_revision(experiment: &mut Experiment, begun: &Experiment) {
     let asked = &experiment.teacher;
     if begun.teacher.weights == asked.weights && asked.revision.is_none() {

@@ -12,6 +12,19 @@ pub fn advantages(rewards: &Tensor) -> Tensor {
     (rewards - mean) / (std + EPS)
 }
 
+/// [`advantages`] where some rewards are missing: `present [P, G]` is 1 for those that are there and 0 for the others, whose
+/// advantage is 0 whatever their reward. Mean and standard deviation are those of a group's remaining rewards.
+pub fn advantages_of_present(rewards: &Tensor, present: &Tensor) -> Tensor {
+    let dims: &[i64] = &[1];
+    let sum = |x: &Tensor| x.sum_dim_intlist(dims, true, Kind::Float);
+    let count = sum(present).clamp_min(1.0);
+    // A missing reward may be NaN, which a product with 0 stays.
+    let rewards = rewards.where_self(&present.gt(0.0), &rewards.zeros_like());
+    let centred = (&rewards - sum(&rewards) / &count) * present;
+    let std = (sum(&centred.square()) / count).sqrt();
+    centred / (std + EPS)
+}
+
 /// PPO's clipped surrogate `max(-A rho, -A clip(rho, 1 - clip, 1 + clip))` with `rho = exp(log_ratio)`; all `[B]`.
 pub fn grpo(log_ratio: &Tensor, advantage: &Tensor, clip: f64) -> Tensor {
     let ratio = log_ratio.exp();
@@ -45,6 +58,35 @@ mod tests {
         {
             assert!((got - expected).abs() < 1e-4, "{got}");
         }
+    }
+
+    #[test]
+    fn missing_rewards_are_as_if_they_had_not_been_asked_for() {
+        let rewards = [
+            0.1,
+            f32::NAN,
+            0.2,
+            0.4,
+            0.3,
+            f32::NAN,
+            f32::NAN,
+            5.0,
+            f32::NAN,
+            f32::NAN,
+        ];
+        let rewards = Tensor::from_slice(&rewards).reshape([2, 5]);
+        let present = rewards.isnan().logical_not().to_kind(Kind::Float);
+        let got = Vec::<f32>::try_from(advantages_of_present(&rewards, &present).reshape([10]));
+        let expected = [
+            -1.340_442, 0.0, -0.446_814, 1.340_442, 0.446_814, 0.0, 0.0, 0.0, 0.0, 0.0,
+        ];
+        for (got, expected) in got.expect("f32").iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-4, "{got} {expected}");
+        }
+        reseed(&[3]);
+        let rewards = Tensor::randn([5, 8], (Kind::Float, Device::Cpu));
+        let all = advantages_of_present(&rewards, &rewards.ones_like());
+        assert!((all - advantages(&rewards)).abs().max().double_value(&[]) < 1e-6);
     }
 
     #[test]

@@ -8,4 +8,4 @@ mod grpo;
 pub use denoise::denoise;
 pub use distribution_matching::{DistributionMatching, distribution_matching};
 pub use dpo::{PairErrors, dpo};
-pub use grpo::{advantages, gaussian_kl, grpo};
+pub use grpo::{advantages, advantages_of_present, gaussian_kl, grpo};

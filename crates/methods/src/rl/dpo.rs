@@ -17,16 +17,21 @@ pub struct Pairs {
     pub better: Tensor,
     /// Lowest advantage.
     pub worse: Tensor,
-    /// 1 where the group has a best and a worst, 0 where all are equal (`[P]`, f32): ties teach nothing.
+    /// 1 where the group has a best and a worst, 0 where all are equal or fewer than two have rewards (`[P]`, f32): these
+    /// teach nothing.
     pub valid: Tensor,
 }
 
-/// The extremes of `advantages [P, G]`.
-pub fn pairs(advantages: &Tensor) -> Pairs {
+/// The extremes of `advantages [P, G]`, of those that are 1 in `present [P, G]` where that is given.
+pub fn pairs(advantages: &Tensor, present: Option<&Tensor>) -> Pairs {
     let (p, g) = advantages.size2().expect("[P, G]");
     let first = Tensor::arange(p, (Kind::Int64, advantages.device())) * g;
-    let (high, better) = advantages.max_dim(1, false);
-    let (low, worse) = advantages.min_dim(1, false);
+    let or = |other: f64| match present {
+        None => advantages.shallow_clone(),
+        Some(present) => advantages.masked_fill(&present.eq(0.0), other),
+    };
+    let (high, better) = or(f64::NEG_INFINITY).max_dim(1, false);
+    let (low, worse) = or(f64::INFINITY).min_dim(1, false);
     Pairs {
         better: better + &first,
         worse: worse + first,
@@ -34,7 +39,7 @@ pub fn pairs(advantages: &Tensor) -> Pairs {
     }
 }
 
-/// Mean DPO loss over the pairs of `group`, at a grid time of `times` drawn for each pair. Without `reference` the student is
+/// Mean DPO loss over the valid pairs of `group`, at a grid time of `times` drawn for each pair. Without `reference` the student is
 /// its own: the loss is `ln 2` and its gradient `beta / 4` times that of the errors' difference.
 pub fn dpo(
     student: &View<'_>,
@@ -47,7 +52,7 @@ pub fn dpo(
         better,
         worse,
         valid,
-    } = pairs(&group.advantages);
+    } = pairs(&group.advantages, group.present.as_ref());
     let p = better.size()[0];
     let device = better.device();
     let grid = Tensor::from_slice(&times[..times.len() - 1]).to_device(device);
@@ -96,7 +101,7 @@ mod tests {
     #[test]
     fn extremes_of_each_group_and_ties_are_dropped() {
         let advantages = Tensor::from_slice(&[0.1f32, 0.7, -0.8, 0.5, 0.5, 0.5]).reshape([2, 3]);
-        let pairs = pairs(&advantages);
+        let pairs = pairs(&advantages, None);
         let rows = |t: &Tensor| Vec::<i64>::try_from(t).expect("i64");
         assert_eq!((rows(&pairs.better)[0], rows(&pairs.worse)[0]), (1, 2));
         assert!(
@@ -104,11 +109,27 @@ mod tests {
             "rows of the second group"
         );
         assert_eq!(Vec::<f32>::try_from(&pairs.valid).expect("f32"), [1.0, 0.0]);
-        let moved = super::pairs(&(&advantages + 3.0));
+        let moved = super::pairs(&(&advantages + 3.0), None);
         assert_eq!(
             rows(&moved.better),
             rows(&pairs.better),
             "a constant changes nothing"
+        );
+    }
+
+    #[test]
+    fn a_missing_sample_is_neither_the_best_nor_the_worst() {
+        // 9 is missing from the first group, all but one from the second, all from the third.
+        let advantages = [9.0f32, 0.7, -0.8, 0.5, 0.1, 0.2, 3.0, 2.0, 1.0];
+        let present = [0.0f32, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0];
+        let [advantages, present] =
+            [advantages, present].map(|values| Tensor::from_slice(&values).reshape([3, 3]));
+        let pairs = super::pairs(&advantages, Some(&present));
+        let rows = |t: &Tensor| Vec::<i64>::try_from(t).expect("i64");
+        assert_eq!((rows(&pairs.better)[0], rows(&pairs.worse)[0]), (1, 2));
+        assert_eq!(
+            Vec::<f32>::try_from(&pairs.valid).expect("f32"),
+            [1.0, 0.0, 0.0]
         );
     }
 }

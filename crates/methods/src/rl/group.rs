@@ -24,13 +24,17 @@ pub struct Group {
     pub x0: Tensor,
     /// Rewards normalised within the group, then weighted and added: `[P, G]`.
     pub advantages: Tensor,
+    /// 1 for samples with rewards, 0 for those without and for the only one of its group, which has nothing to be compared
+    /// with (`[P, G]`, f32). None where all have rewards.
+    pub present: Option<Tensor>,
     /// What is worth logging of the rewards.
     pub observed: BTreeMap<String, f64>,
 }
 
 /// Runs the student from `noise [B, C, H, W]` down `times` and scores what it made of the first prompts.
 ///
-/// Every reward is normalised by itself, so that none rules by its scale.
+/// Every reward is normalised by itself, so that none rules by its scale. A sample that a reward left out is none of its
+/// group: the others are compared as if it had not been drawn.
 ///
 /// # Errors
 /// If a reward cannot be computed.
@@ -71,22 +75,64 @@ pub fn sample_group(
 
     let mixed = rewards.score(&x0, &prompts, update)?;
     let mut observed = mixed.observed;
+    let present = mixed
+        .present
+        .map(|present| comparable(&present.reshape([p, g])));
     let mut advantages = Tensor::zeros([p, g], (Kind::Float, x0.device()));
     for (weight, reward) in &mixed.parts {
-        advantages += loss::advantages(&reward.reshape([p, g])) * *weight;
+        let reward = reward.reshape([p, g]);
+        let of_reward = match &present {
+            None => loss::advantages(&reward),
+            Some(present) => loss::advantages_of_present(&reward, present),
+        };
+        advantages += of_reward * *weight;
     }
     let total = mixed.total.reshape([p, g]);
-    let spread = total.std_dim(&[1i64][..], false, false);
-    observed.insert(
-        "rl/group_std".into(),
-        spread.mean(Kind::Float).double_value(&[]),
-    );
+    let spread = match &present {
+        None => total.std_dim(&[1i64][..], false, false).mean(Kind::Float),
+        Some(present) => spread(&total, present),
+    };
+    observed.insert("rl/group_std".into(), spread.double_value(&[]));
+    if let Some(present) = &present {
+        let num_left_out = (p * g) as f64 - present.sum(Kind::Float).double_value(&[]);
+        observed.insert("rl/left_out".into(), num_left_out);
+    }
     Ok(Group {
         cond,
         states,
         log_probs,
         x0,
         advantages,
+        present,
         observed,
     })
+}
+
+/// `present [P, G]` without the only samples of their groups.
+fn comparable(present: &Tensor) -> Tensor {
+    let count = present.sum_dim_intlist(&[1i64][..], true, Kind::Float);
+    present * count.ge(2.0).to_kind(Kind::Float)
+}
+
+/// Standard deviation of `rewards [P, G]` over the present ones of a group, averaged over the groups that have some.
+fn spread(rewards: &Tensor, present: &Tensor) -> Tensor {
+    let sum = |x: &Tensor| x.sum_dim_intlist(&[1i64][..], true, Kind::Float);
+    let num = sum(present);
+    let count = num.clamp_min(1.0);
+    let centred = (rewards - sum(&(rewards * present)) / &count) * present;
+    let std = (sum(&centred.square()) / count).sqrt();
+    let num_groups = num.gt(0.0).sum(Kind::Float).clamp_min(1.0);
+    std.sum(Kind::Float) / num_groups
+}
+
+impl Group {
+    /// The mean of numbers of samples, `[B]`, over those with rewards: what is left out neither counts nor dilutes. 0 where
+    /// all are left out, with a gradient of 0.
+    pub(super) fn mean(&self, of_samples: &Tensor) -> Tensor {
+        let Some(present) = &self.present else {
+            return of_samples.mean(Kind::Float);
+        };
+        let present = present.reshape([-1]);
+        (of_samples * &present).sum(Kind::Float) / present.sum(Kind::Float).clamp_min(1.0)
+    }
 }

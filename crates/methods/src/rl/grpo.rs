@@ -10,7 +10,7 @@ use dmdr_tensor::{Kind, Tensor, no_grad_guard};
 use super::{Group, RlLoss};
 
 /// The clipped surrogate, averaged over the trained transitions of `group` with the weights of `config`, plus `kl` times
-/// the divergence from `reference` where one is given.
+/// the divergence from `reference` where one is given. Both are means over the samples with rewards.
 pub fn grpo(
     student: &View<'_>,
     reference: Option<&View<'_>>,
@@ -34,14 +34,14 @@ pub fn grpo(
         let (mean, std) = law(student);
         let log_ratio = log_prob(&group.states[step + 1], &mean, std) - &group.log_probs[step];
         ratios += log_ratio.detach().exp().mean(Kind::Float).double_value(&[]);
-        let surrogate = loss::grpo(&log_ratio, &advantage, config.clip).mean(Kind::Float);
+        let surrogate = group.mean(&loss::grpo(&log_ratio, &advantage, config.clip));
         let mut loss = surrogate * weights[step];
         if let Some(reference) = reference {
             let anchor = {
                 let _guard = no_grad_guard();
                 law(reference).0
             };
-            let kl = loss::gaussian_kl(&mean, &anchor, std).mean(Kind::Float);
+            let kl = group.mean(&loss::gaussian_kl(&mean, &anchor, std));
             divergences += kl.detach().double_value(&[]);
             loss += kl * config.kl;
         }
