@@ -17,7 +17,9 @@ pub(crate) fn run(args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
             "key `student.tuning` trains all weights; an adapter is imported for `[student.tuning.lora]`"
         );
     };
-    pin(&mut experiment)?;
+    for warning in pin(&mut experiment)? {
+        say(quiet, &format!("warning: {warning}"));
+    }
     check_files(&experiment.referenced_files())?;
     // Only the names and shapes of the adapter are asked for.
     let device = phantom::device();

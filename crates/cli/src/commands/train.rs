@@ -19,8 +19,8 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     if args.resume {
         keep_revision(&mut experiment, &args.root);
     }
-    pin(&mut experiment)?;
-    for warning in experiment.warnings() {
+    let pinned = pin(&mut experiment)?;
+    for warning in pinned.into_iter().chain(experiment.warnings()) {
         say(quiet, &format!("warning: {warning}"));
     }
     check_files(&experiment.referenced_files())?;
