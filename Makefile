@@ -38,6 +38,7 @@ parity: cargo setup peer ## make the parity fixtures anew with PyTorch, draw our
 	@.venv-peer/bin/python tools/peer/dpg.py
 	@cargo build --release --quiet
 	@.venv-peer/bin/python tools/peer/export.py
+	@.venv-peer/bin/python tools/peer/hub.py
 	@.venv-peer/bin/python tools/peer/detector.py
 
 setup: ## put libtorch into .libtorch, once (LIBTORCH or LIBTORCH_USE_PYTORCH=1 brings your own)
