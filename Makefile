@@ -43,6 +43,7 @@ parity: cargo setup peer ## compare with PyTorch, diffusers and transformers (DM
 	@cargo build --release --quiet
 	@.venv-peer/bin/python tools/peer/export.py
 	@.venv-peer/bin/python tools/peer/adapters.py
+	@.venv-peer/bin/python tools/peer/hub.py
 	@.venv-peer/bin/python tools/peer/detector.py
 
 setup: ## put libtorch into .libtorch, once (LIBTORCH or LIBTORCH_USE_PYTORCH=1 brings your own)

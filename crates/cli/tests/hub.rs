@@ -1,22 +1,22 @@
-//! Pipelines and data sets of the Hugging Face hub: a run pins their commits, fetches what is read and nothing else, goes on
-//! without the hub.
+//! Pipelines and data sets of the Hugging Face hub: a run pins their commits, fetches what is read
+//! and nothing else, goes on without the hub, and says what is refused.
 
 mod common;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{Arc, Mutex},
-};
+use std::{fs, path::Path};
 
 use common::{
-    checked, dmdr, pipeline,
+    checked,
+    hub::{COMMIT, Hub, MODEL, Manners, NOWHERE, PROMPTS, doctor, refused, remote_run, with_hub},
+    pipeline,
     server::{Answer, Request, serve},
     succeed,
 };
 use dmdr_tensor::Tensor;
 use dmdr_world::Image;
+
+/// What a server says.
+type Answers = Box<dyn Fn(&Request) -> Answer + Send>;
 
 const TABLE: &str = r#"
 name = "tiny-table"
@@ -33,91 +33,8 @@ who = "student"
 model.pick_score = { weights = "base/clip", tokenizer = "base/clip-tokenizer" }
 "#;
 
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-
-/// A hub with one repository, `lab/tiny-1.0`, a model or a data set: the folder `root`. Gives its address and the paths that were
-/// asked for.
-fn hub(root: PathBuf) -> (String, Arc<Mutex<Vec<String>>>) {
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&asked);
-    let url = serve(move |request| {
-        log.lock().expect("not poisoned").push(request.path.clone());
-        answer(&root, request)
-    });
-    (url, asked)
-}
-
-fn answer(root: &Path, request: &Request) -> Answer {
-    let path = &request.path;
-    let is_info = |kind| path.starts_with(&format!("/api/{kind}/lab/tiny-1.0/revision/"));
-    if is_info("models") || is_info("datasets") {
-        let files: Vec<_> = files(root)
-            .iter()
-            .map(|file| serde_json::json!({ "rfilename": file }))
-            .collect();
-        let info = serde_json::json!({ "sha": COMMIT, "siblings": files });
-        return Answer::ok(info.to_string());
-    }
-    let file = path.split_once(&format!("/resolve/{COMMIT}/"));
-    let found = file.and_then(|(_, file)| Some((file, fs::read(root.join(file)).ok()?)));
-    let Some((file, whole)) = found else {
-        return Answer {
-            status: 404,
-            head: Vec::new(),
-            body: Vec::new(),
-        };
-    };
-    let size = whole.len();
-    let range = request.header("range").expect("the client asks for parts");
-    let (first, last) = range
-        .strip_prefix("bytes=")
-        .and_then(|range| range.split_once('-'))
-        .expect("a range");
-    let first: usize = first.parse().expect("a start");
-    let last = last.parse().unwrap_or(size - 1);
-    Answer {
-        status: 206,
-        head: vec![
-            format!("x-repo-commit: {COMMIT}"),
-            format!("etag: \"{}\"", etag(file)),
-            format!("content-range: bytes {first}-{last}/{size}"),
-        ],
-        body: whole[first..=last].to_vec(),
-    }
-}
-
-/// Blobs are files of this name in the cache, so without slashes.
-fn etag(file: &str) -> String {
-    file.replace(['/', '.'], "-")
-}
-
-/// Files below `root`, with slashes.
-fn files(root: &Path) -> Vec<String> {
-    fn below(folder: &Path, root: &Path, found: &mut Vec<String>) {
-        for entry in fs::read_dir(folder).expect("readable") {
-            let path = entry.expect("readable").path();
-            if path.is_dir() {
-                below(&path, root, found);
-            } else {
-                let name = path.strip_prefix(root).expect("below");
-                found.push(name.to_str().expect("UTF-8").replace('\\', "/"));
-            }
-        }
-    }
-    let mut found = Vec::new();
-    below(root, root, &mut found);
-    found
-}
-
-fn with_hub(here: &Path, endpoint: &str, arguments: &[&str]) -> Command {
-    let mut command = dmdr(here, arguments);
-    command
-        .env("HF_ENDPOINT", endpoint)
-        .env("HF_HOME", here.join("hf"));
-    command
-}
-
-/// What `dmdr sample` wrote as numbers is what it wrote as pictures, but for half a step of eight bits.
+/// What `dmdr sample` wrote as numbers is what it wrote as pictures, but for half a step of eight
+/// bits.
 fn is_unrounded(here: &Path) {
     let tensors = dmdr_tensor::read_tensors(&here.join("images.safetensors")).expect("written");
     let images = &tensors["images"];
@@ -143,7 +60,7 @@ fn a_run_from_the_hub_is_one_from_a_folder() {
         "half",
     )
     .expect("writable");
-    let (hub, asked) = hub(base.clone());
+    let hub = Hub::of(&base);
 
     let train = |name: &'static str| {
         [
@@ -155,14 +72,14 @@ fn a_run_from_the_hub_is_one_from_a_folder() {
             name,
         ]
     };
-    checked(&mut with_hub(here, &hub, &train("name=remote")));
+    checked(&mut with_hub(here, &hub.url, &train("name=remote")));
     let config = fs::read_to_string(here.join("runs/remote/config.toml")).expect("a run");
     assert!(
         config.contains(&format!("revision = \"{COMMIT}\"")),
         "{config}"
     );
-    let asked = asked.lock().expect("not poisoned").clone();
-    let is_asked = |name: &str| asked.iter().any(|path| path.contains(name));
+    let asked = hub.asked();
+    let is_asked = |name: &str| asked.iter().any(|asked| asked.line.contains(name));
     assert!(is_asked("transformer/config.json"), "{asked:?}");
     assert!(!is_asked("README") && !is_asked("fp16"), "{asked:?}");
 
@@ -174,12 +91,11 @@ fn a_run_from_the_hub_is_one_from_a_folder() {
     assert_eq!(student("remote"), student("local"));
 
     // Nobody answers there: what is in the cache is enough for a run whose commit is known.
-    let nowhere = "http://127.0.0.1:9";
     let resume = [&train("name=remote")[..], &["--resume"]].concat();
-    checked(&mut with_hub(here, nowhere, &resume));
+    checked(&mut with_hub(here, NOWHERE, &resume));
     checked(&mut with_hub(
         here,
-        nowhere,
+        NOWHERE,
         &[
             "sample",
             "runs/remote",
@@ -194,25 +110,11 @@ fn a_run_from_the_hub_is_one_from_a_folder() {
     is_unrounded(here);
 
     // A repository that is not there is named, before anything is made.
-    let missing = with_hub(
-        here,
-        &hub,
-        &[
-            "train",
-            "run.toml",
-            "--set",
-            "teacher.weights=lab/other",
-            "--set",
-            "name=other",
-        ],
-    )
-    .output()
-    .expect("the binary starts");
-    let error = String::from_utf8_lossy(&missing.stderr);
-    assert!(
-        !missing.status.success() && error.contains("lab/other"),
-        "{error}"
-    );
+    let other = ["--set", "teacher.weights=lab/other", "--set", "name=other"];
+    let arguments = [&["train", "run.toml"][..], &other].concat();
+    let error = refused(&mut with_hub(here, &hub.url, &arguments));
+    let place = "`lab/other` at revision `main` on the Hugging Face hub: there is no model";
+    assert!(error.contains(place), "{error}");
     assert!(!here.join("runs/other").exists());
 }
 
@@ -225,7 +127,7 @@ fn prompts_of_a_data_set_stay_at_their_commit() {
     let rows = "[{\"prompt\": \"a red cat\"}, {\"prompt\": \"two boats\"}]";
     fs::write(set.join("data/train.json"), rows).expect("writable");
     fs::write(set.join("images.tar"), "large").expect("writable");
-    let (hub, asked) = hub(set);
+    let hub = Hub::of(&set);
     let with = |file: &str| format!("world.prompts.train=hf://datasets/lab/{file}");
     let train = |file: &str| {
         let set = with(file);
@@ -236,19 +138,17 @@ fn prompts_of_a_data_set_stay_at_their_commit() {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         with_hub(here, endpoint, &arguments)
     };
-    checked(&mut command(&hub, &train("tiny-1.0/data/train.json")));
+    checked(&mut command(&hub.url, &train("tiny-1.0/data/train.json")));
     let config = fs::read_to_string(here.join("runs/tiny/config.toml")).expect("a run");
     let pinned = format!("train = \"hf://datasets/lab/tiny-1.0@{COMMIT}/data/train.json\"");
     assert!(config.contains(&pinned), "{config}");
     let record = fs::read_to_string(here.join("runs/tiny/prompts.json")).expect("a run");
     assert!(record.contains("\"kept\": 2"), "{record}");
-    let asked = asked.lock().expect("not poisoned").clone();
-    let files: Vec<_> = asked
-        .iter()
-        .filter(|path| !path.starts_with("/api"))
-        .collect();
-    let expected = format!("/datasets/lab/tiny-1.0/resolve/{COMMIT}/data/train.json");
-    assert!(files.iter().all(|path| **path == expected), "{files:?}");
+    let asked = hub.asked();
+    let files = asked.iter().filter(|asked| !asked.line.contains("/api/"));
+    let files: Vec<_> = files.map(|asked| asked.line.as_str()).collect();
+    let path = format!("/datasets/lab/tiny-1.0/resolve/{COMMIT}/data/train.json");
+    assert_eq!(files, [format!("HEAD {path}"), format!("GET {path}")]);
 
     // Its commit is known and its file is in the cache.
     let resume = [
@@ -256,8 +156,7 @@ fn prompts_of_a_data_set_stay_at_their_commit() {
         vec!["--resume".to_owned()],
     ]
     .concat();
-    let nowhere = "http://127.0.0.1:9";
-    checked(&mut command(nowhere, &resume));
+    checked(&mut command(NOWHERE, &resume));
 
     // A branch is the commit that it was when the hub was last asked.
     let again = [
@@ -265,12 +164,12 @@ fn prompts_of_a_data_set_stay_at_their_commit() {
         vec!["--set".into(), "name=again".into()],
     ]
     .concat();
-    checked(&mut command(nowhere, &again));
+    checked(&mut command(NOWHERE, &again));
     let config = fs::read_to_string(here.join("runs/again/config.toml")).expect("a run");
     assert!(config.contains(&pinned), "{config}");
     fs::write(here.join("table.toml"), TABLE).expect("writable");
     let measure = ["eval", "table", "--config", "table.toml"].map(str::to_owned);
-    checked(&mut command(nowhere, &measure));
+    checked(&mut command(NOWHERE, &measure));
     let table = fs::read_to_string(here.join("runs/tables/tiny-table/table.json")).expect("done");
     let pinned = format!("\"hf://datasets/lab/tiny-1.0@{COMMIT}/data/train.json\"");
     assert!(table.contains(&pinned), "{table}");
@@ -284,12 +183,145 @@ fn prompts_of_a_data_set_stay_at_their_commit() {
         ),
     ] {
         let arguments = [train(file), vec!["--set".into(), "name=other".into()]].concat();
-        let output = command(&hub, &arguments).output().expect("it starts");
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            !output.status.success() && error.contains(expected),
-            "{error}"
-        );
+        let error = refused(&mut command(&hub.url, &arguments));
+        assert!(error.contains(expected), "{error}");
         assert!(!here.join("runs/other").exists());
+    }
+}
+
+/// What `dmdr doctor` says of a hub with the files of `base`, which is called HUB.
+fn refusal(here: &Path, manners: Manners, token: Option<&str>, sets: &[&str]) -> String {
+    let hub = Hub::new(manners);
+    let mut command = doctor(here, &hub.url, sets);
+    if let Some(token) = token {
+        command.env("HF_TOKEN", token);
+    }
+    refused(&mut command).replace(&hub.url, "HUB")
+}
+
+#[test]
+fn who_may_not_read_is_told_the_way_in() {
+    let dir = pipeline::tiny_run();
+    let token = Some("hf_x");
+    for (refused, token, expected) in [
+        (
+            (401, "GatedRepo"),
+            None,
+            "it is gated, and no token was sent (status 401); accept its terms at HUB/lab/tiny-1.0, make a token at \
+             HUB/settings/tokens, and set `HF_TOKEN` to it",
+        ),
+        (
+            (403, "GatedRepo"),
+            token,
+            "it is gated, and the token of `HF_TOKEN` has no access (status 403); accept its terms at HUB/lab/tiny-1.0",
+        ),
+        (
+            (401, "RepoNotFound"),
+            None,
+            "it is private or gated, or it does not exist",
+        ),
+        (
+            (401, ""),
+            token,
+            "the hub refuses the token of `HF_TOKEN` (status 401)",
+        ),
+        (
+            (403, ""),
+            token,
+            "the token of `HF_TOKEN` may not read it (status 403)",
+        ),
+    ] {
+        let manners = Manners {
+            refusal: Some(refused),
+            ..Manners::default()
+        };
+        let error = refusal(dir.path(), manners, token, &[MODEL]);
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let (dir, base) = remote_run();
+    let here = dir.path();
+    let of = |sets: &[&str]| {
+        let manners = Manners {
+            root: base.clone(),
+            ..Manners::default()
+        };
+        refusal(here, manners, None, sets)
+    };
+    let none = format!("{PROMPTS}/none.json");
+    let other = "world.prompts.train=hf://datasets/lab/none/a.json";
+    for (sets, expected) in [
+        (
+            &["teacher.weights=lab/other"][..],
+            "there is no model of that name (status 404)",
+        ),
+        (
+            &[MODEL, "teacher.revision=v2"],
+            "`lab/tiny-1.0` at revision `v2` on the Hugging Face hub: the repository has no such revision",
+        ),
+        (
+            &[&none],
+            "no file `none.json` at this revision (status 404); its files are listed at HUB/datasets/lab/tiny-1.0/tree/main",
+        ),
+        (&[other], "there is no data set"),
+    ] {
+        let error = of(sets);
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    fs::remove_file(base.join("model_index.json")).expect("there");
+    let error = of(&[MODEL]);
+    assert!(error.contains("it has no `model_index.json`"), "{error}");
+    let error = refused(&mut doctor(here, "hf-mirror.com", &[MODEL]));
+    let expected = "`HF_ENDPOINT` is `hf-mirror.com`";
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn what_is_no_hub_is_named() {
+    let dir = pipeline::tiny_run();
+    let here = dir.path();
+    let info = |request: &Request| {
+        let info = format!("{{\"sha\": \"{COMMIT}\", \"siblings\": []}}");
+        request.path.contains("/api/").then(|| Answer::ok(info))
+    };
+    let file = move |request: &Request, head: [&str; 2]| {
+        info(request).unwrap_or_else(|| Answer::status(200, &head))
+    };
+    let same = "X-Repo-Commit: 0123456789abcdef0123456789abcdef01234567";
+    let other = "X-Repo-Commit: 76543210fedcba9876543210fedcba9876543210";
+    let servers: [(&str, Answers); 5] = [
+        (
+            "does not answer as a hub does: expected value at line 1",
+            Box::new(|_| Answer::ok("<html>Please log in.</html>")),
+        ),
+        (
+            "it redirects without end",
+            Box::new(|request| Answer::status(302, &[&format!("Location: {}", request.path)])),
+        ),
+        (
+            "it has commit `76543210fedcba9876543210fedcba9876543210` for 01234567",
+            Box::new(move |request| file(request, [other, "ETag: \"abc\""])),
+        ),
+        (
+            "`../../abc` is no ETag for a file's name",
+            Box::new(move |request| file(request, [same, "ETag: \"../../abc\""])),
+        ),
+        (
+            "too many requests: try again later, or with a token in `HF_TOKEN`",
+            Box::new(|_| Answer::status(429, &["RateLimit: \"api\";r=0;t=3600"])),
+        ),
+    ];
+    for (expected, answer) in servers {
+        let url = serve(answer);
+        let error = refused(&mut doctor(here, &url, &[&format!("{PROMPTS}/a.json")]));
+        assert!(error.contains(expected), "{expected}: {error}");
+        assert!(
+            !here
+                .join("hf/hub/datasets--lab--tiny-1.0/snapshots")
+                .exists()
+        );
     }
 }

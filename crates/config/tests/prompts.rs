@@ -85,7 +85,37 @@ fn files_of_data_sets_are_named_as_on_the_hub() {
     assert_eq!(file.repository, "lab/set");
     assert_eq!(file.revision.as_deref(), Some("refs/pr/1"));
     assert_eq!(file.path, "data/train.parquet");
-    assert_eq!(file.to_path(), Path::new(path));
+    let path = Path::new("hf://datasets/lab/set@refs/pr/1/data/train.parquet");
+    assert_eq!(file.to_path(), path);
+    // As `huggingface_hub.parse_hf_uri` reads them.
+    for (path, revision, name) in [
+        ("@refs/pr/1/a.json", "refs/pr/1", "a.json"),
+        (
+            "@refs/convert/parquet/default/0.parquet",
+            "refs/convert/parquet",
+            "default/0.parquet",
+        ),
+        ("@refs/convert/par-q_1.2/a", "refs/convert/par-q_1.2", "a"),
+        ("@refs%2fconvert%2Fduckdb/a", "refs/convert/duckdb", "a"),
+        ("@feature%2Fx%25/a", "feature/x%", "a"),
+        ("@v1.0/a@b.json", "v1.0", "a@b.json"),
+        ("@refs/heads/a", "refs", "heads/a"),
+        ("@refs/pr/x/a", "refs", "pr/x/a"),
+        ("@ä/1 #?%20.json", "ä", "1 #?%20.json"),
+    ] {
+        let file = of(&format!("hf://datasets/lab/set{path}")).expect(path);
+        assert_eq!(
+            (file.revision.as_deref(), file.path.as_str()),
+            (Some(revision), name)
+        );
+        assert_eq!(
+            of(file.to_path().to_str().expect("UTF-8")),
+            Some(file),
+            "{path}"
+        );
+    }
+    let file = of("hf://datasets/lab/set/a@b.json").expect("on the hub");
+    assert_eq!((file.revision, file.path.as_str()), (None, "a@b.json"));
     let file = of("hf://datasets/lab/set/a.json").expect("on the hub");
     assert_eq!((file.revision, file.path.as_str()), (None, "a.json"));
     for local in [
@@ -100,6 +130,11 @@ fn files_of_data_sets_are_named_as_on_the_hub() {
         "hf://datasets/lab/set",
         "hf://datasets/lab/set@/a.json",
         "hf://datasets//set/a.json",
+        "hf://datasets/lab/set@refs/pr/1",
+        "hf://datasets/lab/set/../a.json",
+        "hf://datasets/lab/set@v1/a//b.json",
+        "hf://datasets/lab/set/data/",
+        "https://huggingface.co/datasets/lab/set/resolve/main/a.json",
     ] {
         let text = OLD.replace("\"train.txt\"", &format!("[\"{wrong}\"]"));
         let error = load(&text).expect_err(wrong);

@@ -28,6 +28,10 @@ impl RewardModel for Prefixed {
         self.inner.is_differentiable()
     }
 
+    fn may_leave_out(&self) -> bool {
+        self.inner.may_leave_out()
+    }
+
     fn describe(&self) -> Settings {
         let mut settings = self.inner.describe();
         settings.insert("prefix", self.prefix.clone());

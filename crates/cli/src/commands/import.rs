@@ -33,7 +33,9 @@ pub(crate) fn run(args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
         TextEncoders::Refuse
     };
     let adapter = AdapterFile::open(&args.adapter, text_encoders)?;
-    pin(&mut experiment)?;
+    for warning in pin(&mut experiment)? {
+        say(quiet, &format!("warning: {warning}"));
+    }
     check_files(&experiment.referenced_files())?;
     // Only the names and shapes of the adapter are asked for.
     let device = phantom::device();

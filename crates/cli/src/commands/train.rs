@@ -24,7 +24,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     if let Some(begun) = &begun {
         go_on(&mut experiment, begun, quiet);
     }
-    pin(&mut experiment)?;
+    let pinned = pin(&mut experiment)?;
     if let (Some(run), Some(begun)) = (&resumed, &begun) {
         check_config(
             run,
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
             &experiment.resumable().to_toml(),
         )?;
     }
-    for warning in experiment.warnings() {
+    for warning in pinned.into_iter().chain(experiment.warnings()) {
         say(quiet, &format!("warning: {warning}"));
     }
     let device = device(&experiment.device.to_string())?;

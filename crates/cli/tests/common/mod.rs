@@ -1,6 +1,7 @@
 //! Tiny networks made by the binary itself, once per test program.
 #![allow(dead_code, reason = "every test program uses its own part")]
 
+pub(crate) mod hub;
 pub(crate) mod pipeline;
 pub(crate) mod server;
 

@@ -9,6 +9,7 @@ use std::{
 
 /// What was asked.
 pub(crate) struct Request {
+    pub(crate) method: String,
     pub(crate) path: String,
     /// Lines, in lower case.
     pub(crate) head: Vec<String>,
@@ -18,12 +19,21 @@ pub(crate) struct Request {
 /// What is answered.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// Lines without ends.
+    /// Lines without ends. A `Content-Length` among them stands for that of the body.
     pub(crate) head: Vec<String>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
+    /// Without content.
+    pub(crate) fn status(status: u16, head: &[&str]) -> Self {
+        Self {
+            status,
+            head: head.iter().map(|line| (*line).to_owned()).collect(),
+            body: Vec::new(),
+        }
+    }
+
     /// Status 200.
     pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -49,7 +59,10 @@ impl Request {
             reader.read_line(&mut line).expect("UTF-8");
             line.trim_end().to_owned()
         };
-        let path = next().split(' ').nth(1).expect("a path").to_owned();
+        let first = next();
+        let mut words = first.split(' ').map(str::to_owned);
+        let mut word = || words.next().expect("a method and a path");
+        let (method, path) = (word(), word());
         let mut head = Vec::new();
         loop {
             let line = next();
@@ -59,6 +72,7 @@ impl Request {
             head.push(line.to_ascii_lowercase());
         }
         let mut request = Self {
+            method,
             path,
             head,
             body: Vec::new(),
@@ -78,16 +92,25 @@ pub(crate) fn serve(mut answer: impl FnMut(&Request) -> Answer + Send + 'static)
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
-            let Answer { status, head, body } = answer(&Request::read(&stream));
+            let request = Request::read(&stream);
+            let Answer {
+                status,
+                mut head,
+                body,
+            } = answer(&request);
+            if !head.iter().any(|line| line.starts_with("Content-Length:")) {
+                head.push(format!("Content-Length: {}", body.len()));
+            }
             let lines = head.iter().map(|line| format!("{line}\r\n"));
             let head = format!(
-                "HTTP/1.1 {status} .\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n",
+                "HTTP/1.1 {status} .\r\n{}Connection: close\r\n\r\n",
                 lines.collect::<String>(),
-                body.len()
             );
             // The other side may have given up.
             let _ = stream.write_all(head.as_bytes());
-            let _ = stream.write_all(&body);
+            if request.method != "HEAD" {
+                let _ = stream.write_all(&body);
+            }
         }
     });
     url
