@@ -72,13 +72,20 @@ pub enum PromptsError {
         source: arrow_schema::ArrowError,
     },
     /// No row was kept.
-    #[error("no prompts: of {rows} rows {bad} are bad and the rest was filtered out")]
+    #[error("no prompts: of {rows} rows {bad} are bad and the rest was filtered out{}", first_of(first.as_ref()))]
     NoPrompts {
         /// All rows.
         rows: u64,
         /// Those with a fault.
         bad: u64,
+        /// The first of them.
+        first: Option<BadRow>,
     },
+}
+
+/// What a message says of the first bad row.
+fn first_of(row: Option<&BadRow>) -> String {
+    row.map_or_else(String::new, |row| format!("; the first bad one: {row}"))
 }
 
 impl PromptsError {

@@ -112,8 +112,14 @@ impl PromptSet {
             digests.push(format!("{:x}", digest.finalize()));
         }
         if census.kept == 0 {
-            let Census { rows, bad, .. } = census;
-            return Err(PromptsError::NoPrompts { rows, bad });
+            let Census {
+                rows,
+                bad,
+                examples,
+                ..
+            } = census;
+            let first = examples.into_iter().next();
+            return Err(PromptsError::NoPrompts { rows, bad, first });
         }
         let spool = spool.finish().map_err(spooled("write to"))?;
         Ok(Self {

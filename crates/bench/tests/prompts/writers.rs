@@ -213,7 +213,11 @@ fn a_prompt_never_holds_a_nul_and_is_seen() {
             }
             Err(error) => {
                 let expected = format!("no prompts: of {num_nul} rows {num_nul} are bad");
-                assert!(error.to_string().starts_with(&expected), "{error}");
+                let error = error.to_string();
+                assert!(
+                    error.starts_with(&expected) && error.contains("holds a NUL"),
+                    "{error}"
+                );
             }
         }
     }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use dmdr_bench::{
     dpg::{Answers, Cascade, Graph, ImageAnswers, Item, Quirks, Scores, read_prompts},
     judge::{ApiKey, Cache, Endpoint, Parameters, VlmJudge},
@@ -182,8 +182,8 @@ fn key() -> Result<Option<ApiKey>> {
     if key.trim().is_empty() {
         return Ok(None);
     }
-    let key = ApiKey::new(&key).with_context(|| format!("environment variable `{NAME}`"))?;
-    Ok(Some(key))
+    let wrong = |error| anyhow!("environment variable `{NAME}`: {error}");
+    ApiKey::new(&key).map(Some).map_err(wrong)
 }
 
 /// What every request says besides model and question.
