@@ -10,7 +10,7 @@ use std::{
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tch::{Kind, Tensor};
 
-use crate::TensorError;
+use crate::{TensorError, foreign::not_safetensors};
 
 /// How a file's tensors compare with what a network asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,7 +131,7 @@ fn with_file<T>(
     }
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.len() == 0 {
-        return Err(format("the file is empty".into()));
+        return Err(format(not_safetensors(&[]).expect("it is empty")));
     }
     #[expect(
         unsafe_code,
@@ -139,6 +139,9 @@ fn with_file<T>(
     )]
     // SAFETY: the map is read-only and dropped before this function returns.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+    if let Some(reason) = not_safetensors(&map) {
+        return Err(format(reason));
+    }
     read(&map).map_err(format)
 }
 
@@ -231,8 +234,10 @@ pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, TensorErro
 /// The tensors of a file; of one that is cut short, the error names the first that is not whole.
 fn parse(bytes: &[u8]) -> Result<SafeTensors<'_>, String> {
     SafeTensors::deserialize(bytes).map_err(|error| match first_cut(bytes) {
-        Some(name) => format!("it is cut short within tensor `{name}` ({error})"),
-        None => error.to_string(),
+        Some(name) => {
+            format!("it is cut short within tensor `{name}` ({error}): download it again")
+        }
+        None => format!("{error}: is it damaged? download it again"),
     })
 }
 
@@ -253,6 +258,11 @@ fn kind_of(name: &str, view: &TensorView<'_>) -> Result<Kind, String> {
         Dtype::F32 => Ok(Kind::Float),
         Dtype::F16 => Ok(Kind::Half),
         Dtype::BF16 => Ok(Kind::BFloat16),
+        Dtype::F8_E4M3 | Dtype::F8_E5M2 | Dtype::I8 | Dtype::U8 => Err(format!(
+            "tensor `{name}` is {:?}, so the weights are quantised; \
+             use the files in F32, F16 or BF16",
+            view.dtype()
+        )),
         other => Err(format!(
             "tensor `{name}` is {other:?}; expected F32, F16 or BF16"
         )),

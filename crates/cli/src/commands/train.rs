@@ -27,7 +27,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let corpus = read_prompts(&experiment, args, quiet)?;
     // Everything is loaded before a folder is made: bad inputs leave nothing behind.
     let distillation = Distillation::with_corpus(&experiment, corpus.as_ref())?;
-    if let Some(warning) = distillation.warning() {
+    for warning in distillation.warnings() {
         say(quiet, &format!("warning: {warning}"));
     }
     let environment = environment::detect(&experiment.device.to_string());

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use dmdr_tensor::Tensor;
 
-use super::{Placement, T5Encoder, TextEncoder, TextTokenizer, Transformers, sdxl::Clip};
+use super::{
+    ClipArchitecture, Placement, T5Encoder, TextEncoder, TextTokenizer, Transformers, sdxl::Clip,
+};
 use crate::{Conditioning, ModelError};
 
 /// Tokens that T5 reads of a prompt.
@@ -35,10 +37,8 @@ impl Sd3Text {
         width: i64,
         with_t5: bool,
     ) -> Result<Self, ModelError> {
-        let l = Clip::load(folder, 1, placement)?;
-        let g = Clip::load(folder, 2, placement)?;
-        l.check_projection("SD3's text_encoder")?;
-        g.check_projection("SD3's text_encoder_2")?;
+        let clip = |index| Clip::load(folder, index, ClipArchitecture::WithProjection, placement);
+        let (l, g) = (clip(1)?, clip(2)?);
         let t5 = if with_t5 {
             let net = T5Encoder::load(&placement.store(), &folder.join("text_encoder_3"))?;
             Some((
@@ -83,7 +83,7 @@ impl TextEncoder for Sd3Text {
                 (clip.kind(), clip.device()),
             ),
         };
-        let pooled = [pooled_l, pooled_g].map(|pooled| pooled.expect("checked"));
+        let pooled = [pooled_l, pooled_g].map(|pooled| pooled.expect("they have a projection"));
         Ok(Conditioning {
             tokens: Tensor::cat(&[clip, t5], 1),
             pooled: Tensor::cat(&pooled, 1),

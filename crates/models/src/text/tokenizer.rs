@@ -6,7 +6,6 @@
 
 use std::{
     fmt::Display,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +13,7 @@ use dmdr_tensor::Tensor;
 use serde_json::{Map, Value, json};
 use tokenizers::{AddedToken, TruncationParams};
 
-use crate::ModelError;
+use crate::{ModelError, json::read_bytes as read};
 
 const CLIP_START: &str = "<|startoftext|>";
 const CLIP_END: &str = "<|endoftext|>";
@@ -209,13 +208,6 @@ fn clip_tokenizer(folder: &Path) -> Result<Value, ModelError> {
             "vocab": vocabulary, "merges": pairs,
         },
     }))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    fs::read(path).map_err(|source| ModelError::Read {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 fn unusable(path: &Path, reason: &dyn Display) -> ModelError {
