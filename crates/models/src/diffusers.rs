@@ -75,7 +75,7 @@ pub fn load_diffusers_config<N: Diffusers>(folder: &Path) -> Result<N::Config, M
         }
     }
     let config = from_value(&path, Value::Object(fields))?;
-    N::check(&config).map_err(|error| ModelError::refused(&path, &error.to_string()))?;
+    N::check(&config).map_err(|error| error.in_file(&path))?;
     Ok(config)
 }
 

@@ -134,6 +134,14 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// Sizes that contradict each other, in the file that states them.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::Sizes { .. } => Self::refused(path, &self.to_string()),
+            other => other,
+        }
+    }
+
     pub(crate) fn refused(path: &Path, reason: &str) -> Self {
         Self::Refused {
             path: path.to_owned(),

@@ -258,10 +258,9 @@ fn kind_of(name: &str, view: &TensorView<'_>) -> Result<Kind, String> {
         Dtype::F32 => Ok(Kind::Float),
         Dtype::F16 => Ok(Kind::Half),
         Dtype::BF16 => Ok(Kind::BFloat16),
-        Dtype::F8_E4M3 | Dtype::F8_E5M2 | Dtype::I8 | Dtype::U8 => Err(format!(
-            "tensor `{name}` is {:?}, so the weights are quantised; \
-             use the files in F32, F16 or BF16",
-            view.dtype()
+        other if other.bitsize() <= 8 && other != Dtype::BOOL => Err(format!(
+            "tensor `{name}` is {other:?}; expected F32, F16 or BF16: the weights are quantised, \
+             use the files of the same model that are not"
         )),
         other => Err(format!(
             "tensor `{name}` is {other:?}; expected F32, F16 or BF16"

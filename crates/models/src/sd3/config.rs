@@ -104,15 +104,15 @@ impl Sd3Config {
     /// Sizes that contradict each other.
     pub(super) fn check(&self) -> Result<(), ModelError> {
         let check = |most, sizes: &[_]| check_range("SD3", most, sizes);
-        check(1 << 10, &[("num_layers", self.num_layers)])?;
         check(
-            1 << 12,
+            1 << 10,
             &[
-                ("sample_size", self.sample_size),
+                ("num_layers", self.num_layers),
                 ("patch_size", self.patch_size),
                 ("pos_embed_max_size", self.pos_embed_max_size),
             ],
         )?;
+        check(1 << 12, &[("sample_size", self.sample_size)])?;
         check(
             1 << 16,
             &[

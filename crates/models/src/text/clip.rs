@@ -221,7 +221,8 @@ impl ClipText {
             let is_unused = is_plain && name == "text_projection.weight";
             (!is_unused).then(|| Self::rename(name)).flatten()
         };
-        let net = Self::new(store, config)?;
+        let net =
+            Self::new(store, config).map_err(|error| error.in_file(&folder.join("config.json")))?;
         store.load_folder_of(folder, TRANSFORMERS_WEIGHTS, &rename)?;
         Ok(net)
     }

@@ -38,7 +38,9 @@ pub trait Transformers: Sized {
     /// # Errors
     /// As for [`load_transformers_config`], [`Self::new`] and [`ParamStore::load_folder_of`].
     fn load(store: &ParamStore, folder: &Path) -> Result<Self, ModelError> {
-        let net = Self::new(store, load_transformers_config::<Self>(folder)?)?;
+        let config = load_transformers_config::<Self>(folder)?;
+        let net =
+            Self::new(store, config).map_err(|error| error.in_file(&folder.join("config.json")))?;
         store.load_folder_of(folder, TRANSFORMERS_WEIGHTS, &Self::rename)?;
         Ok(net)
     }
