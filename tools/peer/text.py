@@ -205,7 +205,10 @@ def sdxl() -> dict:
     texts = [prompts()[0], "wow! a cat! und ein Mädchen", prompts()[-14]]
     tokens, no_tokens, pooled, no_pooled = pipe.encode_prompt(texts, device="cpu")
     assert not no_tokens.any() and not no_pooled.any()
-    found = dict(tokens=tokens, pooled=pooled)
+    pipe.register_to_config(force_zeros_for_empty_prompt=False)
+    _, no_tokens, _, no_pooled = pipe.encode_prompt(texts[0], device="cpu")
+    assert no_tokens.any() and no_pooled.any()
+    found = {"tokens": tokens, "pooled": pooled, "null.tokens": no_tokens, "null.pooled": no_pooled}
     for name, net, tokenizer in [("text_encoder", l, first), ("text_encoder_2", g, second)]:
         found |= clip_features(name, net, tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids)
     write_values("text/sdxl", found, prompts=json.dumps(texts), transformers=transformers.__version__)

@@ -91,6 +91,14 @@ pub enum ModelError {
         /// The value that is built, as JSON.
         expected: &'static str,
     },
+    /// A published file that cannot be used as it is.
+    #[error("`{path}`: {reason}")]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and the way out.
+        reason: String,
+    },
     /// A tokenizer that cannot be used, or a prompt that it refuses.
     #[error("tokenizer `{path}`: {reason}")]
     Tokenizer {
@@ -123,4 +131,21 @@ pub enum ModelError {
         /// The contradiction.
         reason: String,
     },
+}
+
+impl ModelError {
+    /// Sizes that contradict each other, in the file that states them.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::Sizes { .. } => Self::refused(path, &self.to_string()),
+            other => other,
+        }
+    }
+
+    pub(crate) fn refused(path: &Path, reason: &str) -> Self {
+        Self::Refused {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
 }

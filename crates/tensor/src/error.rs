@@ -58,13 +58,15 @@ pub enum TensorError {
     },
     /// A folder without weights.
     #[error(
-        "no weights in `{folder}`: expected `{expected}`, or shards and `{expected}.index.json`"
+        "no weights in `{folder}`: expected `{expected}`, or shards and `{expected}.index.json`{found}"
     )]
     NoWeights {
         /// The folder.
         folder: PathBuf,
         /// Name of the one file.
         expected: String,
+        /// What is there instead, and the way out, if anything is.
+        found: String,
     },
     /// An index of shards that cannot be used.
     #[error("`{path}` is not a usable index of shards: {reason}")]
@@ -75,7 +77,7 @@ pub enum TensorError {
         reason: String,
     },
     /// A shard that the index names is not there.
-    #[error("`{index}` names the shard `{shard}`, which is missing")]
+    #[error("`{index}` names the shard `{shard}`, which is missing: download it as well")]
     MissingShard {
         /// The index.
         index: PathBuf,

@@ -2,29 +2,18 @@
 //! is where.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsStr,
-    fs,
+    collections::BTreeSet,
     path::{Path, PathBuf},
     slice,
 };
 
-use serde::Deserialize;
-
 use crate::{
-    LoadReport, ParamStore, TensorError,
-    weights::{as_stored, is_pickle, read_headers},
+    LoadReport, ParamStore, TensorError, WeightFiles,
+    weights::{as_stored, read_headers},
 };
 
 /// The name diffusers gives the weights of a denoising network or an autoencoder.
-const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
-
-/// `diffusion_pytorch_model.safetensors.index.json`.
-#[derive(Deserialize)]
-struct Index {
-    /// Tensor name -> file name.
-    weight_map: BTreeMap<String, String>,
-}
+pub const DIFFUSERS_WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 
 impl ParamStore {
     /// Fills every parameter from a folder written by diffusers' `save_pretrained`, sharded or not, as strictly as
@@ -34,7 +23,7 @@ impl ParamStore {
     /// No weights, or pickled ones; a missing shard, one that disagrees with the index; and all of [`Self::load`].
     /// Nothing is changed then.
     pub fn load_folder(&self, folder: &Path) -> Result<LoadReport, TensorError> {
-        self.load_folder_of(folder, WEIGHTS, &as_stored)
+        self.load_folder_of(folder, DIFFUSERS_WEIGHTS, &as_stored)
     }
 
     /// [`Self::load_folder`] where the one file is called `weights` (transformers: `model.safetensors`), and `rename`
@@ -49,54 +38,41 @@ impl ParamStore {
         weights: &str,
         rename: &dyn Fn(&str) -> Option<String>,
     ) -> Result<LoadReport, TensorError> {
-        let single = folder.join(weights);
-        let index = folder.join(format!("{weights}.index.json"));
-        if index.is_file() {
-            self.load_files(&shards(&index, rename)?, &index, rename)
-        } else if single.is_file() {
-            self.load_files(slice::from_ref(&single), &single, rename)
-        } else {
-            Err(no_weights(folder, weights))
+        let files = WeightFiles::of(folder, weights)?;
+        match shards(&files, rename)? {
+            Some(shards) => self.load_files(&shards, &files.entry, rename),
+            None => self.load_files(slice::from_ref(&files.entry), &files.entry, rename),
         }
     }
 }
 
-/// The files an index names, each checked to hold exactly the tensors the index says, of those that are read.
+/// The files an index names, each checked to hold exactly the tensors the index says, of those that are read; none where
+/// there is no index.
 fn shards(
-    index: &Path,
+    files: &WeightFiles,
     rename: &dyn Fn(&str) -> Option<String>,
-) -> Result<Vec<PathBuf>, TensorError> {
-    let text = fs::read_to_string(index).map_err(|source| TensorError::Read {
-        path: index.to_owned(),
-        source,
-    })?;
-    let unusable = |reason: String| TensorError::Index {
-        path: index.to_owned(),
-        reason,
+) -> Result<Option<Vec<PathBuf>>, TensorError> {
+    let Some(content) = files.shards()? else {
+        return Ok(None);
     };
-    let parsed: Index = serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
-    let mut content: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (tensor, shard) in parsed.weight_map {
-        let tensors = content.entry(shard).or_default();
-        tensors.extend(rename(&tensor));
-    }
+    let index = &files.entry;
+    let check = |(shard, tensors): (String, BTreeSet<String>)| {
+        let path = index.with_file_name(&shard);
+        if !path.is_file() {
+            return Err(TensorError::MissingShard {
+                index: index.clone(),
+                shard,
+            });
+        }
+        let tensors = tensors.iter().filter_map(|name| rename(name)).collect();
+        check_content(&path, index, &tensors, rename)?;
+        Ok(path)
+    };
     content
         .into_iter()
-        .map(|(shard, tensors)| {
-            if Path::new(&shard).file_name() != Some(OsStr::new(&shard)) {
-                return Err(unusable(format!("`{shard}` is not a plain file name")));
-            }
-            let path = index.with_file_name(&shard);
-            if !path.is_file() {
-                return Err(TensorError::MissingShard {
-                    index: index.to_owned(),
-                    shard,
-                });
-            }
-            check_content(&path, index, &tensors, rename)?;
-            Ok(path)
-        })
-        .collect()
+        .map(check)
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 fn check_content(
@@ -121,37 +97,14 @@ fn check_content(
     Ok(())
 }
 
-/// A pickle in the folder explains the missing weights best.
-fn no_weights(folder: &Path, weights: &str) -> TensorError {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(source) => {
-            return TensorError::Read {
-                path: folder.to_owned(),
-                source,
-            };
-        }
-    };
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    files.sort();
-    match files.iter().find(|path| is_pickle(path)) {
-        Some(pickle) => TensorError::Pickle {
-            path: pickle.clone(),
-            target: folder.join(weights),
-        },
-        None => TensorError::NoWeights {
-            folder: folder.to_owned(),
-            expected: weights.to_owned(),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, fs};
+
     use tch::{Device, Kind, Tensor};
     use tempfile::TempDir;
 
-    use super::*;
+    use super::{DIFFUSERS_WEIGHTS as WEIGHTS, *};
     use crate::{Init, Scope, write_tensors};
 
     const FIRST: &str = "diffusion_pytorch_model-00001-of-00002.safetensors";
@@ -255,6 +208,33 @@ mod tests {
         load(&rename).expect("fits");
         let error = load(&as_stored).expect_err("strict").to_string();
         assert!(error.contains("`tied` is only in the index"), "{error}");
+    }
+
+    /// As diffusers saves with `variant = "fp16"`, in shards and as one file.
+    #[test]
+    fn variants_are_loaded() {
+        let dir = sharded();
+        let variant = |name: &str| dir.path().join(name.replace("model-", "model.fp16-"));
+        for name in [FIRST, SECOND] {
+            fs::rename(dir.path().join(name), variant(name)).expect("there");
+        }
+        let index = dir.path().join(format!("{WEIGHTS}.index.json"));
+        let text = fs::read_to_string(&index).expect("there");
+        let text = format!("\u{FEFF}{}", text.replace("model-", "model.fp16-"));
+        fs::write(dir.path().join(format!("{WEIGHTS}.index.fp16.json")), text).expect("writable");
+        fs::remove_file(&index).expect("there");
+        let loaded = store();
+        loaded.load_folder(dir.path()).expect("fits");
+        assert_eq!(loaded.tensor("ccc").double_value(&[1, 2]), 3.0);
+
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("diffusion_pytorch_model.fp16.safetensors");
+        let all = tensors(&["a", "bb", "ccc"], [2, 3]);
+        write_tensors(&path, &all, Kind::Half, &BTreeMap::new()).expect("writable");
+        let loaded = store();
+        let report = loaded.load_folder(dir.path()).expect("fits");
+        assert_eq!(report.cast.len(), 3);
+        assert_eq!(loaded.tensor("bb").double_value(&[0, 0]), 2.0);
     }
 
     #[test]

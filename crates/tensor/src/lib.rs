@@ -6,6 +6,7 @@
 mod adamw;
 mod error;
 mod folder;
+mod foreign;
 mod gradients;
 mod init;
 mod memory;
@@ -16,10 +17,13 @@ mod save;
 mod scope;
 mod seed;
 mod shim;
+mod weight_files;
 mod weights;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use error::TensorError;
+pub use folder::DIFFUSERS_WEIGHTS;
+pub use foreign::foreign_content;
 pub use init::Init;
 pub use memory::{Meter, keep_freed_memory, peak_memory_bytes, total_memory_bytes};
 pub use mimalloc::MiMalloc;
@@ -29,6 +33,7 @@ pub use save::{check_finite, safetensors_bytes, write_tensors};
 pub use scope::{AdapterId, AdapterPlace, AdapterSpec, Lora, LoraInit, OutputLora, Scope};
 pub use seed::{mix, reseed, uniform};
 pub use tch::{Device, IndexOp, Kind, Tensor, get_num_threads, no_grad_guard, set_num_threads};
+pub use weight_files::WeightFiles;
 pub use weights::{LoadReport, read_metadata, read_numbers, read_tensors, read_tensors_where};
 
 /// Version of the libtorch this binary is built for.

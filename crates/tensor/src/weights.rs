@@ -10,7 +10,7 @@ use std::{
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tch::{Kind, Tensor};
 
-use crate::TensorError;
+use crate::{TensorError, foreign::not_safetensors};
 
 /// How a file's tensors compare with what a network asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,7 +135,7 @@ fn with_file<T>(
         return Err(format("it is a folder; name the file in it".into()));
     }
     if metadata.len() == 0 {
-        return Err(format("the file is empty".into()));
+        return Err(format(not_safetensors(&[]).expect("it is empty")));
     }
     #[expect(
         unsafe_code,
@@ -143,6 +143,9 @@ fn with_file<T>(
     )]
     // SAFETY: the map is read-only and dropped before this function returns.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+    if let Some(reason) = not_safetensors(&map) {
+        return Err(format(reason));
+    }
     read(&map).map_err(format)
 }
 
@@ -258,8 +261,10 @@ pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, TensorErro
 /// The tensors of a file; of one that is cut short, the error names the first that is not whole.
 fn parse(bytes: &[u8]) -> Result<SafeTensors<'_>, String> {
     SafeTensors::deserialize(bytes).map_err(|error| match first_cut(bytes) {
-        Some(name) => format!("it is cut short within tensor `{name}` ({error})"),
-        None => error.to_string(),
+        Some(name) => {
+            format!("it is cut short within tensor `{name}` ({error}): download it again")
+        }
+        None => format!("{error}: is it damaged? download it again"),
     })
 }
 
@@ -280,6 +285,10 @@ fn kind_of(name: &str, view: &TensorView<'_>) -> Result<Kind, String> {
         Dtype::F32 => Ok(Kind::Float),
         Dtype::F16 => Ok(Kind::Half),
         Dtype::BF16 => Ok(Kind::BFloat16),
+        other if other.bitsize() <= 8 && other != Dtype::BOOL => Err(format!(
+            "tensor `{name}` is {other:?}; expected F32, F16 or BF16: the weights are quantised, \
+             use the files of the same model that are not"
+        )),
         other => Err(format!(
             "tensor `{name}` is {other:?}; expected F32, F16 or BF16"
         )),

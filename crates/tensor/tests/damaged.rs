@@ -108,9 +108,15 @@ fn each_kind_of_damage_has_its_message() {
     assert!(refused(dir.path()).contains(FILES[1]), "a missing shard");
 
     let dir = folder();
-    for (dtype, size) in [(Dtype::I64, 8), (Dtype::F64, 8), (Dtype::U8, 1)] {
+    for (dtype, size) in [
+        (Dtype::I64, 8),
+        (Dtype::F64, 8),
+        (Dtype::U8, 1),
+        (Dtype::F8_E4M3, 1),
+    ] {
         second_shard(dir.path(), dtype, &[2, 3], &vec![0; 6 * size]);
         let error = refused(dir.path());
+        assert_eq!(error.contains("quantised"), size == 1, "{error}");
         let kind = format!("{dtype:?}");
         assert!(
             [FILES[1], NAMES[2], &kind, "expected F32"]

@@ -8,8 +8,8 @@ use std::{
 use dmdr_config::Experiment;
 use dmdr_diffusion::Schedule;
 use dmdr_models::{
-    Denoiser, Dit, DitConfig, Pipeline, Sd3, Sd3Config, SdxlConfig, SdxlUnet, Sit, SitConfig,
-    Stored, ZImage, ZImageConfig, load_config, load_diffusers_config,
+    Conditioning, Denoiser, Dit, DitConfig, Pipeline, Sd3, Sd3Config, SdxlConfig, SdxlUnet, Sit,
+    SitConfig, Stored, ZImage, ZImageConfig, load_config, load_diffusers_config,
 };
 use dmdr_tensor::{AdapterSpec, Kind, ParamStore};
 
@@ -65,7 +65,9 @@ impl Backbone {
                     }
                     Pipeline::ZImage => Sizes::ZImage(load_diffusers_config::<ZImage>(&folder)?),
                 };
-                (sizes, folder, published.latent_shape())
+                let shape = published.latent_shape();
+                check_parts(&sizes, &folder, shape, published.null())?;
+                (sizes, folder, shape)
             }
         };
         Ok(Self {
@@ -157,4 +159,61 @@ impl Backbone {
     pub fn image_shape(&self) -> [i64; 3] {
         self.shape
     }
+}
+
+/// The network has to read latents `[C, h, w]` and a conditioning as the other parts of its pipeline make them.
+fn check_parts(
+    sizes: &Sizes,
+    folder: &Path,
+    [channels, height, width]: [i64; 3],
+    cond: &Conditioning,
+) -> Result<(), TrainError> {
+    let (tokens, pooled) = (cond.tokens.size()[2], cond.pooled.size()[1]);
+    let read = match sizes {
+        Sizes::Dit(_) | Sizes::Sit(_) => return Ok(()),
+        Sizes::Sd3(config) => [
+            ("in_channels", config.in_channels, channels),
+            ("joint_attention_dim", config.joint_attention_dim, tokens),
+            (
+                "pooled_projection_dim",
+                config.pooled_projection_dim,
+                pooled,
+            ),
+        ],
+        Sizes::Sdxl(config) => {
+            let added = pooled + config.projection_class_embeddings_input_dim - config.pooled_dim();
+            [
+                ("in_channels", config.in_channels, channels),
+                ("cross_attention_dim", config.cross_attention_dim, tokens),
+                (
+                    "projection_class_embeddings_input_dim",
+                    config.projection_class_embeddings_input_dim,
+                    added - SdxlUnet::NUM_SIZES,
+                ),
+            ]
+        }
+        Sizes::ZImage(config) => [
+            ("in_channels", config.in_channels, channels),
+            ("cap_feat_dim", config.cap_feat_dim, tokens),
+            ("in_channels", config.in_channels, channels),
+        ],
+    };
+    let differs = read.iter().find(|(_, read, made)| read != made);
+    let reason = if let Some((key, read, made)) = differs {
+        format!("`{key}` is {read}, but the other parts of the pipeline make {made}")
+    } else if let Sizes::Sd3(config) = sizes
+        && height.max(width) / config.patch_size > config.pos_embed_max_size
+    {
+        format!(
+            "`pos_embed_max_size` is {}, too few for {} patches along a side; make images smaller",
+            config.pos_embed_max_size,
+            height.max(width) / config.patch_size
+        )
+    } else {
+        return Ok(());
+    };
+    Err(TrainError::Incompatible {
+        what: folder.join("config.json").display().to_string(),
+        reason,
+    })
 }

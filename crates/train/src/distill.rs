@@ -147,8 +147,8 @@ impl<'a> Distillation<'a> {
     }
 
     /// What is allowed but probably not meant, and only known once everything is loaded.
-    pub fn warning(&self) -> Option<String> {
-        self.source.warning(self.experiment)
+    pub fn warnings(&self) -> Vec<String> {
+        self.source.warnings(self.experiment)
     }
 
     /// Trains to the end, or until the observer asks to stop. With `resume` it continues from the newest checkpoint,

@@ -17,7 +17,7 @@ pub struct Rehearsal {
     /// What the text encoders take while they encode what the cache lacks, before anything else is loaded.
     pub encoding: u64,
     /// What is allowed but probably not meant, and only known once everything is loaded.
-    pub warning: Option<String>,
+    pub warnings: Vec<String>,
 }
 
 impl Rehearsal {
@@ -80,7 +80,7 @@ impl Rehearsal {
         let last = experiment.method.num_updates() - 1;
         distillation.update(Path::new("."), last)?;
         Ok(Self {
-            warning: distillation.warning(),
+            warnings: distillation.warnings(),
             resident,
             update: count.peak_bytes() - all,
             encoding,

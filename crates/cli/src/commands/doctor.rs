@@ -52,7 +52,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     }
 
     let rehearsal = Rehearsal::with_corpus(&experiment, corpus.as_ref(), target)?;
-    if let Some(warning) = &rehearsal.warning {
+    for warning in &rehearsal.warnings {
         print_data(&format!("warning    {warning}"));
     }
     print_data("memory");

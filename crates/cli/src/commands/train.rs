@@ -49,7 +49,9 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let corpus = read_prompts(&experiment, resumed.as_ref(), quiet)?;
     // Everything is loaded before a folder is made: bad inputs leave nothing behind.
     let distillation = Distillation::with_corpus(&experiment, corpus.as_ref())?;
-    say_warning(quiet, distillation.warning().as_deref());
+    for warning in distillation.warnings() {
+        say(quiet, &format!("warning: {warning}"));
+    }
     let environment = environment::detect(&experiment.device.to_string());
     let config = experiment.to_toml();
     let run = begin(

@@ -2,7 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ModelError;
+use crate::{ModelError, diffusers::check_range};
+
+/// The constructor of diffusers' `SD3Transformer2DModel` (0.42.1).
+pub(super) const DEFAULTS: &str = r#"{
+    "sample_size": 128, "patch_size": 2, "in_channels": 16, "num_layers": 18,
+    "attention_head_dim": 64, "num_attention_heads": 18, "joint_attention_dim": 4096,
+    "caption_projection_dim": 1152, "pooled_projection_dim": 2048, "out_channels": 16,
+    "pos_embed_max_size": 96, "dual_attention_layers": [], "qk_norm": null
+}"#;
 
 /// Sizes; the fields of diffusers' `config.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +103,28 @@ impl Sd3Config {
     /// # Errors
     /// Sizes that contradict each other.
     pub(super) fn check(&self) -> Result<(), ModelError> {
+        let check = |most, sizes: &[_]| check_range("SD3", most, sizes);
+        check(
+            1 << 10,
+            &[
+                ("num_layers", self.num_layers),
+                ("patch_size", self.patch_size),
+                ("pos_embed_max_size", self.pos_embed_max_size),
+            ],
+        )?;
+        check(1 << 12, &[("sample_size", self.sample_size)])?;
+        check(
+            1 << 16,
+            &[
+                ("in_channels", self.in_channels),
+                ("out_channels", self.out_channels),
+                ("attention_head_dim", self.attention_head_dim),
+                ("num_attention_heads", self.num_attention_heads),
+                ("joint_attention_dim", self.joint_attention_dim),
+                ("caption_projection_dim", self.caption_projection_dim),
+                ("pooled_projection_dim", self.pooled_projection_dim),
+            ],
+        )?;
         let dim = self.dim();
         let reason = if self.caption_projection_dim != dim {
             format!(
@@ -109,7 +139,7 @@ impl Sd3Config {
         } else if let Some(layer) = self
             .dual_attention_layers
             .iter()
-            .find(|&&layer| layer >= self.num_layers)
+            .find(|layer| !(0..self.num_layers).contains(layer))
         {
             let num_layers = self.num_layers;
             format!("dual_attention_layers names layer {layer} of {num_layers} (counted from 0)")

@@ -10,11 +10,13 @@ mod config;
 
 use dmdr_diffusion::Parameterization;
 use dmdr_tensor::{AdapterSpec, Init, ParamStore, Scope, Tensor};
+use serde_json::{Map, Value};
 
 use self::block::JointBlock;
 use crate::{
     Call, Conditioning, Denoiser, Diffusers, ModelError,
     blocks::Blocks,
+    diffusers::one_for_all,
     layers::{
         Embedder, LayerNorm, Linear, PatchEmbed, modulate, sincos_positions_mae, timestep_features,
         unpatchify_channels_last,
@@ -124,7 +126,22 @@ impl Sd3 {
 
 impl Diffusers for Sd3 {
     const CLASS: &'static str = "SD3Transformer2DModel";
+    const DEFAULTS: &'static str = config::DEFAULTS;
     type Config = Sd3Config;
+
+    fn unify(arguments: &mut Map<String, Value>) {
+        if arguments["out_channels"].is_null() {
+            arguments["out_channels"] = arguments["in_channels"].clone();
+        }
+        one_for_all(&mut arguments["sample_size"]);
+        if arguments["dual_attention_layers"].is_null() {
+            arguments["dual_attention_layers"] = Value::Array(Vec::new());
+        }
+    }
+
+    fn check(config: &Sd3Config) -> Result<(), ModelError> {
+        config.check()
+    }
 }
 
 impl Denoiser for Sd3 {

@@ -1,8 +1,12 @@
 //! Sizes of SDXL's UNet.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::ModelError;
+use crate::{
+    ModelError,
+    diffusers::{check_range, one_for_all},
+};
 
 /// Numbers that come with a caption: original height and width, top and left of the crop, target height and width.
 pub(super) const NUM_TIME_IDS: i64 = 6;
@@ -63,6 +67,30 @@ pub enum UpBlockType {
     Attention,
 }
 
+/// The constructor of diffusers' `UNet2DConditionModel` (0.42.1).
+pub(super) const DEFAULTS: &str = r#"{
+    "sample_size": null, "in_channels": 4, "out_channels": 4, "center_input_sample": false,
+    "flip_sin_to_cos": true, "freq_shift": 0,
+    "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+    "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+    "only_cross_attention": false, "block_out_channels": [320, 640, 1280, 1280], "layers_per_block": 2,
+    "downsample_padding": 1, "mid_block_scale_factor": 1, "dropout": 0.0, "act_fn": "silu",
+    "norm_num_groups": 32, "norm_eps": 1e-05, "cross_attention_dim": 1280,
+    "transformer_layers_per_block": 1, "reverse_transformer_layers_per_block": null,
+    "encoder_hid_dim": null, "encoder_hid_dim_type": null, "attention_head_dim": 8,
+    "num_attention_heads": null, "dual_cross_attention": false, "use_linear_projection": false,
+    "class_embed_type": null, "addition_embed_type": null, "addition_time_embed_dim": null,
+    "num_class_embeds": null, "upcast_attention": false, "resnet_time_scale_shift": "default",
+    "resnet_skip_time_act": false, "resnet_out_scale_factor": 1.0,
+    "time_embedding_type": "positional", "time_embedding_dim": null, "time_embedding_act_fn": null,
+    "timestep_post_act": null, "time_cond_proj_dim": null, "conv_in_kernel": 3,
+    "conv_out_kernel": 3, "projection_class_embeddings_input_dim": null,
+    "attention_type": "default", "class_embeddings_concat": false,
+    "mid_block_only_cross_attention": null, "cross_attention_norm": null,
+    "addition_embed_type_num_heads": 64
+}"#;
+
 /// What `config.json` must say of everything else, as JSON.
 pub(super) const FIXED: &[(&str, &str)] = &[
     ("act_fn", "\"silu\""),
@@ -100,6 +128,31 @@ pub(super) const FIXED: &[(&str, &str)] = &[
     ("upcast_attention", "false"),
     ("use_linear_projection", "true"),
 ];
+
+/// One number for all stages where there is a list for each, and the other way round, as diffusers takes them.
+pub(super) fn unify(arguments: &mut Map<String, Value>) {
+    let stages = arguments["down_block_types"].as_array().map_or(0, Vec::len);
+    for key in ["attention_head_dim", "transformer_layers_per_block"] {
+        let value = &mut arguments[key];
+        if value.is_number() {
+            *value = Value::Array(vec![value.clone(); stages.min(MOST_STAGES)]);
+        }
+    }
+    for key in [
+        "layers_per_block",
+        "cross_attention_dim",
+        "only_cross_attention",
+    ] {
+        one_for_all(&mut arguments[key]);
+    }
+    let side = &mut arguments["sample_size"]; // nothing depends on it
+    if side.is_null() || side.is_array() {
+        *side = 128.into();
+    }
+}
+
+/// Stages whose sizes a latent survives.
+const MOST_STAGES: usize = 16;
 
 impl SdxlConfig {
     /// SDXL: 2.6 billion parameters.
@@ -143,6 +196,7 @@ impl SdxlConfig {
     /// # Errors
     /// Sizes that contradict each other.
     pub(super) fn check(&self) -> Result<(), ModelError> {
+        self.check_ranges()?;
         let (channels, groups) = (&self.block_out_channels, self.norm_num_groups);
         let stages = channels.len();
         let lengths = [
@@ -157,8 +211,8 @@ impl SdxlConfig {
         let heads = channels.iter().zip(&self.attention_head_dim);
         let reason = if let Some((name, length)) = lengths.iter().find(|(_, l)| *l != stages) {
             format!("{name} is for {length} stages, block_out_channels for {stages}")
-        } else if stages == 0 {
-            "there is no stage".to_owned()
+        } else if stages == 0 || stages > MOST_STAGES {
+            format!("there are {stages} stages, expected 1 to {MOST_STAGES}")
         } else if let Some(width) = channels.iter().find(|&width| width % groups != 0) {
             format!("{width} channels do not divide into {groups} groups")
         } else if let Some((width, heads)) =
@@ -180,5 +234,38 @@ impl SdxlConfig {
             network: "SDXL",
             reason,
         })
+    }
+
+    fn check_ranges(&self) -> Result<(), ModelError> {
+        let check = |most, sizes: &[_]| check_range("SDXL", most, sizes);
+        check(
+            1 << 16,
+            &[
+                ("in_channels", self.in_channels),
+                ("out_channels", self.out_channels),
+                ("norm_num_groups", self.norm_num_groups),
+                ("cross_attention_dim", self.cross_attention_dim),
+                ("addition_time_embed_dim", self.addition_time_embed_dim),
+                (
+                    "projection_class_embeddings_input_dim",
+                    self.projection_class_embeddings_input_dim,
+                ),
+            ],
+        )?;
+        check(1 << 10, &[("layers_per_block", self.layers_per_block)])?;
+        for (name, most, sizes) in [
+            ("block_out_channels", 1 << 16, &self.block_out_channels),
+            ("attention_head_dim", 1 << 16, &self.attention_head_dim),
+            (
+                "transformer_layers_per_block",
+                1 << 10,
+                &self.transformer_layers_per_block,
+            ),
+        ] {
+            sizes
+                .iter()
+                .try_for_each(|&size| check(most, &[(name, size)]))?;
+        }
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@ mod transformer;
 
 use dmdr_diffusion::{Parameterization, timesteps};
 use dmdr_tensor::{AdapterSpec, Kind, ParamStore, Scope, Tensor};
+use serde_json::{Map, Value};
 
 use self::{
     config::{FIXED, NUM_TIME_IDS},
@@ -41,6 +42,8 @@ pub struct SdxlUnet {
 }
 
 impl SdxlUnet {
+    /// Numbers that come with a caption behind its pooled text ([`Self::condition`]).
+    pub const NUM_SIZES: i64 = NUM_TIME_IDS;
     /// Where LoRA goes by default: every attention, MLP, residual block and change of size, as in DMD2 and LCM-LoRA.
     pub const LORA_TARGETS: [&str; 12] = [
         "*.to_q",
@@ -149,8 +152,17 @@ fn skip_channels(config: &SdxlConfig) -> Vec<i64> {
 
 impl Diffusers for SdxlUnet {
     const CLASS: &'static str = "UNet2DConditionModel";
+    const DEFAULTS: &'static str = config::DEFAULTS;
     const FIXED: &'static [(&'static str, &'static str)] = FIXED;
     type Config = SdxlConfig;
+
+    fn unify(arguments: &mut Map<String, Value>) {
+        config::unify(arguments);
+    }
+
+    fn check(config: &SdxlConfig) -> Result<(), ModelError> {
+        config.check()
+    }
 }
 
 impl Denoiser for SdxlUnet {

@@ -24,7 +24,7 @@ use dmdr_tensor::{
 };
 use sha2::{Digest, Sha256};
 
-use super::TextEncoder;
+use super::{TextEncoder, fingerprint::fingerprint};
 use crate::{Conditioning, ModelError};
 
 /// Counts up when the same files and the same rule encode a prompt otherwise than before, or a file
@@ -336,29 +336,8 @@ fn without_trailing_zeros(tokens: &Tensor) -> Tensor {
     tokens.narrow(0, 0, num)
 }
 
-/// Hash of `rule` and of every file of the text encoders and tokenizers in a pipeline's folder.
-fn fingerprint(pipeline: &Path, rule: &str) -> Result<String, ModelError> {
-    let mut digest = Sha256::new();
-    digest.update(rule);
-    for folder in files(pipeline)? {
-        let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        if !(name.starts_with("text_encoder") || name.starts_with("tokenizer")) {
-            continue;
-        }
-        for path in files(&folder)? {
-            let mut file = File::open(&path).map_err(at(&path))?;
-            let mut content = Sha256::new();
-            io::copy(&mut file, &mut content).map_err(at(&path))?;
-            let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-            digest.update(format!("\n{name}/{file_name} "));
-            digest.update(content.finalize());
-        }
-    }
-    Ok(format!("{:x}", digest.finalize()))
-}
-
 /// What is in `folder`, sorted.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
+pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let entries = fs::read_dir(folder).map_err(at(folder))?;
     let paths: Result<Vec<PathBuf>, io::Error> = entries.map(|entry| Ok(entry?.path())).collect();
     let mut paths = paths.map_err(at(folder))?;
@@ -366,7 +345,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
     Ok(paths)
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> ModelError {
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> ModelError {
     let path = path.to_owned();
     |source| ModelError::Read { path, source }
 }

@@ -4,13 +4,16 @@
 //! and of `CLIPTextModel` with `text_model.` in front, as published; version 5 saves it without. Deviations: the residual
 //! stream and the pooled vectors stay f32 whatever the compute kind; no padding mask, as no pipeline gives one.
 
+use std::path::Path;
+
 use dmdr_tensor::{Init, Kind, ParamStore, Scope, Tensor};
 use serde::Deserialize;
 
-use super::{Transformers, embed};
+use super::{TRANSFORMERS_WEIGHTS, Transformers, embed, load_transformers_config};
 use crate::{
     Call, ModelError,
     clip_block::{ClipActivation, ClipBlock, ClipBlockConfig},
+    diffusers::check_range,
     layers::{LayerNorm, Linear},
 };
 
@@ -88,11 +91,22 @@ impl ClipTextConfig {
     }
 
     fn check(&self) -> Result<(), ModelError> {
+        let check = |most, sizes: &[_]| check_range("CLIP", most, sizes);
+        check(1 << 10, &[("num_hidden_layers", self.num_hidden_layers)])?;
+        check(
+            1 << 16,
+            &[
+                ("hidden_size", self.hidden_size),
+                ("intermediate_size", self.intermediate_size),
+                ("projection_dim", self.projection_dim),
+                ("num_attention_heads", self.num_attention_heads),
+                ("max_position_embeddings", self.max_position_embeddings),
+            ],
+        )?;
+        check(1 << 24, &[("vocab_size", self.vocab_size)])?;
         let (dim, heads) = (self.hidden_size, self.num_attention_heads);
         let reason = if dim % heads != 0 {
             format!("hidden_size {dim} is no multiple of num_attention_heads {heads}")
-        } else if self.num_hidden_layers < 1 {
-            "there is no layer".to_owned()
         } else {
             return Ok(());
         };
@@ -130,6 +144,11 @@ pub struct ClipText {
 impl Transformers for ClipText {
     const ARCHITECTURES: &'static [&'static str] =
         &["CLIPTextModel", "CLIPTextModelWithProjection"];
+    const DEFAULTS: &'static str = r#"{
+        "vocab_size": 49408, "hidden_size": 512, "intermediate_size": 2048, "projection_dim": 512,
+        "num_hidden_layers": 12, "num_attention_heads": 8, "max_position_embeddings": 77,
+        "hidden_act": "quick_gelu", "layer_norm_eps": 1e-05, "eos_token_id": 49407
+    }"#;
     type Config = ClipTextConfig;
 
     fn new(store: &ParamStore, config: ClipTextConfig) -> Result<Self, ModelError> {
@@ -185,14 +204,32 @@ impl Transformers for ClipText {
 }
 
 impl ClipText {
+    /// The network in `folder` as a class of its own choosing, whatever `config.json` says, as the pipelines of diffusers
+    /// load it: they know which class a part has.
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    pub fn load_as(
+        store: &ParamStore,
+        folder: &Path,
+        architecture: ClipArchitecture,
+    ) -> Result<Self, ModelError> {
+        let mut config = load_transformers_config::<Self>(folder)?;
+        config.architectures = [architecture];
+        let is_plain = architecture == ClipArchitecture::Plain;
+        let rename = |name: &str| {
+            let is_unused = is_plain && name == "text_projection.weight";
+            (!is_unused).then(|| Self::rename(name)).flatten()
+        };
+        let net =
+            Self::new(store, config).map_err(|error| error.in_file(&folder.join("config.json")))?;
+        store.load_folder_of(folder, TRANSFORMERS_WEIGHTS, &rename)?;
+        Ok(net)
+    }
+
     /// Sizes.
     pub fn config(&self) -> &ClipTextConfig {
         &self.config
-    }
-
-    /// Whether pooled vectors are projected.
-    pub fn has_projection(&self) -> bool {
-        self.projection.is_some()
     }
 
     /// Features of `ids [B, L]` (i64, on any device), `L` at most the number of positions.

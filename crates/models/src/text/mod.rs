@@ -5,6 +5,7 @@
 
 mod cache;
 mod clip;
+mod fingerprint;
 mod qwen3;
 mod sd3;
 mod sdxl;

@@ -11,6 +11,7 @@ use super::{Transformers, embed};
 use crate::{
     Call, ModelError,
     attention::{QkNorm, attend},
+    diffusers::check_range,
     layers::{Linear, RmsNorm},
 };
 
@@ -41,6 +42,9 @@ pub struct Qwen3Config {
     /// Whether attention is local; it is not.
     #[serde(default)]
     pub use_sliding_window: bool,
+    /// Attention of each layer, as newer versions write it; `full_attention` only.
+    #[serde(default)]
+    pub layer_types: Option<Vec<String>>,
     /// Base of the rotary frequencies, as transformers 4 writes it.
     #[serde(default)]
     pub rope_theta: Option<f64>,
@@ -76,6 +80,7 @@ impl Qwen3Config {
             rms_norm_eps: 1e-6,
             attention_bias: false,
             use_sliding_window: false,
+            layer_types: None,
             rope_theta: Some(1e6),
             rope_parameters: None,
             rope_scaling: None,
@@ -87,6 +92,19 @@ impl Qwen3Config {
     /// # Errors
     /// Sizes that contradict each other, or a form of the network that is not built.
     fn check(&self) -> Result<f64, ModelError> {
+        let check = |most, sizes: &[_]| check_range("Qwen3", most, sizes);
+        check(1 << 10, &[("num_hidden_layers", self.num_hidden_layers)])?;
+        check(
+            1 << 16,
+            &[
+                ("hidden_size", self.hidden_size),
+                ("intermediate_size", self.intermediate_size),
+                ("num_attention_heads", self.num_attention_heads),
+                ("num_key_value_heads", self.num_key_value_heads),
+                ("head_dim", self.head_dim),
+            ],
+        )?;
+        check(1 << 24, &[("vocab_size", self.vocab_size)])?;
         let (heads, groups) = (self.num_attention_heads, self.num_key_value_heads);
         let is_plain = |rope: &RopeParameters| rope.rope_type == "default";
         let theta = match &self.rope_parameters {
@@ -95,8 +113,8 @@ impl Qwen3Config {
         };
         let reason = if heads % groups != 0 {
             format!("num_attention_heads {heads} is no multiple of num_key_value_heads {groups}")
-        } else if self.num_hidden_layers < 1 || self.head_dim % 2 != 0 {
-            "there is no layer, or head_dim is odd".to_owned()
+        } else if self.head_dim % 2 != 0 {
+            format!("head_dim is {}, but channels turn in pairs", self.head_dim)
         } else if self.hidden_act != "silu" {
             format!(
                 "hidden_act is `{}`, but only `silu` is supported",
@@ -104,6 +122,13 @@ impl Qwen3Config {
             )
         } else if self.attention_bias || self.use_sliding_window {
             "attention_bias or use_sliding_window is set, which is not supported".to_owned()
+        } else if let Some(kind) = self
+            .layer_types
+            .iter()
+            .flatten()
+            .find(|kind| *kind != "full_attention")
+        {
+            format!("layer_types has `{kind}`, but only `full_attention` is supported")
         } else if self.rope_scaling.is_some() || !self.rope_parameters.iter().all(is_plain) {
             "rotary frequencies are scaled, which is not supported".to_owned()
         } else if let Some(theta) = theta {
@@ -128,7 +153,12 @@ pub struct Qwen3 {
 }
 
 impl Transformers for Qwen3 {
-    const ARCHITECTURES: &'static [&'static str] = &["Qwen3ForCausalLM"];
+    const ARCHITECTURES: &'static [&'static str] = &["Qwen3ForCausalLM", "Qwen3Model"];
+    const DEFAULTS: &'static str = r#"{
+        "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 32, "head_dim": 128, "hidden_act": "silu",
+        "rms_norm_eps": 1e-06, "attention_bias": false, "use_sliding_window": false
+    }"#;
     type Config = Qwen3Config;
 
     fn new(store: &ParamStore, config: Qwen3Config) -> Result<Self, ModelError> {
@@ -152,9 +182,14 @@ impl Transformers for Qwen3 {
         })
     }
 
-    /// The head is not built; where it is tied, it is a second name of the token table.
+    /// The head is not built; where it is tied, it is a second name of the token table. `Qwen3Model`, which diffusers saves
+    /// with Z-Image, has no `model.` in front.
     fn rename(stored: &str) -> Option<String> {
-        (stored != "lm_head.weight").then(|| stored.to_owned())
+        if stored == "lm_head.weight" {
+            return None;
+        }
+        let name = stored.strip_prefix("model.").unwrap_or(stored);
+        Some(format!("model.{name}"))
     }
 }
 

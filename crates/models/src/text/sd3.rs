@@ -7,7 +7,9 @@ use std::path::Path;
 
 use dmdr_tensor::Tensor;
 
-use super::{Placement, T5Encoder, TextEncoder, TextTokenizer, Transformers, sdxl::Clip};
+use super::{
+    ClipArchitecture, Placement, T5Encoder, TextEncoder, TextTokenizer, Transformers, sdxl::Clip,
+};
 use crate::{Conditioning, ModelError};
 
 /// The encoders. Conditioning: tokens `[B, 77 + T, 4096]`, where T5 reads `T` tokens, 256 by default; pooled
@@ -36,10 +38,8 @@ impl Sd3Text {
         t5_tokens: usize,
         with_t5: bool,
     ) -> Result<Self, ModelError> {
-        let l = Clip::load(folder, 1, placement)?;
-        let g = Clip::load(folder, 2, placement)?;
-        l.check_projection("SD3's text_encoder")?;
-        g.check_projection("SD3's text_encoder_2")?;
+        let clip = |index| Clip::load(folder, index, ClipArchitecture::WithProjection, placement);
+        let (l, g) = (clip(1)?, clip(2)?);
         l.check_length(&g, "SD3's text encoders")?;
         let t5 = if with_t5 {
             let net = T5Encoder::load(&placement.store(), &folder.join("text_encoder_3"))?;
@@ -89,7 +89,7 @@ impl TextEncoder for Sd3Text {
                 (clip.kind(), clip.device()),
             ),
         };
-        let pooled = [pooled_l, pooled_g].map(|pooled| pooled.expect("checked"));
+        let pooled = [pooled_l, pooled_g].map(|pooled| pooled.expect("they have a projection"));
         Ok(Conditioning {
             tokens: Tensor::cat(&[clip, t5], 1),
             pooled: Tensor::cat(&pooled, 1),

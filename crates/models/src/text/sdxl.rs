@@ -7,7 +7,7 @@ use std::path::Path;
 
 use dmdr_tensor::Tensor;
 
-use super::{ClipText, Placement, TextEncoder, TextTokenizer, Transformers};
+use super::{ClipArchitecture, ClipText, Placement, TextEncoder, TextTokenizer};
 use crate::{Conditioning, ModelError};
 
 /// Both encoders. Conditioning: tokens `[B, 77, 768 + 1280]`, pooled `[B, 1280]`, bigG's projected.
@@ -15,6 +15,7 @@ use crate::{Conditioning, ModelError};
 pub struct SdxlText {
     l: Clip,
     g: Clip,
+    forces_zeros: bool,
 }
 
 /// One of CLIP's encoders with its tokenizer.
@@ -30,6 +31,7 @@ impl Clip {
     pub(super) fn load(
         folder: &Path,
         index: usize,
+        architecture: ClipArchitecture,
         placement: Placement,
     ) -> Result<Self, ModelError> {
         let suffix = if index == 1 {
@@ -38,7 +40,7 @@ impl Clip {
             format!("_{index}")
         };
         let weights = folder.join(format!("text_encoder{suffix}"));
-        let net = ClipText::load(&placement.store(), &weights)?;
+        let net = ClipText::load_as(&placement.store(), &weights, architecture)?;
         let tokenizer = folder.join(format!("tokenizer{suffix}"));
         let most = net.config().max_position_embeddings as usize;
         let length = TextTokenizer::model_max_length(&tokenizer)?.unwrap_or(most);
@@ -79,32 +81,24 @@ impl Clip {
             ),
         })
     }
-
-    /// # Errors
-    /// If the network has no projection.
-    pub(super) fn check_projection(&self, network: &'static str) -> Result<(), ModelError> {
-        if self.net.has_projection() {
-            return Ok(());
-        }
-        let reason = "its pooled text is projected, but the encoder has no text_projection";
-        Err(ModelError::Sizes {
-            network,
-            reason: reason.to_owned(),
-        })
-    }
 }
 
 impl SdxlText {
-    /// The encoders in a pipeline's folder: `text_encoder`, `text_encoder_2`, `tokenizer`, `tokenizer_2`.
+    /// The encoders in a pipeline's folder: `text_encoder`, `text_encoder_2`, `tokenizer`, `tokenizer_2`. Guidance
+    /// goes away from zeros if the pipeline `forces_zeros`
+    /// ([`PipelineIndex::forces_zeros`](crate::PipelineIndex::forces_zeros)), else from the encoded empty prompt.
     ///
     /// # Errors
     /// Files that are missing or do not fit.
-    pub fn load(folder: &Path, placement: Placement) -> Result<Self, ModelError> {
-        let l = Clip::load(folder, 1, placement)?;
-        let g = Clip::load(folder, 2, placement)?;
-        g.check_projection("SDXL's text_encoder_2")?;
+    pub fn load(
+        folder: &Path,
+        placement: Placement,
+        forces_zeros: bool,
+    ) -> Result<Self, ModelError> {
+        let l = Clip::load(folder, 1, ClipArchitecture::Plain, placement)?;
+        let g = Clip::load(folder, 2, ClipArchitecture::WithProjection, placement)?;
         l.check_length(&g, "SDXL's text encoders")?;
-        Ok(Self { l, g })
+        Ok(Self { l, g, forces_zeros })
     }
 }
 
@@ -114,13 +108,17 @@ impl TextEncoder for SdxlText {
         let (g, pooled) = self.g.encode(prompts)?;
         Ok(Conditioning {
             tokens: Tensor::cat(&[l, g], 2),
-            pooled: pooled.expect("checked"),
+            pooled: pooled.expect("it has a projection"),
         })
     }
 
-    /// Zeros, as the pipeline has them where no negative prompt is given (`force_zeros_for_empty_prompt`).
+    /// What the pipeline has where no negative prompt is given: zeros, or without `force_zeros_for_empty_prompt` the
+    /// empty prompt, encoded like any other.
     fn unconditional(&self) -> Result<Conditioning, ModelError> {
         let encoded = self.encode(&[""])?;
+        if !self.forces_zeros {
+            return Ok(encoded);
+        }
         Ok(Conditioning {
             tokens: encoded.tokens.zeros_like(),
             pooled: encoded.pooled.zeros_like(),

@@ -10,6 +10,7 @@ use super::{Transformers, embed};
 use crate::{
     Call, ModelError,
     attention::Projections,
+    diffusers::check_range,
     layers::{Linear, RmsNorm},
 };
 
@@ -31,16 +32,11 @@ pub struct T5Config {
     /// Distances between tokens that attention tells apart.
     pub relative_attention_num_buckets: i64,
     /// Tokens farther apart than this are all alike.
-    #[serde(default = "default_max_distance")]
     pub relative_attention_max_distance: i64,
     /// Eps of the RMS norms.
     pub layer_norm_epsilon: f64,
     /// Form of the MLPs; `gated-gelu` only, T5 v1.1's.
     pub feed_forward_proj: String,
-}
-
-fn default_max_distance() -> i64 {
-    128
 }
 
 impl T5Config {
@@ -54,13 +50,29 @@ impl T5Config {
             num_layers: 24,
             num_heads: 64,
             relative_attention_num_buckets: 32,
-            relative_attention_max_distance: default_max_distance(),
+            relative_attention_max_distance: 128,
             layer_norm_epsilon: 1e-6,
             feed_forward_proj: "gated-gelu".to_owned(),
         }
     }
 
     fn check(&self) -> Result<(), ModelError> {
+        let check = |most, sizes: &[_]| check_range("T5", most, sizes);
+        check(1 << 10, &[("num_layers", self.num_layers)])?;
+        check(
+            1 << 16,
+            &[
+                ("d_model", self.d_model),
+                ("d_kv", self.d_kv),
+                ("d_ff", self.d_ff),
+                ("num_heads", self.num_heads),
+                (
+                    "relative_attention_num_buckets",
+                    self.relative_attention_num_buckets,
+                ),
+            ],
+        )?;
+        check(1 << 24, &[("vocab_size", self.vocab_size)])?;
         let (buckets, distance) = (
             self.relative_attention_num_buckets,
             self.relative_attention_max_distance,
@@ -120,7 +132,14 @@ pub struct T5Encoder {
 }
 
 impl Transformers for T5Encoder {
-    const ARCHITECTURES: &'static [&'static str] = &["T5EncoderModel"];
+    /// The encoder may be taken from the whole model.
+    const ARCHITECTURES: &'static [&'static str] =
+        &["T5EncoderModel", "T5ForConditionalGeneration", "T5Model"];
+    const DEFAULTS: &'static str = r#"{
+        "vocab_size": 32128, "d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8,
+        "relative_attention_num_buckets": 32, "relative_attention_max_distance": 128,
+        "layer_norm_epsilon": 1e-06, "feed_forward_proj": "relu"
+    }"#;
     type Config = T5Config;
 
     fn new(store: &ParamStore, config: T5Config) -> Result<Self, ModelError> {
@@ -152,9 +171,12 @@ impl Transformers for T5Encoder {
         })
     }
 
-    /// `encoder.embed_tokens` is a second name of `shared`.
+    /// `encoder.embed_tokens` is a second name of `shared`; the whole model has a decoder and a head as well.
     fn rename(stored: &str) -> Option<String> {
-        (stored != "encoder.embed_tokens.weight").then(|| stored.to_owned())
+        let is_unused = stored == "encoder.embed_tokens.weight"
+            || stored == "lm_head.weight"
+            || stored.starts_with("decoder.");
+        (!is_unused).then(|| stored.to_owned())
     }
 }
 

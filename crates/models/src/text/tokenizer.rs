@@ -11,7 +11,6 @@ mod rules;
 
 use std::{
     fmt::Display,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -225,13 +224,6 @@ fn add(
 ) -> Result<(), ModelError> {
     let added = inner.add_tokens(tokens);
     added.map(|_| ()).map_err(|error| unusable(path, &error))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    fs::read(path).map_err(|source| ModelError::Read {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 fn unusable(path: &Path, reason: &dyn Display) -> ModelError {

@@ -4,17 +4,22 @@ use std::path::Path;
 
 use dmdr_tensor::ParamStore;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::{ModelError, diffusers::config_fields};
+use crate::{
+    ModelError,
+    diffusers::{config_fields, from_value},
+};
 
 /// The name transformers gives weights.
 pub(crate) const TRANSFORMERS_WEIGHTS: &str = "model.safetensors";
 
 /// A network whose parameters carry the names of a class of transformers.
 pub trait Transformers: Sized {
-    /// What `architectures` in `config.json` may say.
+    /// What `architectures` in `config.json` may say, where it says anything.
     const ARCHITECTURES: &'static [&'static str];
+    /// Defaults of transformers' class of sizes, as a JSON object.
+    const DEFAULTS: &'static str;
     /// Sizes; fields of `config.json` that only matter for training are not read.
     type Config: DeserializeOwned;
 
@@ -33,7 +38,9 @@ pub trait Transformers: Sized {
     /// # Errors
     /// As for [`load_transformers_config`], [`Self::new`] and [`ParamStore::load_folder_of`].
     fn load(store: &ParamStore, folder: &Path) -> Result<Self, ModelError> {
-        let net = Self::new(store, load_transformers_config::<Self>(folder)?)?;
+        let config = load_transformers_config::<Self>(folder)?;
+        let net =
+            Self::new(store, config).map_err(|error| error.in_file(&folder.join("config.json")))?;
         store.load_folder_of(folder, TRANSFORMERS_WEIGHTS, &Self::rename)?;
         Ok(net)
     }
@@ -42,18 +49,26 @@ pub trait Transformers: Sized {
 /// Sizes of the `N` in `folder`.
 ///
 /// # Errors
-/// An unreadable `config.json`, or one of another class or with missing fields.
+/// An unreadable `config.json`, or one of another class or with values that cannot be understood.
 pub fn load_transformers_config<N: Transformers>(folder: &Path) -> Result<N::Config, ModelError> {
-    let (path, fields) = config_fields(folder)?;
-    let architecture = fields.get("architectures").and_then(|names| names.get(0));
-    let found = architecture.and_then(Value::as_str).unwrap_or("none");
-    if !N::ARCHITECTURES.contains(&found) {
+    let (path, mut fields) = config_fields(folder)?;
+    let found = fields
+        .get("architectures")
+        .and_then(|names| names.get(0))
+        .and_then(Value::as_str);
+    let found = found.unwrap_or(N::ARCHITECTURES[0]).to_owned();
+    if !N::ARCHITECTURES.contains(&found.as_str()) {
         return Err(ModelError::Format {
-            found: found.to_owned(),
+            found,
             expected: N::ARCHITECTURES[0],
             path,
         });
     }
-    serde_json::from_value(Value::Object(fields))
-        .map_err(|source| ModelError::Config { path, source })
+    fields.insert("architectures".to_owned(), [found].as_slice().into());
+    let defaults: Map<String, Value> =
+        serde_json::from_str(N::DEFAULTS).expect("the constant is a JSON object");
+    for (key, default) in defaults {
+        fields.entry(key).or_insert(default);
+    }
+    from_value(&path, Value::Object(fields))
 }

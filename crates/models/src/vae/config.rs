@@ -2,7 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ModelError;
+use crate::{ModelError, diffusers::check_range};
+
+/// The constructor of diffusers' `AutoencoderKL` (0.42.1).
+pub(super) const DEFAULTS: &str = r#"{
+    "in_channels": 3, "out_channels": 3, "down_block_types": ["DownEncoderBlock2D"],
+    "up_block_types": ["UpDecoderBlock2D"], "block_out_channels": [64], "layers_per_block": 1,
+    "act_fn": "silu", "latent_channels": 4, "norm_num_groups": 32, "sample_size": 32,
+    "scaling_factor": 0.18215, "shift_factor": null, "latents_mean": null, "latents_std": null,
+    "force_upcast": true, "use_quant_conv": true, "use_post_quant_conv": true,
+    "mid_block_add_attention": true
+}"#;
 
 /// Sizes; the fields of diffusers' `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +85,9 @@ fn yes() -> bool {
     true
 }
 
+/// Stages whose sizes an image survives.
+const MOST_STAGES: usize = 16;
+
 impl AutoencoderKlConfig {
     /// SDXL: 84 million parameters, latents of 4 channels and an eighth of the side.
     pub fn sdxl() -> Self {
@@ -135,9 +148,28 @@ impl AutoencoderKlConfig {
     /// # Errors
     /// Sizes that contradict each other.
     pub(super) fn check(&self) -> Result<(), ModelError> {
+        let check = |most, sizes: &[_]| check_range("the autoencoder", most, sizes);
+        check(1 << 10, &[("layers_per_block", self.layers_per_block)])?;
+        check(
+            1 << 16,
+            &[
+                ("latent_channels", self.latent_channels),
+                ("norm_num_groups", self.norm_num_groups),
+            ],
+        )?;
+        for &width in &self.block_out_channels {
+            check(1 << 16, &[("block_out_channels", width)])?;
+        }
         let (channels, groups) = (&self.block_out_channels, self.norm_num_groups);
         let stages = channels.len();
-        let reason = if stages == 0
+        let images = [self.in_channels, self.out_channels];
+        let reason = if images != [3, 3] {
+            format!("in_channels and out_channels are {images:?}, expected 3 each: of images")
+        } else if self.scaling_factor == 0.0 {
+            "scaling_factor is 0".to_owned()
+        } else if stages > MOST_STAGES {
+            format!("block_out_channels has {stages} stages, expected at most {MOST_STAGES}")
+        } else if stages == 0
             || self.down_block_types.len() != stages
             || self.up_block_types.len() != stages
         {

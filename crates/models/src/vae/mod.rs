@@ -12,7 +12,8 @@ mod tiles;
 
 use std::path::Path;
 
-use dmdr_tensor::{LoadReport, ParamStore, Scope, Tensor, TensorError};
+use dmdr_tensor::{DIFFUSERS_WEIGHTS, LoadReport, ParamStore, Scope, Tensor, TensorError};
+use serde_json::{Map, Value};
 
 use self::{decoder::Decoder, encoder::Encoder};
 use crate::{Call, Decoder as ImageDecoder, Diffusers, ModelError, conv::Groups};
@@ -82,7 +83,7 @@ impl AutoencoderKl {
     /// # Errors
     /// As for [`ParamStore::load_folder`].
     pub fn load(store: &ParamStore, folder: &Path) -> Result<LoadReport, TensorError> {
-        store.load_folder_of(folder, "diffusion_pytorch_model.safetensors", &|name| {
+        store.load_folder_of(folder, DIFFUSERS_WEIGHTS, &|name| {
             let rename = |name: String, (old, new): &(&str, &str)| name.replace(old, new);
             Some(RENAMED.iter().fold(name.to_owned(), rename))
         })
@@ -196,10 +197,25 @@ impl ImageDecoder for AutoencoderKl {
 
 impl Diffusers for AutoencoderKl {
     const CLASS: &'static str = "AutoencoderKL";
+    const DEFAULTS: &'static str = config::DEFAULTS;
     const FIXED: &'static [(&'static str, &'static str)] = &[
         ("act_fn", "\"silu\""),
         ("latents_mean", "null"),
         ("latents_std", "null"),
     ];
     type Config = AutoencoderKlConfig;
+
+    fn unify(arguments: &mut Map<String, Value>) {
+        let side = &mut arguments["sample_size"]; // nothing depends on it
+        if side.is_null() || side.is_array() {
+            *side = 1024.into();
+        }
+        if arguments["force_upcast"].is_null() {
+            arguments["force_upcast"] = true.into(); // nor on this
+        }
+    }
+
+    fn check(config: &AutoencoderKlConfig) -> Result<(), ModelError> {
+        config.check()
+    }
 }

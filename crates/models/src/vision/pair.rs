@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::{ClipVision, ClipVisionConfig, from_open_clip, unit};
 use crate::{
     ClipActivation, ClipArchitecture, ClipText, ClipTextConfig, ModelError, Transformers as _,
-    diffusers::config_fields, text::TRANSFORMERS_WEIGHTS,
+    diffusers::{config_fields, from_value},
+    text::TRANSFORMERS_WEIGHTS,
 };
 
 /// What transformers' `CLIPTextConfig` takes for a field that is left out.
@@ -120,7 +121,7 @@ impl ClipPairConfig {
         text_config["architectures"] = json!(["CLIPTextModelWithProjection"]);
         let vision_config = part("vision_config", VISION_DEFAULTS.clone());
         let sizes = json!({ "text_config": text_config, "vision_config": vision_config });
-        serde_json::from_value(sizes).map_err(|source| ModelError::Config { path, source })
+        from_value(&path, sizes)
     }
 
     /// Apple's DFN5B ViT-H/14, which has QuickGELU, for images of side 224 or 378.

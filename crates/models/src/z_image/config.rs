@@ -2,7 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ModelError;
+use crate::{ModelError, diffusers::check_range};
+
+/// The constructor of diffusers' `ZImageTransformer2DModel` (0.42.1), and `time_hidden`, which is fixed there.
+pub(super) const DEFAULTS: &str = r#"{
+    "all_patch_size": [2], "all_f_patch_size": [1], "in_channels": 16, "dim": 3840, "n_layers": 30,
+    "n_refiner_layers": 2, "n_heads": 30, "n_kv_heads": 30, "norm_eps": 1e-05, "qk_norm": true,
+    "cap_feat_dim": 2560, "siglip_feat_dim": null, "rope_theta": 256.0, "t_scale": 1000.0,
+    "axes_dims": [32, 48, 48], "axes_lens": [1024, 512, 512], "time_hidden": 1024
+}"#;
 
 /// Sizes; the fields of diffusers' `config.json`, and one that is fixed there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,6 +104,32 @@ impl ZImageConfig {
         reason = "1000 is written exactly in every config.json"
     )]
     pub(super) fn check(&self) -> Result<(), ModelError> {
+        let check = |most, sizes: &[_]| check_range("Z-Image", most, sizes);
+        check(
+            1 << 10,
+            &[
+                ("n_layers", self.n_layers),
+                ("n_refiner_layers", self.n_refiner_layers),
+            ],
+        )?;
+        check(
+            1 << 16,
+            &[
+                ("in_channels", self.in_channels),
+                ("dim", self.dim),
+                ("n_heads", self.n_heads),
+                ("cap_feat_dim", self.cap_feat_dim),
+                ("time_hidden", self.time_hidden),
+            ],
+        )?;
+        for (name, sizes) in [
+            ("all_patch_size", &self.all_patch_size),
+            ("axes_dims", &self.axes_dims),
+        ] {
+            sizes
+                .iter()
+                .try_for_each(|&size| check(1 << 12, &[(name, size)]))?;
+        }
         let turned: i64 = self.axes_dims.iter().sum();
         let reason = if self.all_patch_size.len() != 1 || self.all_f_patch_size != [1] {
             "one patch size is supported, of one frame".to_owned()
@@ -106,6 +140,8 @@ impl ZImageConfig {
         } else if self.axes_dims.len() != 3 || turned * self.n_heads != self.dim {
             let (axes, heads, dim) = (&self.axes_dims, self.n_heads, self.dim);
             format!("axes_dims {axes:?} do not fill {heads} heads of width {dim} together")
+        } else if let Some(odd) = self.axes_dims.iter().find(|&axis| axis % 2 != 0) {
+            format!("axes_dims has {odd}, but channels turn in pairs")
         } else {
             return Ok(());
         };

@@ -180,7 +180,12 @@ impl ZImage {
 
 impl Diffusers for ZImage {
     const CLASS: &'static str = "ZImageTransformer2DModel";
+    const DEFAULTS: &'static str = config::DEFAULTS;
     type Config = ZImageConfig;
+
+    fn check(config: &ZImageConfig) -> Result<(), ModelError> {
+        config.check()
+    }
 }
 
 impl Denoiser for ZImage {

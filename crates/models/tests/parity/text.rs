@@ -106,7 +106,10 @@ fn qwen3() {
 #[test]
 fn sdxl() {
     let fixture = Fixture::read("text/sdxl");
-    let text = SdxlText::load(&fixture::path("text/sdxl"), F32).expect("fits");
+    let load = |forces_zeros| {
+        SdxlText::load(&fixture::path("text/sdxl"), F32, forces_zeros).expect("fits")
+    };
+    let text = load(true);
     let cond = encode(&fixture, &text);
     fixture.agrees("tokens", &cond.tokens);
     fixture.agrees("pooled", &cond.pooled);
@@ -119,6 +122,10 @@ fn sdxl() {
         null.pooled
             .equal(&Tensor::zeros([1, 10], (Kind::Float, Device::Cpu)))
     );
+    // `force_zeros_for_empty_prompt: false`
+    let null = load(false).unconditional().expect("encodes");
+    fixture.agrees("null.tokens", &null.tokens);
+    fixture.agrees("null.pooled", &null.pooled);
 }
 
 #[test]

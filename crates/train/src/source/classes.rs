@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use dmdr_config::Experiment;
 use dmdr_data::Prompts;
-use dmdr_models::{AutoencoderKl, Conditioning, Decoder, Sit, load_config, load_diffusers_config};
+use dmdr_models::{
+    AutoencoderKl, Conditioning, Decoder, Sit, ignored_keys, load_config, load_diffusers_config,
+};
 use dmdr_tensor::{Device, ParamStore, Tensor, mix};
 
 use crate::TrainError;
@@ -18,6 +20,8 @@ pub struct Classes {
     count: i64,
     null: Conditioning,
     vae: Rc<AutoencoderKl>,
+    /// Of keys of the autoencoder's `config.json` that are ignored.
+    warning: Option<String>,
     seed: u64,
     device: Device,
 }
@@ -45,6 +49,7 @@ impl Classes {
             count,
             null: Sit::condition(&Tensor::from_slice(&[count]).to_device(device)),
             vae: Rc::new(vae),
+            warning: ignored_keys::<AutoencoderKl>(folder)?,
             seed: experiment.seed,
             device,
         })
@@ -83,6 +88,10 @@ impl Classes {
         Ok(Sit::condition(
             &Tensor::from_slice(&classes).to_device(self.device),
         ))
+    }
+
+    pub(super) fn warning(&self) -> Option<String> {
+        self.warning.clone()
     }
 
     pub(super) fn null(&self) -> &Conditioning {

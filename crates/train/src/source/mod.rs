@@ -145,10 +145,11 @@ impl Source {
     }
 
     /// What is allowed but probably not meant.
-    pub fn warning(&self, experiment: &Experiment) -> Option<String> {
+    pub fn warnings(&self, experiment: &Experiment) -> Vec<String> {
         match self {
-            Self::Published(published) => published.warning(&experiment.teacher),
-            Self::Emoji(_) | Self::Classes(_) => None,
+            Self::Published(published) => published.warnings(&experiment.teacher),
+            Self::Classes(classes) => classes.warning().into_iter().collect(),
+            Self::Emoji(_) => Vec::new(),
         }
     }
 

@@ -1,17 +1,14 @@
 //! Prompt files for a published pipeline: prompts are encoded once into a cache, and its autoencoder makes images.
 
-use std::{
-    cell::RefCell,
-    path::{Path, PathBuf},
-    rc::Rc,
-};
+use std::{cell::RefCell, path::Path, rc::Rc};
 
 use dmdr_bench::prompts::PromptsError;
 use dmdr_config::{Experiment, PromptFiles, Teacher};
 use dmdr_data::Prompts;
 use dmdr_models::{
-    AutoencoderKl, Conditioning, Decoder, EmbeddingCache, ImageSides, Pipeline, Placement, Sd3,
-    Sd3Text, SdxlText, SdxlUnet, TextEncoder, TrainedSchedule, ZImageText, load_diffusers_config,
+    AutoencoderKl, Conditioning, Decoder, EmbeddingCache, ImageSides, ModelError, Pipeline,
+    PipelineIndex, Placement, Sd3, Sd3Text, SdxlText, SdxlUnet, TextEncoder, TrainedSchedule,
+    ZImageText, load_diffusers_config,
 };
 use dmdr_tensor::{ParamStore, Tensor, no_grad_guard, phantom};
 
@@ -25,14 +22,15 @@ const SHARD: usize = 32;
 pub struct Published {
     corpus: Rc<Corpus>,
     embeddings: Embeddings,
-    pipeline: Pipeline,
-    folder: PathBuf,
+    index: PipelineIndex,
     /// Tokens that its encoder for long texts reads, if it has one.
     max_sequence_length: Option<usize>,
     null: Conditioning,
     vae: Rc<AutoencoderKl>,
-    /// Timestep shift that the pipeline's own scheduler has.
+    /// Timestep shift that the pipeline's own scheduler has for images of `size`.
     trained_shift: Option<f64>,
+    /// What is read otherwise than one may expect.
+    warnings: Vec<String>,
     /// Height and width in pixels.
     size: i64,
     seed: u64,
@@ -60,26 +58,32 @@ impl Published {
         folder: &Path,
         placement: Placement,
     ) -> Result<Self, TrainError> {
-        let pipeline = Pipeline::of(folder)?;
-        check_size(files.size as i64, pipeline, folder)?;
+        let index = PipelineIndex::read(folder)?;
+        check_size(files.size as i64, index.pipeline(), folder)?;
+        let schedule = TrainedSchedule::of(&index)?;
+        let warnings = index.warnings()?;
+        let max_sequence_length = sequence_length(index.pipeline(), &experiment.teacher)?;
+        let rule = rule(&index, max_sequence_length)?;
         let vae_folder = folder.join("vae");
         let store = ParamStore::frozen(placement.device);
-        let vae = AutoencoderKl::new(&store, load_diffusers_config::<AutoencoderKl>(&vae_folder)?)?;
+        let config = load_diffusers_config::<AutoencoderKl>(&vae_folder)?;
+        check_shift_factor(index.pipeline(), &vae_folder, config.shift_factor)?;
+        let vae = AutoencoderKl::new(&store, config)?;
         AutoencoderKl::load(&store, &vae_folder)?;
         let vae = match files.tile {
             Some(tile) => vae.with_tiles(tile as i64),
             None => vae,
         };
-        let schedule = TrainedSchedule::of(pipeline, folder)?;
+        let num_patches = num_patches(&index, vae.latent_shape(files.size as i64))?;
         let mut source = Self {
             corpus: Rc::clone(corpus),
             embeddings: Embeddings::Rehearsed(Conditioning::none(1, placement.device)),
-            pipeline,
-            folder: folder.to_owned(),
-            max_sequence_length: sequence_length(pipeline, &experiment.teacher)?,
+            index,
+            max_sequence_length,
             null: Conditioning::none(1, placement.device),
             vae: Rc::new(vae),
-            trained_shift: schedule.and_then(|schedule| schedule.shift),
+            trained_shift: schedule.and_then(|schedule| schedule.shift(num_patches)),
+            warnings,
             size: files.size as i64,
             seed: experiment.seed,
             placement,
@@ -89,7 +93,6 @@ impl Published {
             source.rehearse(prompts())?;
             return Ok(source);
         }
-        let rule = rule(pipeline, folder, source.max_sequence_length)?;
         let cache = EmbeddingCache::open(&files.embeddings, folder, &rule, placement.compute)?;
         source.embeddings = Embeddings::Cached(RefCell::new(cache));
         source.encode_missing(prompts)?;
@@ -162,19 +165,21 @@ impl Published {
     }
 
     fn text_encoder(&self) -> Result<Box<dyn TextEncoder>, TrainError> {
-        let (folder, placement) = (&self.folder, self.placement);
+        let (folder, placement) = (self.index.folder(), self.placement);
         let tokens = self.max_sequence_length.unwrap_or_default();
-        Ok(match self.pipeline {
-            Pipeline::StableDiffusionXl => Box::new(SdxlText::load(folder, placement)?),
+        Ok(match self.index.pipeline() {
+            Pipeline::StableDiffusionXl => {
+                let forces_zeros = self.index.forces_zeros()?;
+                Box::new(SdxlText::load(folder, placement, forces_zeros)?)
+            }
             Pipeline::StableDiffusion3 => {
                 let config = load_diffusers_config::<Sd3>(&folder.join("transformer"))?;
-                let with_t5 = folder.join("text_encoder_3").is_dir();
                 Box::new(Sd3Text::load(
                     folder,
                     placement,
                     config.joint_attention_dim,
                     tokens,
-                    with_t5,
+                    self.index.has_t5()?,
                 )?)
             }
             Pipeline::ZImage => Box::new(ZImageText::load(folder, placement, tokens)?),
@@ -183,7 +188,7 @@ impl Published {
 
     /// SDXL is told the size of the image as well: whole, not cropped.
     fn sized(&self, cond: Conditioning) -> Conditioning {
-        match self.pipeline {
+        match self.index.pipeline() {
             Pipeline::StableDiffusionXl => {
                 let side = self.size as f32;
                 let sizes = Tensor::from_slice(&[side, side, 0.0, 0.0, side, side])
@@ -216,16 +221,19 @@ impl Published {
         self.encode_missing(|| captions.iter().cloned().map(Ok))
     }
 
-    /// A teacher that is sampled otherwise than its pipeline says, which may be meant.
-    pub(super) fn warning(&self, teacher: &Teacher) -> Option<String> {
-        let shift = self
-            .trained_shift
-            .filter(|shift| (shift - teacher.shift).abs() > 1e-6)?;
-        Some(format!(
-            "`teacher.shift` is {}, the scheduler of `{}` has {shift}",
-            teacher.shift,
-            self.folder.display()
-        ))
+    /// What is read otherwise than one may expect, and a teacher that is sampled otherwise than its pipeline says, which
+    /// may be meant.
+    pub(super) fn warnings(&self, teacher: &Teacher) -> Vec<String> {
+        let mut warnings = self.warnings.clone();
+        let differs = |shift: &f64| (shift - teacher.shift).abs() > 1e-6;
+        if let Some(shift) = self.trained_shift.filter(differs) {
+            warnings.push(format!(
+                "`teacher.shift` is {}, the scheduler of `{}` has {shift}",
+                teacher.shift,
+                self.index.folder().display()
+            ));
+        }
+        warnings
     }
 
     /// What was read of the prompt files.
@@ -255,7 +263,7 @@ impl Published {
 
     /// Which pipeline, and where it lies.
     pub(crate) fn pipeline(&self) -> (Pipeline, &Path) {
-        (self.pipeline, &self.folder)
+        (self.index.pipeline(), self.index.folder())
     }
 }
 
@@ -278,14 +286,23 @@ fn check_size(size: i64, pipeline: Pipeline, folder: &Path) -> Result<(), TrainE
     })
 }
 
-/// How the pipeline's encoders are combined: SD3 fills up to the width of its transformer. The usual length is not named, so
-/// that caches of before there was another one stay good.
-fn rule(pipeline: Pipeline, folder: &Path, length: Option<usize>) -> Result<String, TrainError> {
+/// How the pipeline's encoders are combined: SD3 fills up to the width of its transformer. What is not the usual is said
+/// as well, so that a cache of the usual does not answer for it.
+fn rule(index: &PipelineIndex, length: Option<usize>) -> Result<String, TrainError> {
+    let (pipeline, folder) = (index.pipeline(), index.folder());
     let mut rule = match pipeline {
+        Pipeline::StableDiffusionXl if !index.forces_zeros()? => {
+            format!("{pipeline:?}, away from the empty prompt")
+        }
         Pipeline::StableDiffusionXl | Pipeline::ZImage => format!("{pipeline:?}"),
         Pipeline::StableDiffusion3 => {
             let config = load_diffusers_config::<Sd3>(&folder.join(pipeline.network()))?;
-            format!("{pipeline:?}, width {}", config.joint_attention_dim)
+            let is_unread = !index.has_t5()? && folder.join("text_encoder_3").is_dir();
+            let without = if is_unread { ", without T5" } else { "" };
+            format!(
+                "{pipeline:?}, width {}{without}",
+                config.joint_attention_dim
+            )
         }
     };
     if let Some(length) = length.filter(|_| length != pipeline.max_sequence_length()) {
@@ -307,5 +324,37 @@ fn sequence_length(pipeline: Pipeline, teacher: &Teacher) -> Result<Option<usize
         }),
         Some(length) => Ok(Some(length)),
         None => Ok(usual),
+    }
+}
+
+/// Patches of a latent `[C, h, w]`, by which diffusers' pipelines choose a shift.
+fn num_patches(index: &PipelineIndex, [_, h, w]: [i64; 3]) -> Result<i64, TrainError> {
+    let patch = match index.pipeline() {
+        Pipeline::StableDiffusion3 => {
+            let folder = index.folder().join(index.pipeline().network());
+            load_diffusers_config::<Sd3>(&folder)?.patch_size
+        }
+        Pipeline::StableDiffusionXl | Pipeline::ZImage => 2,
+    };
+    Ok((h / patch) * (w / patch))
+}
+
+/// SDXL's pipeline of diffusers scales latents, but shifts none.
+fn check_shift_factor(
+    pipeline: Pipeline,
+    folder: &Path,
+    factor: Option<f64>,
+) -> Result<(), TrainError> {
+    match factor.filter(|&factor| factor != 0.0) {
+        Some(found) if pipeline == Pipeline::StableDiffusionXl => {
+            let error = ModelError::NotBuilt {
+                path: folder.join("config.json"),
+                field: "shift_factor",
+                found: found.to_string(),
+                expected: "null",
+            };
+            Err(error.into())
+        }
+        _ => Ok(()),
     }
 }
