@@ -269,7 +269,7 @@ pub(crate) struct GenevalArgs {
     /// JSON lines with what a detector found in each image.
     #[arg(long, value_name = "FILE")]
     pub(crate) detections: Option<PathBuf>,
-    /// A detector as an ONNX file: YOLOX, Mask2Former, or mmdeploy's (docs/models.md). What it finds is kept in
+    /// A detector as an ONNX file: YOLOX, Mask2Former, or mmdeploy's (docs/evaluation.md). What it finds is kept in
     /// `detections.jsonl` beside the images.
     #[arg(long, value_name = "MODEL", conflicts_with = "detections")]
     pub(crate) detector: Option<PathBuf>,

@@ -161,7 +161,7 @@ pub struct Lora {
     #[serde(skip_serializing_if = "LoraInit::is_default")]
     pub init_lora_weights: LoraInit,
     /// Glob patterns on the names of layers; one that matches nothing is an error. Absent = what the network's family is
-    /// usually adapted at (docs/models.md).
+    /// usually adapted at (docs/your-model.md).
     #[serde(
         deserialize_with = "range::targets",
         skip_serializing_if = "Option::is_none"
@@ -225,7 +225,7 @@ pub struct FakeScore {
     #[serde(skip_serializing_if = "LoraInit::is_default")]
     pub init_lora_weights: LoraInit,
     /// Glob patterns on the names of layers; one that matches nothing is an error. Absent = what the network's family is
-    /// usually adapted at (docs/models.md).
+    /// usually adapted at (docs/your-model.md).
     #[serde(
         deserialize_with = "range::targets",
         skip_serializing_if = "Option::is_none"

@@ -63,9 +63,9 @@ pub enum RewardModel {
     Aesthetic(HeadReward),
     /// `DINOv2`'s classifier, for worlds of classes.
     Dino(HeadReward),
-    /// A server that scores images (docs/remote-rewards.md). Without gradient.
+    /// A server that scores images (docs/rewards.md). Without gradient.
     Remote(RemoteReward),
-    /// A vision-language model that is asked for a number (docs/remote-rewards.md). Without gradient.
+    /// A vision-language model that is asked for a number (docs/rewards.md). Without gradient.
     Vlm(VlmReward),
 }
 

@@ -1,4 +1,4 @@
-//! A reward model on a server (docs/remote-rewards.md): pictures as PNG there, scores back, no gradient.
+//! A reward model on a server (docs/rewards.md): pictures as PNG there, scores back, no gradient.
 //!
 //! An answer that cannot be used costs the pictures that it is about; a server that is gone ends the run.
 

@@ -1,4 +1,4 @@
-//! A vision-language model as a reward (docs/remote-rewards.md): it is asked for a number about every picture, no gradient.
+//! A vision-language model as a reward (docs/rewards.md): it is asked for a number about every picture, no gradient.
 //!
 //! An answer that cannot be used costs its picture; a judge that is gone ends the run.
 

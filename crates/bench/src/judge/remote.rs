@@ -1,4 +1,4 @@
-//! A reward model elsewhere: prompts and images there, scores back. `docs/remote-rewards.md` is the protocol.
+//! A reward model elsewhere: prompts and images there, scores back. `docs/rewards.md` is the protocol.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! The server of `docs/remote-rewards.md` does what the text beside it says.
+//! The server of `docs/rewards.md` does what the text beside it says.
 
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::process::{Child, Command, Stdio};
@@ -18,7 +18,7 @@ impl Drop for Running {
 
 /// The first block of Python in the document.
 fn code() -> &'static str {
-    let document = include_str!("../../../../docs/remote-rewards.md");
+    let document = include_str!("../../../../docs/rewards.md");
     let (_, rest) = document
         .split_once("```python\n")
         .expect("a block of Python");

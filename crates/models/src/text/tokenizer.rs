@@ -18,7 +18,7 @@ use dmdr_tensor::Tensor;
 use tokenizers::{AddedToken, PaddingDirection, TruncationDirection, TruncationParams};
 
 use self::{class::Class, files::TokenizerFiles};
-use crate::ModelError;
+use crate::{ModelError, json::read_bytes as read};
 
 /// A tokenizer with the length and the padding its encoder expects.
 #[derive(Debug)]

@@ -248,7 +248,7 @@ impl Published {
         self.cached(&captions)
     }
 
-    pub(super) fn null(&self) -> &Conditioning {
+    pub(crate) fn null(&self) -> &Conditioning {
         &self.null
     }
 
