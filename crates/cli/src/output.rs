@@ -168,9 +168,15 @@ mod tests {
     const REFUSE: Overwrite = Overwrite { overwrite: false };
     const REPLACE: Overwrite = Overwrite { overwrite: true };
 
+    fn check(overwrite: Overwrite, outputs: &[&PathBuf], inputs: &[&PathBuf]) -> Result<()> {
+        let [outputs, inputs] = [outputs, inputs]
+            .map(|paths| -> Vec<PathBuf> { paths.iter().map(|&path| path.clone()).collect() });
+        overwrite.check(&outputs, &inputs)
+    }
+
     #[track_caller]
-    fn refused(overwrite: Overwrite, outputs: &[PathBuf], inputs: &[PathBuf]) -> String {
-        let error = overwrite.check(outputs, inputs).expect_err("refused");
+    fn refused(overwrite: Overwrite, outputs: &[&PathBuf], inputs: &[&PathBuf]) -> String {
+        let error = check(overwrite, outputs, inputs).expect_err("refused");
         error.to_string()
     }
 
@@ -178,18 +184,18 @@ mod tests {
     fn a_file_that_is_there_is_replaced_on_demand_only() {
         let dir = tempfile::tempdir().expect("temp dir");
         let path = dir.path().join("a.png");
-        REFUSE.check(&[path.clone()], &[]).expect("not there");
+        check(REFUSE, &[&path], &[]).expect("not there");
         fs::write(&path, "old").expect("writable");
-        let error = refused(REFUSE, &[path.clone()], &[]);
+        let error = refused(REFUSE, &[&path], &[]);
         assert!(
             error.contains("a.png") && error.contains("--overwrite"),
             "{error}"
         );
-        REPLACE.check(&[path.clone()], &[]).expect("wanted");
-        let error = refused(REPLACE, &[dir.path().to_owned()], &[]);
+        check(REPLACE, &[&path], &[]).expect("wanted");
+        let error = refused(REPLACE, &[&dir.path().to_owned()], &[]);
         assert!(error.contains("is a folder"), "{error}");
         let again = dir.path().join(".").join("a.png");
-        let error = refused(REPLACE, &[path, again], &[]);
+        let error = refused(REPLACE, &[&path, &again], &[]);
         assert!(error.contains("twice"), "{error}");
     }
 
@@ -203,7 +209,7 @@ mod tests {
         let spelled = dir.path().join("base/../base/model.safetensors");
         for output in [&input, &spelled] {
             for of in [&input, &dir.path().join("base")] {
-                let error = refused(REPLACE, &[output.clone()], &[of.clone()]);
+                let error = refused(REPLACE, &[output], &[of]);
                 assert!(error.contains("is an input"), "{error}");
             }
         }
@@ -213,17 +219,13 @@ mod tests {
             std::os::unix::fs::symlink(&input, &link).expect("writable");
             fs::hard_link(&input, &hard).expect("writable");
             for output in [link, hard] {
-                let error = refused(REPLACE, &[output], std::slice::from_ref(&input));
+                let error = refused(REPLACE, &[&output], &[&input]);
                 assert!(error.contains("is an input"), "{error}");
             }
         }
-        REPLACE
-            .check(&[other], &[input.clone()])
-            .expect("another file");
+        check(REPLACE, &[&other], &[&input]).expect("another file");
         let new = dir.path().join("base/new.safetensors");
-        REPLACE
-            .check(&[new], &[dir.path().join("base")])
-            .expect("a new file");
+        check(REPLACE, &[&new], &[&dir.path().join("base")]).expect("a new file");
     }
 
     #[test]

@@ -53,7 +53,8 @@ pub(crate) fn load_pairs(
                 ),
             })
         }
-        loaded => Ok(drop(loaded?)),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(()),
     }
 }
 

@@ -178,25 +178,7 @@ impl Networks {
                 null: source.null().clone(),
             },
         };
-        if let Some(init) = &experiment.student.init {
-            match &experiment.student.tuning {
-                Tuning::Full => drop(student.load(init)?),
-                Tuning::Lora(lora) => load_pairs(&student, lora, "student.init", init)?,
-            }
-        }
-        if let Some(init) = &experiment.fake_score.init {
-            match experiment.fake_score.form {
-                FakeForm::Full => drop(score.load(init)?),
-                FakeForm::Lora | FakeForm::OutputLora => {
-                    load_pairs(
-                        &score,
-                        &experiment.fake_score.lora(),
-                        "fake_score.init",
-                        init,
-                    )?;
-                }
-            }
-        }
+        start(experiment, &student, &score)?;
         Ok(Self {
             roles,
             base,
@@ -206,6 +188,34 @@ impl Networks {
             backbone,
         })
     }
+}
+
+/// Loads what `student.init` and `fake_score.init` name.
+fn start(
+    experiment: &Experiment,
+    student: &ParamStore,
+    score: &ParamStore,
+) -> Result<(), TrainError> {
+    if let Some(init) = &experiment.student.init {
+        match &experiment.student.tuning {
+            Tuning::Full => drop(student.load(init)?),
+            Tuning::Lora(lora) => load_pairs(student, lora, "student.init", init)?,
+        }
+    }
+    if let Some(init) = &experiment.fake_score.init {
+        match experiment.fake_score.form {
+            FakeForm::Full => drop(score.load(init)?),
+            FakeForm::Lora | FakeForm::OutputLora => {
+                load_pairs(
+                    score,
+                    &experiment.fake_score.lora(),
+                    "fake_score.init",
+                    init,
+                )?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Where LoRA goes on the base, and into which stores. Their places in the list are their ids; one without a target is none.

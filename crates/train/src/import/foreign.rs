@@ -52,14 +52,17 @@ pub(super) fn what(name: &str) -> String {
     if is_bias {
         return format!("the bias of a pair (`lora_bias`); {ONLY_PAIRS}");
     }
-    let is_named = |part: &str| match part.starts_with('.') {
-        true => name.ends_with(part),
-        false => name.contains(part),
+    let is_named = |part: &str| {
+        if part.starts_with('.') {
+            name.ends_with(part)
+        } else {
+            name.contains(part)
+        }
     };
     if let Some((_, form)) = FORMS.iter().find(|(part, _)| is_named(part)) {
         return format!("part of {form}; {ONLY_PAIRS}");
     }
-    if name.ends_with(".weight") || name.ends_with(".bias") {
+    if matches!(name.rsplit_once('.'), Some((_, "weight" | "bias"))) {
         return format!(
             "a whole weight or bias, as a network or PEFT's `modules_to_save` has it; {ONLY_PAIRS}"
         );

@@ -276,11 +276,11 @@ fn range(values: impl Iterator<Item = f64>) -> String {
     let (low, high) = values.fold(start, |(low, high), value| {
         (low.min(value), high.max(value))
     });
-    let told = |value: f64| (value * 1e4).round() / 1e4;
-    if told(low) == told(high) {
-        told(low).to_string()
+    let [low, high] = [low, high].map(|value| ((value * 1e4).round() / 1e4).to_string());
+    if low == high {
+        low
     } else {
-        format!("{} to {}", told(low), told(high))
+        format!("{low} to {high}")
     }
 }
 
