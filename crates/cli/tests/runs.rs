@@ -27,12 +27,11 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Starts a command and waits until it has logged something in the folder `run`.
-    fn start(here: &Path, arguments: &[&str], run: &Path) -> Self {
+    /// Starts a command and waits until it has logged a step above `last` in the folder `run`.
+    fn start(here: &Path, arguments: &[&str], run: &Path, last: Option<u64>) -> Self {
         let mut command = dmdr(here, arguments);
         let mut running = Self(command.stderr(Stdio::null()).spawn().expect("it starts"));
-        let log = run.join("metrics.jsonl");
-        while fs::metadata(&log).map_or(0, |log| log.len()) == 0 {
+        while steps(run).last().copied() <= last {
             let ended = running.0.try_wait().expect("our child");
             assert!(ended.is_none(), "it ended by itself");
             std::thread::sleep(Duration::from_millis(20));
@@ -58,7 +57,7 @@ fn has_one_owner(arguments: &[&str], name: &str) {
     let run = here.join(&root).join(name);
     let arguments = &[arguments, &["--root", &root]].concat();
     let resumed = [arguments, &["--resume"][..]].concat();
-    let first = Running::start(here, arguments, &run);
+    let first = Running::start(here, arguments, &run, None);
     let process = format!("process {}", first.0.id());
     let error = fail(here, &resumed);
     for word in ["is in use by", &process, "since", arguments[1]] {
@@ -67,12 +66,11 @@ fn has_one_owner(arguments: &[&str], name: &str) {
     // Without `--resume` the folder is taken anyway.
     let error = fail(here, arguments);
     assert!(error.contains("already exists"), "{error}");
-    let logged = steps(&run);
     drop(first);
+    let logged = steps(&run).last().copied();
 
     // Killed, it holds nothing any more; its records are those of one writer.
-    let second = Running::start(here, &resumed, &run);
-    drop(second);
+    drop(Running::start(here, &resumed, &run, logged));
     let now = steps(&run);
     let in_order: Vec<u64> = (0..now.len() as u64).collect();
     assert_eq!(now, in_order, "after {logged:?}");

@@ -168,6 +168,13 @@ fn what_was_measured_with_something_else_is_measured_again() {
         *tensor = &*tensor * 1.25;
     }
     write_tensors(&weights, &tensors, Kind::Float, &BTreeMap::new()).expect("writable");
+    let error = fail(here, &MEASURE);
+    assert!(
+        error.contains("base/transformer") && error.contains("began with"),
+        "{error}"
+    );
+    // Of a run that does not know what it began with.
+    fs::remove_file(here.join("runs/tiny/inputs.json")).expect("there");
     let (others, other) = measure(TABLE);
     assert!(others[0] != marks[0] && others[1] != marks[1]);
     assert!((other - cosine).abs() > 1e-6, "another teacher, {other}");
