@@ -273,12 +273,7 @@ impl RewardModel {
 
     /// Whether it reads prompts as free text, so that words can be put before them.
     pub fn reads_text(&self) -> bool {
-        match self {
-            Self::Clip(_) | Self::Hps(_) | Self::PickScore(_) | Self::ImageReward(_) => true,
-            Self::Remote(_) | Self::Vlm(_) => true,
-            Self::WorldClip(_) | Self::Preference(_) | Self::Judge => false,
-            Self::Aesthetic(_) | Self::Dino(_) => false,
-        }
+        !self.is_emoji() && !matches!(self, Self::Aesthetic(_) | Self::Dino(_))
     }
 
     /// Whether it runs on a server, of which no file says what it is.

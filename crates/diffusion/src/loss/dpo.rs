@@ -1,6 +1,6 @@
 //! Diffusion-DPO (arXiv 2311.12908).
 
-use dmdr_tensor::Tensor;
+use dmdr_tensor::{Tensor, phantom};
 
 /// Denoising errors of one network on the better and the worse image of each pair, at the same time and noise: `[P]`
 /// each, a mean over the image.
@@ -28,7 +28,11 @@ impl PairErrors {
 /// `ln 2` where both networks agree; the gradient with respect to `e_w` is then `beta / 4`.
 pub fn dpo(errors: &PairErrors, reference: &PairErrors, beta: f64) -> Tensor {
     let margin = (&errors.better - &errors.worse) - (&reference.better - &reference.worse);
-    -(margin * (-0.5 * beta)).log_sigmoid()
+    let logit = margin * (-0.5 * beta);
+    if phantom::is_phantom(logit.device()) {
+        return (-logit).softplus(); // the same, and known to a device without memory
+    }
+    -logit.log_sigmoid()
 }
 
 #[cfg(test)]
