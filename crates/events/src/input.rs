@@ -56,7 +56,7 @@ fn hash(path: &Path) -> io::Result<String> {
 fn told(name: &OsStr) -> String {
     match name.to_str() {
         Some(text) if !text.contains('\n') && !text.starts_with('"') => text.to_owned(),
-        _ => format!("{name:?}"),
+        _ => format!("\"{}\"", name.as_encoded_bytes().escape_ascii()),
     }
 }
 

@@ -104,6 +104,15 @@ impl TextTokenizer {
         let (path, mut inner) = class.backend(&files)?;
         rules::apply(class, &mut inner, &files, &path)?;
         files.add_declared(&mut inner)?;
+        for token in class.template_tokens() {
+            if inner.token_to_id(token).is_none() {
+                let reason = format!(
+                    "it lacks `{token}`, a token of the chat template; \
+                     copy the model's `tokenizer_config.json` or `tokenizer.json` beside it"
+                );
+                return Err(unusable(&path, &reason));
+            }
+        }
         let pad = files.pad(class);
         let Some(pad) = inner.token_to_id(&pad) else {
             let reason = format!(
@@ -115,12 +124,6 @@ impl TextTokenizer {
         // Named tokens become special even where they are words otherwise, as in transformers. The
         // second tokenizer of SDXL and SD3 pads with `!`: in a prompt it has padding's id.
         files.add_named(&mut inner, class)?;
-        for token in class.template_tokens() {
-            if inner.token_to_id(token).is_none() {
-                let reason = format!("it lacks `{token}`, a token of the chat template");
-                return Err(unusable(&path, &reason));
-            }
-        }
         inner.set_encode_special_tokens(files.flag("split_special_tokens") == Some(true));
         let pads_left = inner
             .get_padding()

@@ -3,7 +3,8 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use dmdr_models::{ModelError, TextTokenizer};
+use dmdr_models::{ModelError, Placement, SdxlText, TextEncoder, TextTokenizer};
+use dmdr_tensor::{Device, Kind};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -212,5 +213,61 @@ fn a_token_that_the_encoder_lacks_is_named() {
             "`<cat-toy>`, token {rows}, but the text encoder knows only {rows}"
         )),
         "{error}"
+    );
+}
+
+/// SDXL's text fixture with the lengths of its two tokenizers.
+fn sdxl_with_lengths(lengths: [usize; 2]) -> (TempDir, Result<SdxlText, ModelError>) {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let source = fixture::path("text/sdxl");
+    for name in ["text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"] {
+        fs::create_dir(dir.path().join(name)).expect("writable");
+        for entry in fs::read_dir(source.join(name)).expect("readable") {
+            let path = entry.expect("readable").path();
+            let copy = dir
+                .path()
+                .join(name)
+                .join(path.file_name().expect("a name"));
+            fs::copy(&path, copy).expect("copied");
+        }
+    }
+    for (name, length) in ["tokenizer", "tokenizer_2"].into_iter().zip(lengths) {
+        let config = format!(r#"{{ "model_max_length": {length} }}"#);
+        let path = dir.path().join(name).join("tokenizer_config.json");
+        fs::write(path, config).expect("writable");
+    }
+    let placement = Placement {
+        device: Device::Cpu,
+        compute: Kind::Float,
+    };
+    let text = SdxlText::load(dir.path(), placement);
+    (dir, text)
+}
+
+/// As diffusers has it: prompts are padded to the tokenizer's length; text before is not changed by it.
+#[test]
+fn prompts_of_a_pipeline_are_as_long_as_its_tokenizers_say() {
+    let encode = |length| {
+        let text = sdxl_with_lengths([length, length]).1.expect("fits");
+        text.encode(&["a cat"]).expect("encodes").tokens
+    };
+    let (short, whole, more) = (encode(20), encode(77), encode(512));
+    assert_eq!([short.size()[1], whole.size()[1]], [20, 77]);
+    assert!(
+        (short - whole.narrow(1, 0, 20))
+            .abs()
+            .max()
+            .double_value(&[])
+            < 1e-5
+    );
+    assert!(
+        whole.equal(&more),
+        "an encoder reads no more than it has places"
+    );
+    let error = sdxl_with_lengths([20, 77]).1.expect_err("refused");
+    let message = error.to_string();
+    assert!(
+        message.contains("to 20 tokens, `tokenizer_2` to 77"),
+        "{message}"
     );
 }

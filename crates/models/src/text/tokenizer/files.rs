@@ -21,6 +21,8 @@ const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL: &str = "special_tokens_map.json";
 const ADDED: &str = "added_tokens.json";
 const BACKEND: &str = "tokenizer.json";
+const EXTRA: &str = "extra_special_tokens";
+const ADDITIONAL: &str = "additional_special_tokens";
 const DECODER: &str = "added_tokens_decoder";
 /// `SPECIAL_TOKENS_ATTRIBUTES`, in transformers' order.
 const NAMED: [&str; 7] = [
@@ -109,6 +111,12 @@ impl TokenizerFiles {
                 unusable(&folder.join(CONFIG), &format!("`{DECODER}`: {error}"))
             })?,
         };
+        // transformers renames the list of the config, but not that of the map.
+        if !config.contains_key(EXTRA)
+            && let Some(tokens) = config.remove(ADDITIONAL)
+        {
+            config.insert(EXTRA.to_owned(), tokens);
+        }
         if decoder.is_empty() {
             // transformers lets them win, but where the tokens' flags are in the config.
             config.extend(json::<Map<String, Value>>(folder, SPECIAL)?);
@@ -241,7 +249,7 @@ impl TokenizerFiles {
     /// Special tokens without a role.
     fn further(&self, class: Class, inner: &Tokenizer) -> Vec<AddedToken> {
         let mut found: Vec<AddedToken> = Vec::new();
-        for name in ["extra_special_tokens", "additional_special_tokens"] {
+        for name in [EXTRA, ADDITIONAL] {
             match self.config.get(name) {
                 Some(Value::Array(tokens)) => found.extend(tokens.iter().filter_map(special)),
                 Some(Value::Object(tokens)) => found.extend(tokens.values().filter_map(special)),
@@ -262,12 +270,12 @@ impl TokenizerFiles {
         found
     }
 
+    /// Whether `added_tokens.json` means a special token.
     fn is_special(&self, content: &str) -> bool {
-        let is_it = |value: &Value| special(value).is_some_and(|token| token.content == content);
-        self.config.iter().any(|(name, value)| match value {
-            Value::Array(tokens) if name.ends_with("special_tokens") => tokens.iter().any(is_it),
-            value => name.ends_with("_token") && is_it(value),
-        })
+        let extra = self.config.get(EXTRA).and_then(Value::as_array);
+        let named = NAMED.iter().filter_map(|name| self.config.get(*name));
+        let mut tokens = named.chain(extra.into_iter().flatten()).filter_map(special);
+        tokens.any(|token| token.content == content)
     }
 }
 
