@@ -232,8 +232,21 @@ impl<'a> Distillation<'a> {
                 return Ok(Outcome::Interrupted { step: done });
             }
         }
+        let has_stopped = guard.is_some_and(|guard| guard.has_stopped());
+        self.write_results(run, has_stopped, notes, observer)?;
+        Ok(Outcome::Finished)
+    }
+
+    /// Writes the student, of a run that a guard `has_stopped` the best one, and the fake score.
+    fn write_results(
+        &self,
+        run: &RunDir,
+        has_stopped: bool,
+        notes: &BTreeMap<String, String>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
         let path = run.path().join("student.safetensors");
-        if guard.is_some_and(|guard| guard.has_stopped()) {
+        if has_stopped {
             let best = run.best();
             let bytes = fs::read(&best).map_err(|source| EventsError::Io {
                 action: "read",
@@ -245,8 +258,7 @@ impl<'a> Distillation<'a> {
             self.save_student(&path, notes)?;
         }
         observer.wrote("student", &path);
-        self.save_score(&run.path().join("fake-score.safetensors"), notes)?;
-        Ok(Outcome::Finished)
+        self.save_score(&run.path().join("fake-score.safetensors"), notes)
     }
 
     /// One update; a batch that makes a loss that is not finite is kept in `post_mortem`.
