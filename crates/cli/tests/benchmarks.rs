@@ -309,7 +309,7 @@ fn a_judge_is_asked_with_the_parameters_and_the_key_that_are_given() {
     let (url, count) = judge();
     let files = ["--prompts", "prompts", "--images", "images"];
     let score = ["--questions", "questions.csv", "--answers", "answers.jsonl"];
-    let dpg = [&["eval", "dpg"], &files[..]].concat();
+    let dpg = [&["eval", "dpg"][..], &files].concat();
     let asked = [&dpg[..], &score, &["--judge", &url, "--model", "m"]].concat();
     succeed(here, &[&dpg[..], &["--run", "runs/tiny"]].concat());
     succeed(here, &asked);
