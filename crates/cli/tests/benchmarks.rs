@@ -284,10 +284,8 @@ fn judge() -> (String, Arc<AtomicUsize>) {
     (format!("{url}/v1/chat/completions"), count)
 }
 
-#[test]
-fn dpg_draws_four_in_one_and_asks_a_judge_once() {
-    let dir = pipeline::tiny_run();
-    let here = dir.path();
+/// A finished run, and two prompts of DPG-Bench with their questions.
+fn dpg_files(here: &Path) {
     succeed(here, &["train", "run.toml"]);
     fs::create_dir(here.join("prompts")).expect("writable");
     fs::write(here.join("prompts/cat.txt"), "a red cat").expect("writable");
@@ -301,6 +299,54 @@ fn dpg_draws_four_in_one_and_asks_a_judge_once() {
          boats,two boats,,2,1,other,count,other - count (boats; ==2),Are there two of them?\n",
     )
     .expect("writable");
+}
+
+#[test]
+fn a_judge_is_asked_with_the_parameters_and_the_key_that_are_given() {
+    let dir = pipeline::tiny_run();
+    let here = dir.path();
+    dpg_files(here);
+    let (url, count) = judge();
+    let files = ["--prompts", "prompts", "--images", "images"];
+    let score = ["--questions", "questions.csv", "--answers", "answers.jsonl"];
+    let dpg = [&["eval", "dpg"][..], &files].concat();
+    let asked = [&dpg[..], &score, &["--judge", &url, "--model", "m"]].concat();
+    succeed(here, &[&dpg[..], &["--run", "runs/tiny"]].concat());
+    succeed(here, &asked);
+
+    // Other parameters are other questions, too; a key from a file has a line end, which is not sent.
+    let told = [
+        "--max-tokens",
+        "64",
+        "--parameter",
+        "seed=3",
+        "--omit",
+        "temperature",
+    ];
+    let mut command = dmdr(here, &[&asked[..], &told].concat());
+    checked(command.env("DMDR_API_KEY", "sesame\n"));
+    assert_eq!(count.load(Ordering::SeqCst), 2 * 2 * 4 * 2);
+    let parameters = &scores(here)["judge"]["parameters"];
+    assert_eq!(parameters, &json!({"max_tokens": 64, "seed": 3}));
+    let mut command = dmdr(here, &[&asked[..], &told].concat());
+    let output = command
+        .env("DMDR_API_KEY", "ses\name")
+        .output()
+        .expect("starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("`DMDR_API_KEY`: the key holds a character"),
+        "{error}"
+    );
+    let error = fail(here, &[&asked[..], &["--parameter", "seed"]].concat());
+    assert!(error.contains("expected NAME=VALUE"), "{error}");
+}
+
+#[test]
+fn dpg_draws_four_in_one_and_asks_a_judge_once() {
+    let dir = pipeline::tiny_run();
+    let here = dir.path();
+    dpg_files(here);
     let (url, count) = judge();
     let dpg = [
         "eval",
@@ -373,33 +419,6 @@ fn dpg_draws_four_in_one_and_asks_a_judge_once() {
     assert_eq!(scores(here)["judge"]["model"], "m");
     let error = fail(here, &[&asked[..], &["--template", "Yes?"]].concat());
     assert!(error.contains("no `{question}`: Yes?"), "{error}");
-
-    // Other parameters are other questions, too; a key from a file has a line end, which is not sent.
-    let told = [
-        "--max-tokens",
-        "64",
-        "--parameter",
-        "seed=3",
-        "--omit",
-        "temperature",
-    ];
-    let mut command = dmdr(here, &[&asked[..], &told].concat());
-    checked(command.env("DMDR_API_KEY", "sesame\n"));
-    assert_eq!(count.load(Ordering::SeqCst), 3 * 2 * 4 * 2);
-    let parameters = &scores(here)["judge"]["parameters"];
-    assert_eq!(parameters, &json!({"max_tokens": 64, "seed": 3}));
-    let mut command = dmdr(here, &[&asked[..], &told].concat());
-    let output = command
-        .env("DMDR_API_KEY", "ses\name")
-        .output()
-        .expect("starts");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        error.contains("`DMDR_API_KEY`: the key holds a character"),
-        "{error}"
-    );
-    let error = fail(here, &[&asked[..], &["--parameter", "seed"]].concat());
-    assert!(error.contains("expected NAME=VALUE"), "{error}");
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl<'de> Deserialize<'de> for PromptPaths {
     }
 }
 
-/// What becomes of a row that is no prompt: not UTF-8, without the column, empty, or longer than a mebibyte.
+/// What becomes of a row that is no prompt: not UTF-8, with a NUL, without the column, empty, or too long (a mebibyte).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadRow {

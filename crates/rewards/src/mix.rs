@@ -219,9 +219,8 @@ mod tests {
             .expect("fits");
         let red = |values: [f32; 3]| {
             let images = Tensor::zeros([3, 3, 1, 1], (Kind::Float, Device::Cpu));
-            let _ = images
-                .select(1, 0)
-                .copy_(&Tensor::from_slice(&values).reshape([3, 1, 1]));
+            let values = Tensor::from_slice(&values).reshape([3, 1, 1]);
+            images.select(1, 0).copy_(&values);
             images * 2.0 - 1.0
         };
         let score = |weight: f64, images: &Tensor| {

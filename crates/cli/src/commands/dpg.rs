@@ -182,8 +182,9 @@ fn key() -> Result<Option<ApiKey>> {
     if key.trim().is_empty() {
         return Ok(None);
     }
-    let wrong = |error| anyhow!("environment variable `{NAME}`: {error}");
-    ApiKey::new(&key).map(Some).map_err(wrong)
+    ApiKey::new(&key)
+        .map(Some)
+        .map_err(|error| anyhow!("environment variable `{NAME}`: {error}"))
 }
 
 /// What every request says besides model and question.
