@@ -186,6 +186,14 @@ fn what_the_python_client_fetched_is_enough() {
         // The network is gone, and nobody said so.
         checked(&mut doctor(here, NOWHERE, &[MODEL, &commit]));
         checked(&mut doctor(here, NOWHERE, &[MODEL]));
+        // The hub no longer has the commit, nor lets anybody in.
+        for refusal in [(404, "RevisionNotFound"), (401, "RepoNotFound")] {
+            let hub = Hub::new(Manners {
+                refusal: Some(refusal),
+                ..Manners::default()
+            });
+            checked(&mut doctor(here, &hub.url, &[MODEL, &commit]));
+        }
         // Elsewhere, by a variable that goes before `HF_HOME`.
         fs::rename(here.join("hf"), here.join("other")).expect("writable");
         let mut moved = doctor(here, NOWHERE, &[MODEL]);

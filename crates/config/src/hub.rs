@@ -1,6 +1,7 @@
-//! Files of data sets on the Hugging Face hub, named as `huggingface_hub` names them (its page "HF URIs"):
-//! `hf://datasets/OWNER/NAME[@REVISION]/PATH`. A slash in a revision is written `%2F`, but not in the hub's own
-//! references, such as `refs/convert/parquet` and `refs/pr/1`. The path stands as it is, without escapes.
+//! Files of data sets on the Hugging Face hub, named as `huggingface_hub` names them (its page "HF
+//! URIs"): `hf://datasets/OWNER/NAME[@REVISION]/PATH`. A slash in a revision is written `%2F`, but
+//! not in the hub's own references, such as `refs/convert/parquet` and `refs/pr/1`. The path stands
+//! as it is, without escapes.
 
 use std::path::{Path, PathBuf};
 
@@ -72,13 +73,13 @@ impl HubFile {
     }
 }
 
-/// Where the revision at the start of `text` ends and a slash follows.
+/// Where the revision at the start of `text` ends: of the hub's own references these come first.
 fn revision_length(text: &str) -> Option<usize> {
-    let own = own_reference(text).filter(|length| text[*length..].starts_with('/'));
-    own.or_else(|| text.find('/'))
+    own_reference(text).or_else(|| text.find('/'))
 }
 
-/// The length of a reference of the hub at the start of `text`: `refs/convert/NAME` or `refs/pr/NUMBER`.
+/// The length of a reference of the hub at the start of `text`: `refs/convert/NAME` or
+/// `refs/pr/NUMBER`.
 fn own_reference(text: &str) -> Option<usize> {
     let is_name = |c: char| c.is_alphanumeric() || "_.-".contains(c);
     let is_digit = |c: char| c.is_ascii_digit();

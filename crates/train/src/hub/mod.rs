@@ -113,7 +113,8 @@ fn completed(remote: &Remote<'_>) -> Result<PathBuf, HubError> {
         Err(error) => {
             let missing = pipeline::lacking(&snapshot);
             return match error {
-                error if missing.is_empty() && error.is_away() => Ok(snapshot),
+                // What a commit is never changes, even if the hub no longer has it.
+                _ if missing.is_empty() => Ok(snapshot),
                 HubError::NotCached { why, .. } => Err(remote.not_cached(why, missing)),
                 HubError::Unreachable { .. } if snapshot.join(INDEX).is_file() => {
                     Err(remote.not_cached("the hub does not answer".to_owned(), missing))
