@@ -132,15 +132,6 @@ fn what_diffusers_ignores_is_ignored_with_a_warning() {
     let here = dir.path();
     let plain = trained(here);
     let base = here.join("base");
-    for file in [
-        "model_index.json",
-        "unet/config.json",
-        "tokenizer/tokenizer_config.json",
-    ] {
-        let path = base.join(file); // as some editors save
-        let text = fs::read_to_string(&path).expect("there");
-        fs::write(&path, format!("\u{FEFF}{text}")).expect("writable");
-    }
     let ema = json!({ "decay": 0.9999, "inv_gamma": 1.0, "optimization_step": 37000, "_note": 1 });
     change(&base.join("unet/config.json"), &ema);
     change(&base.join("vae/config.json"), &json!({ "mine": null }));
@@ -175,6 +166,16 @@ fn what_diffusers_ignores_is_ignored_with_a_warning() {
     let before = folders(here);
     assert!(same(&plain, &trained(here)));
     assert_eq!(folders(here), before, "the cache answers as before");
+    for file in [
+        "model_index.json",
+        "unet/config.json",
+        "tokenizer/tokenizer_config.json",
+    ] {
+        let path = base.join(file); // as some editors save
+        let text = fs::read_to_string(&path).expect("there");
+        fs::write(&path, format!("\u{FEFF}{text}")).expect("writable");
+    }
+    assert!(same(&plain, &trained(here)));
 }
 
 /// As a download of half precision alone leaves it, behind links as in the hub's cache.
