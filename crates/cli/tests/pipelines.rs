@@ -147,6 +147,8 @@ fn what_diffusers_ignores_is_ignored_with_a_warning() {
         }
         fs::write(base.join(part).join(".DS_Store"), "x").expect("writable");
         fs::write(base.join(part).join("._config.json"), "x").expect("writable");
+        let lock = base.join(part).join(".#config.json"); // as an editor leaves it
+        std::os::unix::fs::symlink("nobody@nowhere", lock).expect("writable");
     }
     fs::write(base.join("tokenizer.json"), "{").expect("writable");
     let found = doctor(here);
@@ -164,6 +166,16 @@ fn what_diffusers_ignores_is_ignored_with_a_warning() {
     let before = folders(here);
     assert!(same(&plain, &trained(here)));
     assert_eq!(folders(here), before, "the cache answers as before");
+    for file in [
+        "model_index.json",
+        "unet/config.json",
+        "tokenizer/tokenizer_config.json",
+    ] {
+        let path = base.join(file); // as some editors save
+        let text = fs::read_to_string(&path).expect("there");
+        fs::write(&path, format!("\u{FEFF}{text}")).expect("writable");
+    }
+    assert!(same(&plain, &trained(here)));
 }
 
 /// As a download of half precision alone leaves it, behind links as in the hub's cache.
@@ -173,23 +185,20 @@ fn half_precision_alone_is_read_and_said() {
     let here = dir.path();
     for (part, stem) in [
         ("unet", "diffusion_pytorch_model"),
-        ("text_encoder", "model"),
+        ("text_encoder_2", "model"),
     ] {
         let folder = here.join("base").join(part);
         let plain = folder.join(format!("{stem}.safetensors"));
         let tensors = read_tensors(&plain).expect("weights");
-        let kept = tensors
-            .into_iter()
-            .filter(|(name, _)| !name.ends_with("position_ids"));
         let blob = here.join(format!("{part}-blob"));
-        write_tensors(&blob, &kept.collect(), Kind::Half, &[].into()).expect("writable");
+        write_tensors(&blob, &tensors, Kind::Half, &[].into()).expect("writable");
         fs::remove_file(&plain).expect("there");
         let variant = folder.join(format!("{stem}.fp16.safetensors"));
         std::os::unix::fs::symlink(&blob, variant).expect("writable");
     }
     let found = doctor(here);
     let named = "half precision only, which is what the teacher computes with: \
-                 `unet/diffusion_pytorch_model.fp16.safetensors`, `text_encoder/model.fp16.safetensors`";
+                 `unet/diffusion_pytorch_model.fp16.safetensors`, `text_encoder_2/model.fp16.safetensors`";
     assert!(found.contains(named), "{found}");
     trained(here);
 }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::ModelError;
 
-/// The content of `path`, which is not a pointer, a page or whatever else a download may leave.
+/// The content of `path` without a byte order mark, which is not a pointer, a page or whatever else a download may leave.
 ///
 /// # Errors
 /// A file that cannot be read, or is something else.
@@ -16,20 +16,20 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ModelError> {
         path: path.to_owned(),
         source,
     })?;
-    match foreign_content(&bytes) {
-        Some(reason) => Err(ModelError::refused(path, reason)),
-        None => Ok(bytes),
+    if let Some(reason) = foreign_content(&bytes) {
+        return Err(ModelError::refused(path, reason));
     }
+    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").map(<[u8]>::to_vec);
+    Ok(text.unwrap_or(bytes))
 }
 
-/// The JSON in `path`, with or without a byte order mark.
+/// The JSON in `path`.
 ///
 /// # Errors
 /// As for [`read_bytes`], or JSON that says something else.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     let bytes = read_bytes(path)?;
-    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
-    let text = std::str::from_utf8(text)
+    let text = std::str::from_utf8(&bytes)
         .map_err(|error| ModelError::refused(path, &format!("it is not UTF-8: {error}")))?;
     serde_json::from_str(&without_infinities(text)).map_err(|source| ModelError::Config {
         path: path.to_owned(),

@@ -66,7 +66,7 @@ impl Backbone {
                     Pipeline::ZImage => Sizes::ZImage(load_diffusers_config::<ZImage>(&folder)?),
                 };
                 let shape = published.latent_shape();
-                check_parts(&sizes, &folder, shape, published.null())?;
+                check_parts(&sizes, &folder, shape, source.null())?;
                 (sizes, folder, shape)
             }
         };
@@ -181,21 +181,19 @@ fn check_parts(
             ),
         ],
         Sizes::Sdxl(config) => {
-            let added = pooled + config.projection_class_embeddings_input_dim - config.pooled_dim();
+            let projected = config.projection_class_embeddings_input_dim;
+            let sinusoids = projected - config.pooled_dim();
+            let added = pooled - SdxlUnet::NUM_SIZES + sinusoids;
             [
                 ("in_channels", config.in_channels, channels),
                 ("cross_attention_dim", config.cross_attention_dim, tokens),
-                (
-                    "projection_class_embeddings_input_dim",
-                    config.projection_class_embeddings_input_dim,
-                    added - SdxlUnet::NUM_SIZES,
-                ),
+                ("projection_class_embeddings_input_dim", projected, added),
             ]
         }
         Sizes::ZImage(config) => [
             ("in_channels", config.in_channels, channels),
             ("cap_feat_dim", config.cap_feat_dim, tokens),
-            ("in_channels", config.in_channels, channels),
+            ("the number of a caption's tokens", 1, pooled),
         ],
     };
     let differs = read.iter().find(|(_, read, made)| read != made);

@@ -144,15 +144,16 @@ fn print_line(name: &str, bytes: u64, note: &str) {
     print_data(line.trim_end());
 }
 
-/// Of a file, or of all files in a folder.
+/// Of a file, or of all files in a folder that can be read: a link in it may lead nowhere.
 fn num_bytes(path: &Path) -> io::Result<u64> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_dir() {
         return Ok(metadata.len());
     }
-    fs::read_dir(path)?
-        .map(|entry| num_bytes(&entry?.path()))
-        .sum()
+    let entries = fs::read_dir(path)?.flatten();
+    Ok(entries
+        .map(|entry| num_bytes(&entry.path()).unwrap_or(0))
+        .sum())
 }
 
 fn gibibytes(number: f64) -> u64 {
