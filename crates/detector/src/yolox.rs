@@ -213,7 +213,7 @@ impl Boxes {
             Ok(Self::Pixels)
         } else {
             Err(format!(
-                "expected boxes about their cells, as YOLOX's are; on a blank picture they lie {as_cells:.1} cells away if \
+                "expected boxes about their cells, as YOLOX's are; they lie {as_cells:.1} cells away if \
                  read in cells, {as_pixels:.1} if read in pixels"
             ))
         }
