@@ -192,7 +192,7 @@ impl Boxes {
     /// reading of YOLOX-nano and 45 by the wrong one.
     fn of(rows: &[f32], cells: &[Cell]) -> Result<Self, String> {
         check(rows)?;
-        if rows.chunks_exact(ROW).all(|row| row[4] == 1.0) {
+        if rows.chunks_exact(ROW).all(|row| row[4] >= 1.0) {
             return Err(
                 "objectness is 1 in every row, as in YOLOv6, which wants another input than YOLOX"
                     .to_owned(),
