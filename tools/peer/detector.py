@@ -209,7 +209,7 @@ def prompts_of(here: Path, pictures: dict[str, Image.Image], wanted: dict[str, i
     for number, (name, picture) in enumerate(pictures.items()):
         thing = CLASSES[DOG if wanted[name] is None else wanted[name]]
         include = [{"class": thing, "count": 1}]
-        lines.append(json.dumps({"tag": "single_object", "include": include, "prompt": f"a photo of a {thing}"}))
+        lines.append(json.dumps({"tag": "single_object", "include": include, "prompt": f"{thing} of {name}"}))
         names.append(f"{number:05}/samples/0000.png")
         (here / "images" / names[-1]).parent.mkdir(parents=True, exist_ok=True)
         picture.save(here / "images" / names[-1])
@@ -290,7 +290,7 @@ def compare_queries(here: Path) -> None:
 
 
 def compare_network(here: Path) -> None:
-    """Random weights make rough masks, so a step of 255 in the resized picture moves pixels of them."""
+    """Random weights make rough masks: a logit near 0 may fall on the other side."""
     from mask2former_onnx import export
 
     model, config = mask2former.tiny(), {"size": {"height": 96, "width": 128}, "size_divisor": 32}
@@ -310,7 +310,7 @@ def compare_network(here: Path) -> None:
             widest, objects = max(widest, abs(one["score"] - other["score"])), objects + 1
             if "mask" in one:
                 same = min(same, float((coco.decode(one["mask"]).astype(bool) == other["mask"]).mean()))
-    assert widest < 1e-3 and same > 0.99, (widest, same)
+    assert widest < 1e-4 and same > 0.999, (widest, same)
     print(
         f"Mask2Former, a tiny network: its export's logits differ by {apart:.1e}; {objects} objects in photographs, scores "
         f"differ by at most {widest:.1e}, at least {same:.2%} of a mask's pixels equal"

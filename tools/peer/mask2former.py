@@ -18,7 +18,13 @@ import torch
 from onnx import TensorProto, helper
 from PIL import Image
 from torch import Tensor
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, Mask2FormerImageProcessor, SwinConfig
+from transformers import (
+    Mask2FormerConfig,
+    Mask2FormerForUniversalSegmentation,
+    Mask2FormerImageProcessor,
+    Mask2FormerImageProcessorPil,
+    SwinConfig,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -164,8 +170,8 @@ def tiny() -> Mask2FormerForUniversalSegmentation:
 
 
 def run(model: Mask2FormerForUniversalSegmentation, picture: Image.Image, config: dict) -> list[dict]:
-    """The whole of transformers' pipeline."""
-    pixels = Mask2FormerImageProcessor(**config)(picture, return_tensors="pt")["pixel_values"]
+    """The whole of transformers' pipeline, with PIL's resizing; torchvision's differs by a step of 255 in some pixels."""
+    pixels = Mask2FormerImageProcessorPil(**config)(picture, return_tensors="pt")["pixel_values"]
     with torch.no_grad():
         outputs = model(pixel_values=pixels)
     size = (picture.height, picture.width)

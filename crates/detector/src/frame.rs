@@ -215,8 +215,11 @@ mod tests {
         let picture = Image::filled(451, 300, [1.0, 0.0, 0.5]);
         let pixels = frame.pixels(&picture, &Pixels::YOLOX);
         let at = |channel: usize, y: usize| pixels[(channel * 416 + y) * 416];
-        assert_eq!([at(0, 275), at(1, 0), at(2, 0)], [128.0, 0.0, 255.0]);
-        assert_eq!([at(0, 276), at(1, 276), at(2, 415)], [114.0; 3]);
+        assert_eq!(
+            [at(0, 275), at(1, 0), at(2, 0)].to_vec(),
+            [128.0, 0.0, 255.0]
+        );
+        assert_eq!([at(0, 276), at(1, 276), at(2, 415)].to_vec(), [114.0; 3]);
         for sides in [[1, 1], [1, 2000], [2000, 1]] {
             let frame = Frame::letterbox(sides, [416, 416]);
             assert!(frame.resized.iter().all(|side| (1..=416).contains(side)));

@@ -303,7 +303,7 @@ mod tests {
             for (one, expected) in found.iter().zip(&picture.instances) {
                 assert_eq!(one.label, expected.label);
                 assert!((one.score - expected.score).abs() < 2e-6, "{}", one.score);
-                assert_eq!(one.bounds.map(f64::from), expected.bounds.map(f64::from));
+                assert_eq!(one.bounds.to_vec(), expected.bounds);
                 assert_eq!(runs(one.mask.as_ref().expect("a mask")), expected.runs);
             }
         }

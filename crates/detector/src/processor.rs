@@ -323,11 +323,8 @@ fn with_aspect(picture: [usize; 2], shortest: usize, longest: usize) -> [usize; 
         wanted = longest * short / long;
         side = wanted.round_ties_even();
     }
-    let other = if short == side {
-        long
-    } else {
-        wanted * long / short
-    };
+    let is_kept = picture[0].min(picture[1]) == side as usize;
+    let other = if is_kept { long } else { wanted * long / short };
     if height <= width {
         [side as usize, other as usize]
     } else {

@@ -192,7 +192,7 @@ impl Boxes {
     /// reading of YOLOX-nano and 45 by the wrong one.
     fn of(rows: &[f32], cells: &[Cell]) -> Result<Self, String> {
         check(rows)?;
-        if rows.chunks_exact(ROW).all(|row| row[4] == 1.0) {
+        if rows.chunks_exact(ROW).all(|row| row[4] >= 1.0) {
             return Err(
                 "objectness is 1 in every row, as in YOLOv6, which wants another input than YOLOX"
                     .to_owned(),
@@ -213,7 +213,7 @@ impl Boxes {
             Ok(Self::Pixels)
         } else {
             Err(format!(
-                "expected boxes about their cells, as YOLOX's are; on a blank picture they lie {as_cells:.1} cells away if \
+                "expected boxes about their cells, as YOLOX's are; they lie {as_cells:.1} cells away if \
                  read in cells, {as_pixels:.1} if read in pixels"
             ))
         }
