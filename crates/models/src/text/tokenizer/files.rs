@@ -68,8 +68,7 @@ struct Stored {
     #[serde(default)]
     rstrip: bool,
     normalized: Option<bool>,
-    #[serde(default)]
-    special: bool,
+    special: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -87,13 +86,14 @@ struct Backend {
 
 impl From<Stored> for AddedToken {
     fn from(stored: Stored) -> Self {
+        let special = stored.special.unwrap_or(false);
         Self {
-            normalized: stored.normalized.unwrap_or(!stored.special),
+            normalized: stored.normalized.unwrap_or(!special),
             content: stored.content,
             single_word: stored.single_word,
             lstrip: stored.lstrip,
             rstrip: stored.rstrip,
-            special: stored.special,
+            special,
         }
     }
 }
@@ -285,7 +285,7 @@ fn special(value: &Value) -> Option<AddedToken> {
         return Some(AddedToken::from(content, true));
     }
     let mut stored = Stored::deserialize(value).ok()?;
-    stored.special = true;
+    stored.special = Some(true);
     Some(stored.into())
 }
 

@@ -48,7 +48,7 @@ pub(super) fn clip(files: &TokenizerFiles) -> Made {
         "normalizer": normalizer,
         "pre_tokenizer": clip_words(CLIP_WORDS),
         "post_processor": around([&start, &end], ids),
-        "model": bpe(vocabulary, merges, Some(&text("unk_token")), "</w>"),
+        "model": bpe(&vocabulary, &merges, Some(&text("unk_token")), "</w>"),
     });
     tokenizer(path, made)
 }
@@ -91,7 +91,7 @@ pub(super) fn open_clip(folder: &Path) -> Made {
         "added_tokens": names.into_iter().zip(ids).map(special).collect::<Vec<_>>(),
         "pre_tokenizer": clip_words(OPEN_CLIP_WORDS),
         "post_processor": around(names, ids),
-        "model": bpe(vocabulary, merges, None, "</w>"),
+        "model": bpe(&vocabulary, &merges, None, "</w>"),
     });
     tokenizer(path, made)
 }
@@ -114,7 +114,7 @@ pub(super) fn qwen2(files: &TokenizerFiles) -> Made {
         "version": "1.0",
         "normalizer": { "type": "NFC" },
         "pre_tokenizer": { "type": "Sequence", "pretokenizers": [words, bytes] },
-        "model": bpe(vocabulary, merges, None, ""),
+        "model": bpe(&vocabulary, &merges, None, ""),
     });
     tokenizer(path, made)
 }
@@ -179,8 +179,8 @@ fn around([start, end]: [&str; 2], [first, last]: [u32; 2]) -> Value {
 }
 
 fn bpe(
-    vocabulary: Map<String, Value>,
-    merges: Value,
+    vocabulary: &Map<String, Value>,
+    merges: &Value,
     unknown: Option<&str>,
     suffix: &str,
 ) -> Value {
