@@ -77,17 +77,10 @@ fn what_names_no_file_or_keeps_no_prompt_is_refused() {
     assert!(error.contains("expected `fail` or `skip`"), "{error}");
 }
 
+/// As `huggingface_hub.parse_hf_uri` reads them.
 #[test]
-fn files_of_data_sets_are_named_as_on_the_hub() {
+fn revisions_of_data_sets_are_read_as_by_python() {
     let of = |path: &str| HubFile::of(Path::new(path));
-    let path = "hf://datasets/lab/set@refs%2Fpr%2F1/data/train.parquet";
-    let file = of(path).expect("on the hub");
-    assert_eq!(file.repository, "lab/set");
-    assert_eq!(file.revision.as_deref(), Some("refs/pr/1"));
-    assert_eq!(file.path, "data/train.parquet");
-    let path = Path::new("hf://datasets/lab/set@refs/pr/1/data/train.parquet");
-    assert_eq!(file.to_path(), path);
-    // As `huggingface_hub.parse_hf_uri` reads them.
     for (path, revision, name) in [
         ("@refs/pr/1/a.json", "refs/pr/1", "a.json"),
         (
@@ -116,6 +109,18 @@ fn files_of_data_sets_are_named_as_on_the_hub() {
     }
     let file = of("hf://datasets/lab/set/a@b.json").expect("on the hub");
     assert_eq!((file.revision, file.path.as_str()), (None, "a@b.json"));
+}
+
+#[test]
+fn files_of_data_sets_are_named_as_on_the_hub() {
+    let of = |path: &str| HubFile::of(Path::new(path));
+    let path = "hf://datasets/lab/set@refs%2Fpr%2F1/data/train.parquet";
+    let file = of(path).expect("on the hub");
+    assert_eq!(file.repository, "lab/set");
+    assert_eq!(file.revision.as_deref(), Some("refs/pr/1"));
+    assert_eq!(file.path, "data/train.parquet");
+    let path = Path::new("hf://datasets/lab/set@refs/pr/1/data/train.parquet");
+    assert_eq!(file.to_path(), path);
     let file = of("hf://datasets/lab/set/a.json").expect("on the hub");
     assert_eq!((file.revision, file.path.as_str()), (None, "a.json"));
     for local in [
