@@ -47,7 +47,7 @@ impl WeightFiles {
         let variants = PRECISIONS.into_iter().flat_map(|variant| {
             [
                 (format!("{weights}.index.{variant}.json"), true),
-                (format!("{weights}.{variant}.index.json"), true), // diffusers before 0.31
+                (format!("{weights}.{variant}.index.json"), true), // of older versions
                 (format!("{stem}.{variant}.safetensors"), false),
             ]
             .map(|(name, is_index)| (name, is_index, Some(variant)))
