@@ -12,7 +12,7 @@ use std::{
 use common::{pipeline, succeed};
 use dmdr_config::Experiment;
 use dmdr_events::OwnedRun;
-use dmdr_tensor::{Device, Meter, read_tensors};
+use dmdr_tensor::{Device, Meter, read_metadata, read_tensors};
 use dmdr_train::{Distillation, Rehearsal, Silent};
 use tempfile::TempDir;
 
@@ -229,14 +229,32 @@ fn sdxl_in_one_step() {
 
 #[test]
 fn sd3_medium() {
-    of_text(
-        "sd3-medium-dmdr",
+    let name = "sd3-medium-dmdr";
+    let dir = of_text(
+        name,
         |folder| {
             pipeline::sd3(folder);
             pipeline::clip(folder);
         },
         &[RANK],
     );
+    // T5 reads 128 tokens behind CLIP's 77, and whoever draws with diffusers is told.
+    let here = dir.path();
+    let mut folders = fs::read_dir(here.join("cache/embeddings")).expect("a cache");
+    let folder = folders
+        .next()
+        .expect("of one rule")
+        .expect("readable")
+        .path();
+    for shard in fs::read_dir(folder).expect("readable") {
+        let shard = read_metadata(&shard.expect("readable").path()).expect("a shard");
+        assert_eq!(shard["length"], "205");
+    }
+    let run = format!("runs/{name}");
+    succeed(here, &["export", &run, "--output", "out"]);
+    let card = fs::read_to_string(here.join("out/README.md")).expect("a card");
+    let call = "sigmas=[1.0, 0.75, 0.5, 0.25], max_sequence_length=128).images";
+    assert!(card.contains(call), "{card}");
 }
 
 #[test]

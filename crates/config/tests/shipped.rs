@@ -238,11 +238,8 @@ fn remarks_name_files_that_the_head_explains() {
     for path in files(&folder()) {
         let text = fs::read_to_string(&path).expect("a config");
         for letter in ["[c]", "[j]", "[t]", "[s]", "[a]", "[u]", "[g]"] {
-            let lines = text.lines().filter(|line| !line.starts_with('#'));
-            let is_used = lines
-                .filter(|line| line.contains(&format!(" {letter}")))
-                .count()
-                > 0;
+            let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+            let is_used = lines.any(|line| line.contains(&format!(" {letter}")));
             let is_explained = text
                 .lines()
                 .any(|line| line.starts_with('#') && line.contains(letter));

@@ -104,10 +104,9 @@ mod tests {
                         let step = at(seed, cycle * num_steps as u64 + update, rollout);
                         let drawn = counts(&Depths::of(batch, num_steps, &step));
                         assert_eq!(drawn.iter().sum::<i64>(), batch as i64);
-                        total
-                            .iter_mut()
-                            .zip(drawn)
-                            .for_each(|(sum, count)| *sum += count);
+                        for (sum, count) in total.iter_mut().zip(drawn) {
+                            *sum += count;
+                        }
                     }
                     assert_eq!(total, vec![batch as i64; num_steps], "cycle {cycle}");
                 }

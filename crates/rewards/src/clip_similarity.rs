@@ -1,8 +1,9 @@
 //! CLIP score by published towers: the bare cosine, about 0.2 to 0.4. Tables multiply it by 100; CLIPScore (arXiv
 //! 2104.08718) is 2.5 times what is above 0, by ViT-B/32.
 //!
-//! Checkpoints and their preprocessing: [`ClipCheckpoint`]. Apple's DFN5B at 224 is the text alignment of DMDR's published
-//! training scripts (`train_t2i`), which run it with exact GELU; it was trained with QuickGELU, as here.
+//! Checkpoints and their preprocessing: [`ClipCheckpoint`]. Apple's DFN5B at 224 is the text alignment of DMDR's training
+//! scripts (`train_t2i` of github.com/vvvvvjdy/dmdr at commit ee68d48^, withdrawn since). They run it with exact GELU; it was
+//! trained with QuickGELU, as here.
 
 use std::path::Path;
 
