@@ -75,6 +75,7 @@ mod tests {
         let lora = |alpha| Lora {
             rank: 2,
             alpha,
+            init_lora_weights: Default::default(),
             targets: None,
         };
         let store = ParamStore::trainable(Device::Cpu, 0);
