@@ -240,7 +240,7 @@ fn sdxl_with_lengths(lengths: [usize; 2]) -> (TempDir, Result<SdxlText, ModelErr
         device: Device::Cpu,
         compute: Kind::Float,
     };
-    let text = SdxlText::load(dir.path(), placement);
+    let text = SdxlText::load(dir.path(), placement, true);
     (dir, text)
 }
 
