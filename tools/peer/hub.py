@@ -131,8 +131,19 @@ def make_input(here: Path) -> None:
     write_base(CASES[0], here / "base")
     write_config(CASES[0], here)
     index = json.loads((here / "base/model_index.json").read_text())
-    parts = {part.name: ["library", "Class"] for part in (here / "base").iterdir() if part.is_dir()}
-    (here / "base/model_index.json").write_text(json.dumps(index | parts))
+    clip = ["transformers", "CLIPTextModelWithProjection"]
+    parts = dict(
+        scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        text_encoder=clip,
+        text_encoder_2=clip,
+        text_encoder_3=["transformers", "T5EncoderModel"],
+        tokenizer=["transformers", "CLIPTokenizer"],
+        tokenizer_2=["transformers", "CLIPTokenizer"],
+        tokenizer_3=["transformers", "T5Tokenizer"],
+        transformer=["diffusers", "SD3Transformer2DModel"],
+        vae=["diffusers", "AutoencoderKL"],
+    )
+    (here / "base/model_index.json").write_text(json.dumps(index | {name: part for name, part in parts.items() if (here / "base" / name).is_dir()}))
     (here / "base/README.md").write_text("A card.")
     (here / "base/data").mkdir()
     rows = [{"prompt": line} for line in (here / "train.txt").read_text().splitlines()]

@@ -33,21 +33,7 @@ fn write(folder: &std::path::Path) -> std::io::Result<()> {
     fs::create_dir_all(folder.join("scheduler"))?;
     pipeline::sd3(folder);
     pipeline::clip(folder);
-    let index = json!({
-        "_class_name": "StableDiffusion3Pipeline",
-        "_diffusers_version": "0.42.1",
-        "feature_extractor": [null, null],
-        "image_encoder": [null, null],
-        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModelWithProjection"],
-        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
-        "text_encoder_3": ["transformers", "T5EncoderModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "tokenizer_2": ["transformers", "CLIPTokenizer"],
-        "tokenizer_3": ["transformers", "T5Tokenizer"],
-        "transformer": ["diffusers", "SD3Transformer2DModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    });
+    let index = pipeline::sd3_index();
     fs::write(folder.join("model_index.json"), index.to_string())?;
     let scheduler = json!({
         "_class_name": "FlowMatchEulerDiscreteScheduler",

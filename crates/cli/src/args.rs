@@ -13,7 +13,7 @@ pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// No progress; messages only when something is wrong.
+    /// Show no progress, and messages only when something is wrong.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 }
@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Re-run a table or figure of the paper where the truth is known.
     Lab(LabArgs),
-    /// Look at a config.
+    /// Print or check a config.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Check a config's files, its memory and the machine before any work starts.
@@ -49,10 +49,10 @@ pub(crate) enum Command {
 /// The demo.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DemoArgs {
-    /// A few minutes, rougher.
+    /// Train for 3 minutes instead of 13; the student is rougher.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Folder the run's folder is made in.
+    /// The folder in which the run's own folder is made.
     #[arg(long, default_value = "runs")]
     pub(crate) root: PathBuf,
 }
@@ -65,13 +65,13 @@ pub(crate) struct RunArgs {
     /// Override a key, e.g. `--set seed=1`; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Folder the run's folder is made in.
+    /// The folder in which the run's own folder is made.
     #[arg(long, default_value = "runs")]
     pub(crate) root: PathBuf,
     /// Continue from the newest checkpoint.
     #[arg(long)]
     pub(crate) resume: bool,
-    /// Where to copy the finished weights; a card that says how they were made is written beside them.
+    /// Copy the finished weights to this file. A card beside it says how they were made.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
@@ -100,31 +100,34 @@ pub(crate) struct SampleArgs {
     /// A text file with one prompt a line.
     #[arg(long, value_name = "FILE")]
     pub(crate) prompts: Option<PathBuf>,
-    /// Images a prompt.
+    /// How many images each prompt gets.
     #[arg(long, default_value_t = 4)]
     pub(crate) count: usize,
     /// Noise of the first image; the next ones follow.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Images drawn at a time; all of a prompt if not given. What a student adds between steps depends on it.
+    /// Images drawn at a time; by default all of a prompt. The noise between a student's steps
+    /// depends on it.
     #[arg(long, value_name = "COUNT")]
     pub(crate) batch: Option<NonZeroUsize>,
-    /// Steps of the student; as trained if not given.
+    /// Steps of the student; by default as many as it was trained with.
     #[arg(long, value_name = "COUNT")]
     pub(crate) steps: Option<NonZeroUsize>,
-    /// Steps of the teacher; as in the run's config if not given.
+    /// Steps of the teacher; by default as in the run's config.
     #[arg(long, value_name = "COUNT")]
     pub(crate) teacher_steps: Option<NonZeroUsize>,
-    /// Who draws.
+    /// Which network draws.
     #[arg(long, value_enum, default_value_t = Who::Both)]
     pub(crate) who: Who,
-    /// The picture with all of them, `.png` or `.jpg`; `samples.png` if not given. A PNG also tells how it was made.
+    /// The sheet with all pictures, `.png` or `.jpg`; by default `samples.png`. A PNG also says how it
+    /// was made.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// A folder for every image by itself, with its parameters in the file.
+    /// Also write each image as a file into this folder, with its parameters in it.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) images: Option<PathBuf>,
-    /// A safetensors file for all images unrounded: `images`, [N, 3, H, W] in [0, 1], f32.
+    /// Also write all images, not rounded, into this safetensors file: `images`, [N, 3, H, W] in
+    /// [0, 1], f32.
     #[arg(long, value_name = "FILE")]
     pub(crate) tensors: Option<PathBuf>,
     #[command(flatten)]
@@ -136,13 +139,13 @@ pub(crate) struct SampleArgs {
 pub(crate) struct ExportArgs {
     /// A run folder of `dmdr train` on a published pipeline.
     pub(crate) run: PathBuf,
-    /// What is written.
+    /// The format, after the tool that reads it.
     #[arg(long, value_enum, default_value_t = LayoutArg::Peft)]
     pub(crate) layout: LayoutArg,
     /// Number format of the weights.
     #[arg(long, value_enum, default_value_t = DtypeArg::Bf16)]
     pub(crate) dtype: DtypeArg,
-    /// The folder.
+    /// The folder to write.
     #[arg(long)]
     pub(crate) output: PathBuf,
     #[command(flatten)]
@@ -159,7 +162,7 @@ pub(crate) struct ImportArgs {
     /// Override a key; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// The file for `student.init`, `.safetensors`.
+    /// The file to write, `.safetensors`; name it in `student.init`.
     #[arg(long)]
     pub(crate) output: PathBuf,
     /// Leave out layers of text encoders, which a student does not train, instead of refusing the file.
@@ -201,16 +204,16 @@ pub(crate) struct EvalArgs {
     /// A run folder of `dmdr train` on the emoji world.
     #[arg(required = true)]
     pub(crate) run: Option<PathBuf>,
-    /// Which prompts.
+    /// Which prompts are drawn.
     #[arg(long, value_enum, default_value_t = SplitArg::Test)]
     pub(crate) split: SplitArg,
-    /// Prompts, spread evenly over the six kinds.
+    /// How many prompts, spread evenly over GenEval's six kinds.
     #[arg(long, default_value_t = 300)]
     pub(crate) num_prompts: usize,
-    /// Seeds of the noise.
+    /// Seeds of the noise; each prompt is drawn once a seed.
     #[arg(long, value_delimiter = ',', default_value = "0,1,2")]
     pub(crate) seeds: Vec<u64>,
-    /// Who is measured.
+    /// Which network is measured.
     #[arg(long, value_enum, default_value_t = Who::Both)]
     pub(crate) who: Who,
     /// Print the reports as JSON.
@@ -232,16 +235,17 @@ pub(crate) enum EvalCommand {
 /// Who draws a benchmark's images.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DrawArgs {
-    /// Folder of the images; what is there already is not drawn again.
+    /// The folder of the images. An image that is there is not drawn again.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) images: PathBuf,
-    /// A run folder of `dmdr train` whose model draws the images; without one they are all there.
+    /// A run folder of `dmdr train` whose model draws the images. Leave it out if all are there.
     #[arg(long)]
     pub(crate) run: Option<PathBuf>,
     /// Which of the run's models.
     #[arg(long, value_enum, default_value_t = DrawerArg::Student)]
     pub(crate) who: DrawerArg,
-    /// Noise of a prompt's first image; the next ones follow. Every prompt starts there, as in the official scripts.
+    /// The noise of a prompt's first image; the next ones count up. Every prompt starts there, as in
+    /// the official scripts.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
 }
@@ -263,7 +267,7 @@ pub(crate) struct GenevalArgs {
     pub(crate) metadata: PathBuf,
     #[command(flatten)]
     pub(crate) draw: DrawArgs,
-    /// Images a prompt.
+    /// How many images each prompt gets.
     #[arg(long, default_value_t = 4)]
     pub(crate) samples: usize,
     /// JSON lines with what a detector found in each image.
@@ -273,10 +277,11 @@ pub(crate) struct GenevalArgs {
     /// `detections.jsonl` beside the images.
     #[arg(long, value_name = "MODEL", conflicts_with = "detections")]
     pub(crate) detector: Option<PathBuf>,
-    /// ONNX Runtime's library, for the detector; otherwise the environment's `ORT_DYLIB_PATH` names it.
+    /// ONNX Runtime's library, for the detector; by default the one that `ORT_DYLIB_PATH` names.
     #[arg(long, value_name = "LIBRARY", requires = "detector")]
     pub(crate) onnxruntime: Option<PathBuf>,
-    /// CLIP that tells colours where detections do not: OpenAI's ViT-L/14, a folder or a safetensors file.
+    /// The CLIP that names colours, OpenAI's ViT-L/14: a folder or a safetensors file. It is asked where
+    /// the detections name none.
     #[arg(long, value_name = "WEIGHTS", requires = "clip_tokenizer")]
     pub(crate) clip: Option<PathBuf>,
     /// Folder of its tokenizer.
@@ -307,28 +312,28 @@ pub(crate) struct DpgArgs {
     /// The vision-language model there.
     #[arg(long)]
     pub(crate) model: Option<String>,
-    /// What the judge is told about each question, whose words take the place of `{question}`.
+    /// What the judge is told. The words of each question take the place of `{question}`.
     #[arg(long, value_name = "TEXT", requires = "judge")]
     pub(crate) template: Option<String>,
     /// The most tokens of an answer. A judge that thinks first needs hundreds.
     #[arg(long, value_name = "COUNT", requires = "judge", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_tokens: Option<u64>,
-    /// A further field of every question to the judge, its value as JSON or else as text; may be repeated.
+    /// One more field of every request to the judge. The value is JSON, or else text. May be repeated.
     #[arg(long, value_name = "NAME=VALUE", requires = "judge", value_parser = parameter)]
     pub(crate) parameter: Vec<(String, serde_json::Value)>,
     /// A field that is not sent, such as `temperature` or `max_tokens`; may be repeated.
     #[arg(long, value_name = "NAME", requires = "judge")]
     pub(crate) omit: Vec<String>,
-    /// Seconds for one attempt to ask; there are five.
+    /// Seconds that one attempt may take; there are five attempts.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: u64,
     /// Questions asked at a time.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) jobs: u64,
-    /// Counts as the paper says instead of as the published script does.
+    /// Count as the paper says. By default it is counted as the published script does.
     #[arg(long)]
     pub(crate) as_written: bool,
-    /// As the paper says, but for these quirks of the published script, which has all of them.
+    /// Count as the paper says, but for these quirks of the published script.
     #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "as_written")]
     pub(crate) quirks: Vec<QuirkArg>,
     #[command(flatten)]
@@ -349,7 +354,7 @@ fn parameter(text: &str) -> Result<(String, serde_json::Value), String> {
 pub(crate) enum QuirkArg {
     /// The first row of the questions is lost.
     FirstRowLost,
-    /// A no reaches questions further down only.
+    /// A no makes only questions further down wrong.
     FileOrder,
     /// Categories take the last image of a prompt only.
     LastImageCategories,
@@ -366,7 +371,7 @@ pub(crate) struct TableArgs {
     /// Override a key; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Folder the table's folder is made in; what is measured there is not measured again.
+    /// The folder in which the table's own folder is made. What is measured there is not measured again.
     #[arg(long, default_value = "runs/tables")]
     pub(crate) root: PathBuf,
     /// Print it as JSON.
@@ -390,7 +395,7 @@ pub(crate) enum SplitArg {
 pub(crate) struct ReportArgs {
     /// A run folder.
     pub(crate) run: PathBuf,
-    /// Write a card beside these weights of the run instead: how they were made, as Markdown, and the curve.
+    /// Instead of the page, write a card beside these weights: how they were made, and the curve.
     #[arg(long, value_name = "WEIGHTS")]
     pub(crate) card: Option<PathBuf>,
     #[command(flatten)]
@@ -400,9 +405,9 @@ pub(crate) struct ReportArgs {
 /// A laboratory.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct LabArgs {
-    /// Which one.
+    /// Which table or figure.
     pub(crate) name: LabName,
-    /// Seeds of every arm.
+    /// How many training seeds each arm gets.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: u64,
     /// A rough version in seconds, to see that it works.
@@ -411,7 +416,7 @@ pub(crate) struct LabArgs {
     /// Write the page to `docs/results` as well.
     #[arg(long)]
     pub(crate) publish: bool,
-    /// Folder the laboratory's folder is made in; what is finished there is not run again.
+    /// The folder in which the laboratory's own folder is made. What is finished there is not run again.
     #[arg(long, default_value = "runs/lab")]
     pub(crate) root: PathBuf,
 }
@@ -473,7 +478,7 @@ pub(crate) struct DoctorArgs {
     /// Override a key; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Plan for a device of this much memory, which need not be here.
+    /// Plan for a device with this much memory. It need not be here.
     #[arg(long, value_name = "GIB", value_parser = positive)]
     pub(crate) memory: Option<f64>,
 }

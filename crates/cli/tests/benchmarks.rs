@@ -307,7 +307,7 @@ fn a_judge_is_asked_with_the_parameters_and_the_key_that_are_given() {
     let here = dir.path();
     dpg_files(here);
     let (url, count) = judge();
-    let files = ["--prompts", "prompts", "--images", "images"];
+    let files = ["--prompts", "prompts", "--images", "images", "--as-written"];
     let score = ["--questions", "questions.csv", "--answers", "answers.jsonl"];
     let dpg = [&["eval", "dpg"][..], &files].concat();
     let asked = [&dpg[..], &score, &["--judge", &url, "--model", "m"]].concat();

@@ -76,6 +76,9 @@ fn tiny(config: &str) -> Vec<&'static str> {
             "rewards.0.model.clip.tokenizer=FOLDER/clip-tokenizer",
             "rewards.1.model.hps.weights=FOLDER/clip",
             "rewards.1.model.hps.tokenizer=FOLDER/clip-tokenizer",
+            "evaluation.detectors=",
+            "evaluation.diversity=",
+            "evaluation.metrics=",
             "events.sample_every=0",
             "events.evaluate_every=0",
             "guard=",
@@ -145,7 +148,8 @@ fn scene() -> TempDir {
     fs::create_dir(&bin).expect("writable");
     let sets = |config| {
         let sets = tiny(config).into_iter();
-        sets.map(|set| format!(" --set {set}")).collect::<String>()
+        sets.map(|set| format!(" --set '{set}'"))
+            .collect::<String>()
     };
     let real = env!("CARGO_BIN_EXE_dmdr");
     let script = format!(

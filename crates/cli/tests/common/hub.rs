@@ -352,15 +352,6 @@ pub(crate) fn remote_run() -> (TempDir, PathBuf) {
     fs::create_dir(base.join("scheduler")).expect("writable");
     let path = base.join("scheduler/scheduler_config.json");
     fs::write(path, scheduler.to_string()).expect("writable");
-    let mut index =
-        json!({ "_class_name": "StableDiffusion3Pipeline", "_diffusers_version": "0.42.1" });
-    for part in fs::read_dir(&base).expect("readable") {
-        let part = part.expect("readable");
-        if part.path().is_dir() {
-            let name = part.file_name().into_string().expect("UTF-8");
-            index[name] = json!(["library", "Class"]);
-        }
-    }
-    fs::write(base.join("model_index.json"), index.to_string()).expect("writable");
+    fs::write(base.join("model_index.json"), pipeline::sd3_index().to_string()).expect("writable");
     (dir, base)
 }

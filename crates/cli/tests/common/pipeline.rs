@@ -175,6 +175,25 @@ pub(crate) fn sit(folder: &Path) {
     Sit::save(&store, &config, &path, Kind::Float, &BTreeMap::new()).expect("writable");
 }
 
+/// The whole `model_index.json` of [`sd3`] with a scheduler, as diffusers itself wants it.
+pub(crate) fn sd3_index() -> Value {
+    json!({
+        "_class_name": "StableDiffusion3Pipeline",
+        "_diffusers_version": "0.42.1",
+        "feature_extractor": [null, null],
+        "image_encoder": [null, null],
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModelWithProjection"],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "text_encoder_3": ["transformers", "T5EncoderModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+        "tokenizer_3": ["transformers", "T5Tokenizer"],
+        "transformer": ["diffusers", "SD3Transformer2DModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    })
+}
+
 /// Stable Diffusion 3 on latents `[6, h, w]`.
 pub(crate) fn sd3(folder: &Path) {
     sd3_of(folder, "sd3_plain");
