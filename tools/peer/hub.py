@@ -143,7 +143,8 @@ def make_input(here: Path) -> None:
         transformer=["diffusers", "SD3Transformer2DModel"],
         vae=["diffusers", "AutoencoderKL"],
     )
-    (here / "base/model_index.json").write_text(json.dumps(index | {name: part for name, part in parts.items() if (here / "base" / name).is_dir()}))
+    parts = {name: part for name, part in parts.items() if (here / "base" / name).is_dir()}
+    (here / "base/model_index.json").write_text(json.dumps(index | parts))
     (here / "base/README.md").write_text("A card.")
     (here / "base/data").mkdir()
     rows = [{"prompt": line} for line in (here / "train.txt").read_text().splitlines()]

@@ -311,7 +311,7 @@ fn a_start_that_fails_leaves_no_folder() {
         (&["world.prompts.train=none.txt"][..], "none.txt"),
         (&["world.prompts.train=table.csv"], "table.csv"),
         (&["student.init=run.toml"], "run.toml"),
-        (&["teacher.weights=base/vae"], "model_index.json"),
+        (&["teacher.weights=base/vae"], "a part of a pipeline"),
         (&["fake_score.targets=[\"zzz\"]"], "zzz"),
         (&["method.dmdr.rl={}", hps], "none.safetensors"),
         // It is asked in the first update, when the folder is there already.
@@ -334,45 +334,24 @@ fn a_start_that_fails_leaves_no_folder() {
     assert!(here.join("runs/tiny/mine.txt").is_file(), "{error}");
 }
 
+/// After hours of training it is too late to say so.
 #[test]
-fn an_output_is_called_what_it_is() {
+fn an_output_that_cannot_be_written_is_told_before_the_training() {
     let here = workspace();
-    for (arguments, option, ending) in [
+    for (command, config, output, word) in [
+        ("train", "smoke", "x.pt", ".safetensors"),
+        ("pretrain", "teacher-base", "x.bin", ".safetensors"),
         (
-            &["sample", "none", "--prompt", "a", "--output", "x.jpg"][..],
-            "--output x.jpg",
-            ".png",
-        ),
-        (
-            &["sample", "none", "--prompt", "a", "--tensors", "x.npz"],
-            "--tensors x.npz",
-            ".safetensors",
-        ),
-        (
-            &["train", "configs/smoke.toml", "--output", "x.pt"],
-            "--output x.pt",
-            ".safetensors",
-        ),
-        (
-            &["pretrain", "configs/teacher-base.toml", "--output", "x.bin"],
-            "--output x.bin",
-            ".safetensors",
+            "train",
+            "smoke",
+            "nowhere/x.safetensors",
+            "there is no folder `nowhere`",
         ),
     ] {
-        let error = fail(here, arguments);
-        assert!(error.contains(option) && error.contains(ending), "{error}");
+        let config = format!("configs/{config}.toml");
+        let error = fail(here, &[command, &config, "--output", output]);
+        assert!(error.contains(output) && error.contains(word), "{error}");
     }
-    // After hours of training it is too late to say so.
-    let error = fail(
-        here,
-        &[
-            "train",
-            "configs/smoke.toml",
-            "--output",
-            "nowhere/x.safetensors",
-        ],
-    );
-    assert!(error.contains("there is no folder `nowhere`"), "{error}");
 }
 
 /// Folders of other tongues and other encodings hold runs as well.

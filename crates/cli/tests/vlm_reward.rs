@@ -279,7 +279,8 @@ fn a_judge_that_never_answers_ends_the_run_and_what_is_no_judge_is_refused() {
         "{error}"
     );
     let key = "rewards.0.model.vlm.key_env=NOBODY_SETS_THIS";
-    assert!(fail(here, &["train", &run, "--set", key]).contains("NOBODY_SETS_THIS"));
+    let error = fail(here, &["train", &run, "--set", "name=none", "--set", key]);
+    assert!(error.contains("NOBODY_SETS_THIS"), "{error}");
     let refl = config(here, "refl", &chatty, "\"refl\"");
     assert!(fail(here, &["config", "check", &refl]).contains("ReFL needs one"));
 }

@@ -232,7 +232,7 @@ mod tests {
             "![Densities](fig0.png)",
             "`dmdr lab fig0`",
             "| Seeds | 7, 8; plane: 7 |",
-            "Every arm had 2 candidates, measured on validation prompts after training with seed 0; the one with the largest sum",
+            "Every arm had 2 candidates, measured on validation prompts after training with seed 0; the one with\nthe largest sum",
             "| a | rate 1e-4 | 0.500 | 0.250 | 0.750 |  |",
             "| a | rate 2e-4 | 0.750 | 0.250 | 1.000 | yes |",
         ] {

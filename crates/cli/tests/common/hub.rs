@@ -352,6 +352,10 @@ pub(crate) fn remote_run() -> (TempDir, PathBuf) {
     fs::create_dir(base.join("scheduler")).expect("writable");
     let path = base.join("scheduler/scheduler_config.json");
     fs::write(path, scheduler.to_string()).expect("writable");
-    fs::write(base.join("model_index.json"), pipeline::sd3_index().to_string()).expect("writable");
+    fs::write(
+        base.join("model_index.json"),
+        pipeline::sd3_index().to_string(),
+    )
+    .expect("writable");
     (dir, base)
 }
