@@ -97,7 +97,7 @@ pub(crate) struct SampleArgs {
     /// What to draw; may be repeated.
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Vec<String>,
-    /// A text file with one prompt a line.
+    /// A file of prompts; its ending tells the format. A text has one prompt a line.
     #[arg(long, value_name = "FILE")]
     pub(crate) prompts: Option<PathBuf>,
     /// How many images each prompt gets.

@@ -23,7 +23,7 @@ impl Overwrite {
     /// Whether a command that reads `inputs`, files and folders, may write `outputs`. To be asked before any work.
     ///
     /// # Errors
-    /// An output that is an input, is there already, is a folder, or occurs twice.
+    /// An output that is an input or lies in a pipeline that is one, is there already, is a folder, or occurs twice.
     pub(crate) fn check(self, outputs: &[PathBuf], inputs: &[PathBuf]) -> Result<()> {
         let inputs: Vec<(&PathBuf, PathBuf)> = inputs
             .iter()
@@ -41,7 +41,10 @@ impl Overwrite {
             // Links, hard ones too, lead to the same file.
             let is_there = fs::symlink_metadata(output).is_ok();
             let same = inputs.iter().find(|(_, input)| {
-                (is_there && place.starts_with(input)) || is_same_file(&place, input)
+                let is_within = place.starts_with(input);
+                // A pipeline takes no further files either: its readers would meet them.
+                (is_within && (is_there || input.join("model_index.json").is_file()))
+                    || is_same_file(&place, input)
             });
             if let Some((input, _)) = same {
                 bail!(

@@ -83,7 +83,10 @@ fn what_is_kept_is_told_and_written_down() {
         "{error}"
     );
     let missing = "world.prompts.train=[\"a.jsonl\", \"c.jsonl\"]";
-    let error = fail(here, &["train", "run.toml", "--set", missing]);
+    let error = fail(
+        here,
+        &["train", "run.toml", "--set", "name=other", "--set", missing],
+    );
     assert!(
         error.contains("world.prompts.train.1") && error.contains("c.jsonl"),
         "{error}"

@@ -349,7 +349,10 @@ fn an_output_that_cannot_be_written_is_told_before_the_training() {
         ),
     ] {
         let config = format!("configs/{config}.toml");
-        let error = fail(here, &[command, &config, "--output", output]);
+        let error = fail(
+            here,
+            &[command, &config, "--root", "new", "--output", output],
+        );
         assert!(error.contains(output) && error.contains(word), "{error}");
     }
 }

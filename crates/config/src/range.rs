@@ -83,7 +83,14 @@ pub(crate) fn guidance<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error>
 pub(crate) fn guidance_range<'de, D: Deserializer<'de>>(
     d: D,
 ) -> Result<Option<[f64; 2]>, D::Error> {
-    let [low, high] = <[f64; 2]>::deserialize(d)?;
+    let ends = Vec::<f64>::deserialize(d)
+        .map_err(|error| Error::custom(format!("expected a range such as [6.5, 7.5]: {error}")))?;
+    let [low, high] = ends[..] else {
+        return Err(Error::custom(format!(
+            "expected a range of two numbers such as [6.5, 7.5], found {} of them",
+            ends.len()
+        )));
+    };
     if 1.0 <= low && low <= high && high.is_finite() {
         return Ok(Some([low, high]));
     }

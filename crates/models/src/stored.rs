@@ -116,7 +116,7 @@ pub enum ModelError {
         reason: String,
     },
     /// A `config.json` or a file of a tokenizer or a cache that cannot be opened.
-    #[error("cannot read `{path}`: {source}")]
+    #[error("cannot read `{path}`: {source}{}", hint(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -131,6 +131,15 @@ pub enum ModelError {
         /// The contradiction.
         reason: String,
     },
+}
+
+/// A file that is missing is the usual cause: a pipeline that was copied or downloaded in part.
+fn hint(source: &std::io::Error) -> &'static str {
+    if source.kind() == std::io::ErrorKind::NotFound {
+        "; the folder is not whole: download it again, or save it again with `save_pretrained`"
+    } else {
+        ""
+    }
 }
 
 impl ModelError {

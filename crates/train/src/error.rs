@@ -1,6 +1,6 @@
 //! What can stop a training run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dmdr_data::DataError;
 use dmdr_events::EventsError;
@@ -130,9 +130,10 @@ pub enum TrainError {
     },
     /// A run that did not reach its end.
     #[error(
-        "`{}` has no finished student; continue it with `dmdr train {}/config.toml --resume`",
+        "`{}` has no finished student; continue it with `dmdr train {}/config.toml --root {} --resume`",
         path.display(),
-        path.display()
+        path.display(),
+        path.parent().filter(|root| !root.as_os_str().is_empty()).unwrap_or(Path::new(".")).display()
     )]
     Unfinished {
         /// The run.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dmdr_config::Tuning;
+use dmdr_config::{Experiment, Tuning, World};
 use dmdr_diffusion::student_times;
 use dmdr_events::atomic_write;
 use dmdr_models::Pipeline;
@@ -220,6 +220,14 @@ fn scheduler_config(pipeline: Pipeline, shift: f64) -> String {
     serde_json::to_string_pretty(&config).expect("plain values serialise")
 }
 
+/// Side of the images that a student was trained on, in pixels.
+fn size_of(experiment: &Experiment) -> usize {
+    match &experiment.world {
+        World::Prompts(files) => files.size as usize,
+        World::Preset(_) | World::Classes(_) => unreachable!("only pipelines have a card"),
+    }
+}
+
 fn card_of(run: &FinishedRun, pipeline: Pipeline, layout: Layout) -> String {
     let experiment = &run.experiment;
     let (base, steps) = (
@@ -286,9 +294,10 @@ fn card_of(run: &FinishedRun, pipeline: Pipeline, layout: Layout) -> String {
     format!(
         "# {name}\n\nA {steps}-step student of `{base}`, distilled with DMDR (arXiv 2511.13649). Sampled without guidance.\n\n\
          ```python\nimport diffusers\n\n{load}\npipe.scheduler = diffusers.{scheduler}.from_pretrained(\"FOLDER/scheduler\")\n\
-         image = pipe(\"a prompt\", num_inference_steps={steps}, guidance_scale={guidance}, {grid}{length}).images[0]\n```\n\n\
+         image = pipe(\"a prompt\", height={size}, width={size}, num_inference_steps={steps}, guidance_scale={guidance}, {grid}{length}).images[0]\n```\n\n\
          ```toml\n{config}```\n",
         name = experiment.name,
+        size = size_of(experiment),
         config = experiment.to_toml(),
     )
 }

@@ -13,7 +13,7 @@ pub enum PromptsError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A bad row, where those are fatal.
-    #[error("{0}")]
+    #[error("{0}; mend it, or pass over bad rows with `on_bad_row = \"skip\"`")]
     Row(#[from] BadRow),
     /// A file whose name does not tell its format.
     #[error("cannot tell the format of `{}` by its name: expected {expected}", path.display())]
@@ -72,7 +72,11 @@ pub enum PromptsError {
         source: arrow_schema::ArrowError,
     },
     /// No row was kept.
-    #[error("no prompts: of {rows} rows {bad} are bad and the rest was filtered out{}", first_of(first.as_ref()))]
+    #[error(
+        "no prompts are left: of {rows} rows {bad} are bad, and the others were left out{}; look at the files, and at \
+         `min_chars` and `max_chars`",
+        first_of(first.as_ref())
+    )]
     NoPrompts {
         /// All rows.
         rows: u64,

@@ -131,12 +131,13 @@ fn check_files(files: &[ReferencedFile]) -> Result<()> {
 }
 
 /// Checks, before any work, that `--output` and its card may be written by a command that reads `files` besides its config.
-fn check_output(args: &RunArgs, files: &[ReferencedFile]) -> Result<()> {
+fn check_output(args: &RunArgs, name: &str, files: &[ReferencedFile]) -> Result<()> {
     let Some(output) = &args.output else {
         return Ok(());
     };
     check_weights(output)?;
-    let inputs = inputs(&args.config, files);
+    let mut inputs = inputs(&args.config, files);
+    inputs.push(args.root.join(name)); // a resumed run reads its own checkpoints
     args.overwrite.check(&output_files(output), &inputs)
 }
 

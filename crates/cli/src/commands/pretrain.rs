@@ -35,7 +35,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
         precision_warning(config.precision, device).as_deref(),
     );
     check_files(&config.referenced_files())?;
-    check_output(args, &config.referenced_files())?;
+    check_output(args, &config.name, &config.referenced_files())?;
     if let Some(run) = &resumed {
         let warning = Inputs::of_pretraining(&config)?.check(run)?;
         say_warning(quiet, warning.as_deref());

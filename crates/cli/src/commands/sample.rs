@@ -227,11 +227,12 @@ fn captions(args: &SampleArgs) -> Result<Vec<String>> {
 
 /// The lines of a text file, read as prompt files of a training are; empty ones separate.
 fn lines(path: &Path) -> Result<Vec<String>> {
-    let source = PromptFile {
+    // Its name tells its format, as in a training; any other name is a text.
+    let source = PromptFile::new(path, "prompt").unwrap_or_else(|_| PromptFile {
         path: path.to_owned(),
         format: Format::Text,
         column: String::new(),
-    };
+    });
     let options = Options {
         on_bad_row: OnBadRow::Skip,
         ..Options::default()

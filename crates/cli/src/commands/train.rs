@@ -41,7 +41,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
         precision_warning(experiment.precision, device).as_deref(),
     );
     check_files(&experiment.referenced_files())?;
-    check_output(args, &experiment.referenced_files())?;
+    check_output(args, &experiment.name, &experiment.referenced_files())?;
     if let Some(run) = &resumed {
         let warning = Inputs::of(&experiment, None)?.check(run)?;
         say_warning(quiet, warning.as_deref());
