@@ -147,15 +147,17 @@ fn scene() -> TempDir {
     let bin = here.join("bin");
     fs::create_dir(&bin).expect("writable");
     let sets = |config| {
-        let sets = tiny(config).into_iter();
-        sets.map(|set| format!(" --set '{set}'"))
-            .collect::<String>()
+        let sets: Vec<String> = tiny(config)
+            .iter()
+            .map(|set| format!("--set '{set}'"))
+            .collect();
+        sets.join(" ")
     };
     let real = env!("CARGO_BIN_EXE_dmdr");
     let script = format!(
         "case \"$1 $2\" in\n\
-         'doctor configs/demo.toml'|'train configs/demo.toml') exec {real} -q \"$@\"{demo} ;;\n\
-         'doctor configs/sd3-medium-dmdr.toml'|'train configs/sd3-medium-dmdr.toml') exec {real} -q \"$@\"{sd3} ;;\n\
+         'doctor configs/demo.toml'|'train configs/demo.toml') exec {real} -q \"$@\" {demo} ;;\n\
+         'doctor configs/sd3-medium-dmdr.toml'|'train configs/sd3-medium-dmdr.toml') exec {real} -q \"$@\" {sd3} ;;\n\
          sample*) exec {real} -q \"$@\" --count 1 ;;\n\
          *) exec {real} -q \"$@\" ;;\nesac",
         demo = sets("demo"),
@@ -260,12 +262,11 @@ fn your_own_model_and_its_export() {
 #[test]
 fn every_block_of_shell_is_run_by_something() {
     let mut unused: BTreeSet<&str> = ELSEWHERE.iter().map(|(start, _)| *start).collect();
-    let docs = fs::read_dir(root().join("docs")).expect("docs").flatten();
-    let names = docs.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let pages = names.filter(|name| name.ends_with(".md"));
-    let documents = pages
-        .map(|name| format!("docs/{name}"))
-        .chain(["README.md".to_owned()]);
+    let pages = fs::read_dir(root().join("docs")).expect("docs").flatten();
+    let pages = pages.map(|entry| entry.path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|ending| ending == "md"));
+    let name = |path: PathBuf| format!("docs/{}", path.file_name().expect("a file").display());
+    let documents = pages.map(name).chain(["README.md".to_owned()]);
     for document in documents {
         for line in blocks(&read(&document), "sh").into_iter().flat_map(lines) {
             match elsewhere(&line) {

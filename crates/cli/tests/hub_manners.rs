@@ -246,7 +246,7 @@ fn a_snapshot_with_holes_is_mended_or_refused() {
     // Nothing is in the cache.
     let error =
         refused(doctor(here, NOWHERE, &["teacher.weights=lab/none"]).env("HF_HUB_OFFLINE", "1"));
-    assert!(error.contains("lacks `the commit of `main``"), "{error}");
+    assert!(error.contains("lacks `its commit of main`"), "{error}");
 }
 
 #[test]

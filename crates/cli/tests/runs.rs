@@ -329,7 +329,7 @@ fn a_start_that_fails_leaves_no_folder() {
     fs::write(here.join("runs/tiny/mine.txt"), "").expect("writable");
     fs::remove_dir_all(here.join("base/text_encoder")).expect("there");
     let error = fail(here, &["train", "run.toml"]);
-    assert!(error.contains("already exists"), "{error}");
+    assert!(error.contains("is no run folder"), "{error}");
     let error = fail(here, &["train", "run.toml", "--resume"]);
     assert!(here.join("runs/tiny/mine.txt").is_file(), "{error}");
 }

@@ -52,6 +52,15 @@ pub enum EventsError {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder of a new run holds other files than a run's.
+    #[error(
+        "`{}` holds files and is no run folder, as it has no `config.toml`; choose another `name`, or move it away",
+        path.display()
+    )]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Another process writes to the run.
     #[error(
         "run folder `{}` is in use by {holder}; wait until it ends or stop it, or choose another `name`",

@@ -1,6 +1,5 @@
 //! Samples that a reward leaves out: what is learnt is what would be learnt if they had not been drawn.
 
-#[allow(dead_code, reason = "other tests use all of it")]
 mod tiny;
 
 use dmdr_config::{Curve, Dpo, Groups, Grpo, RlAlgorithm};

@@ -264,7 +264,7 @@ fn parse(bytes: &[u8]) -> Result<SafeTensors<'_>, String> {
         Some(name) => {
             format!("it is cut short within tensor `{name}` ({error}): download it again")
         }
-        None => format!("{error}: is it damaged? download it again"),
+        None => format!("{error}: the file is damaged; download it again, or remove it and make it again with `--resume`"),
     })
 }
 

@@ -71,7 +71,7 @@ pub enum TrainError {
     },
     /// A file other than those that a run began with.
     #[error(
-        "`{}` (key `{key}`) is not the file that run `{}` began with: expected {expected}, found {found}; put the old file \
+        "`{}` (key `{key}`) is not the file that run `{}` began with: {difference}; put the old file \
          back, or start a new run under another `name`, where `{init}` can go on from this one's weights",
         path.display(),
         run.display()
@@ -83,10 +83,8 @@ pub enum TrainError {
         path: PathBuf,
         /// The run's folder.
         run: PathBuf,
-        /// The hash then, or that there was no file.
-        expected: String,
-        /// The hash now, or that there is none.
-        found: String,
+        /// The hashes then and now, or that there was or is no file.
+        difference: String,
         /// The key that starts a run from weights.
         init: &'static str,
     },

@@ -159,7 +159,7 @@ pub fn export(
         // Before a folder is made: a value that the kind cannot hold leaves nothing behind.
         check_finite(&path, tensors, kind)?;
         let folder = path.parent().expect("a file in a folder");
-        fs::create_dir_all(folder).map_err(|error| TrainError::Export(error.to_string()))?;
+        fs::create_dir_all(folder).map_err(no_folder(folder))?;
         atomic_write(&path, safetensors_bytes(tensors, kind, &metadata))?;
         files.push(path);
         Ok(())
@@ -192,8 +192,8 @@ pub fn export(
         }
     }
     let scheduler = output.join(SCHEDULER);
-    fs::create_dir_all(output.join("scheduler"))
-        .map_err(|error| TrainError::Export(error.to_string()))?;
+    let folder = output.join("scheduler");
+    fs::create_dir_all(&folder).map_err(no_folder(&folder))?;
     atomic_write(
         &scheduler,
         scheduler_config(pipeline, run.experiment.student.shift),
@@ -220,10 +220,19 @@ fn scheduler_config(pipeline: Pipeline, shift: f64) -> String {
     serde_json::to_string_pretty(&config).expect("plain values serialise")
 }
 
+fn no_folder(folder: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
+    let folder = folder.display().to_string();
+    move |error| {
+        TrainError::Export(format!(
+            "`{folder}` cannot be made: {error}; name a folder that is new"
+        ))
+    }
+}
+
 /// Side of the images that a student was trained on, in pixels.
 fn size_of(experiment: &Experiment) -> usize {
     match &experiment.world {
-        World::Prompts(files) => files.size as usize,
+        World::Prompts(files) => files.size,
         World::Preset(_) | World::Classes(_) => unreachable!("only pipelines have a card"),
     }
 }

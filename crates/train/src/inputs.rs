@@ -211,8 +211,7 @@ impl Inputs {
             key: key.to_owned(),
             path: path.to_owned(),
             run: run.path().to_owned(),
-            expected,
-            found,
+            difference: format!("expected {expected}, found {found}"),
             init: self.init,
         }
     }

@@ -75,7 +75,7 @@ mod tests {
         let lora = |alpha| Lora {
             rank: 2,
             alpha,
-            init_lora_weights: Default::default(),
+            init_lora_weights: dmdr_config::LoraInit::default(),
             targets: None,
         };
         let store = ParamStore::trainable(Device::Cpu, 0);

@@ -12,7 +12,7 @@ use std::process;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FOLDERS, RunDir, is_unborn, plain};
+use super::{CONFIG, FOLDERS, RunDir, is_unborn, plain};
 use crate::clock::utc_now;
 use crate::environment::command;
 use crate::error::EventsError;
@@ -114,10 +114,14 @@ impl OwnedRun {
     pub fn check_free(root: impl AsRef<Path>, name: &str) -> Result<(), EventsError> {
         plain(name)?;
         let path = root.as_ref().join(name);
-        if path.is_dir() && !is_unborn(&path)? {
-            return Err(EventsError::RunExists { path });
+        if !path.is_dir() || is_unborn(&path)? {
+            return Ok(());
         }
-        Ok(())
+        Err(if path.join(CONFIG).is_file() {
+            EventsError::RunExists { path }
+        } else {
+            EventsError::Taken { path }
+        })
     }
 
     /// What this process could not make sure of: a file system without locks.

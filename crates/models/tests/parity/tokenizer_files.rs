@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::fixture;
 
 #[derive(Deserialize)]
-struct Cases {
+struct Fixture {
     prompts: Vec<String>,
     length: usize,
     cases: Vec<Case>,
@@ -65,7 +65,7 @@ fn refusal(kind: &str, folder: &TempDir) -> String {
 #[test]
 fn every_file_counts() {
     let text = fs::read(fixture::path("text/tokenizer_files.json")).expect("cases");
-    let Cases {
+    let Fixture {
         prompts,
         length,
         cases,

@@ -122,7 +122,7 @@ impl<'a> Remote<'a> {
         }
         let kept = self.cache.commit(revision);
         if let Some(why) = self.offline() {
-            let missing = vec![format!("the commit of `{revision}`")];
+            let missing = vec![format!("its commit of {revision}")];
             return kept.map(sure).ok_or_else(|| self.not_cached(why, missing));
         }
         match (self.info(revision, kept.is_none()), kept) {

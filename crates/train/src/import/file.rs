@@ -298,9 +298,9 @@ fn parts(
     }
     match (text_encoders, text.first()) {
         (TextEncoders::Refuse, Some(name)) => Err(format!(
-            "`{name}` and {} other tensors are of text encoders, which a student does not train; \
-             leave them out with `--without-text-encoders`",
-            text.len() - 1
+            "`{name}` is of a text encoder, as {} of its tensors are; a student trains none: leave them out with \
+             `--without-text-encoders`",
+            text.len()
         )),
         _ => Ok((layers, text.len())),
     }

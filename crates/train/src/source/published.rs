@@ -290,7 +290,7 @@ fn check_size(size: i64, pipeline: Pipeline, folder: &Path) -> Result<(), TrainE
 /// as well, so that a cache of the usual does not answer for it.
 fn rule(index: &PipelineIndex, length: Option<usize>) -> Result<String, TrainError> {
     let (pipeline, folder) = (index.pipeline(), index.folder());
-    let mut rule = match pipeline {
+    let rule = match pipeline {
         Pipeline::StableDiffusionXl if !index.forces_zeros()? => {
             format!("{pipeline:?}, away from the empty prompt")
         }
@@ -305,10 +305,12 @@ fn rule(index: &PipelineIndex, length: Option<usize>) -> Result<String, TrainErr
             )
         }
     };
-    if let Some(length) = length.filter(|_| length != pipeline.max_sequence_length()) {
-        rule += &format!(", {length} tokens");
-    }
-    Ok(rule)
+    Ok(
+        match length.filter(|_| length != pipeline.max_sequence_length()) {
+            Some(length) => format!("{rule}, {length} tokens"),
+            None => rule,
+        },
+    )
 }
 
 /// Tokens that the pipeline's encoder for long texts reads: those that `teacher` says, or the usual number.
