@@ -9,7 +9,6 @@ use std::{
     ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
 };
 
 use dmdr_config::{Experiment, Pretrain};
@@ -57,8 +56,8 @@ struct Entry {
     /// Where it was, for people.
     path: String,
     bytes: u64,
-    /// Time of the last change, nanoseconds since 1970; none where the file system has no such times.
-    modified_ns: Option<u64>,
+    /// Time of the last change, nanoseconds since 1970; none where the system has no such times.
+    changed_ns: Option<u64>,
     sha256: String,
 }
 
@@ -156,14 +155,14 @@ impl Inputs {
             };
             known.insert(place);
             let stamp = stamp(path)?;
-            if stamp == (entry.bytes, entry.modified_ns) && stamp.1.is_some() {
+            if stamp == (entry.bytes, entry.changed_ns) && stamp.1.is_some() {
                 continue;
             }
             let found = InputFile::read(path)?.sha256;
             if found != entry.sha256 {
                 return Err(self.other(run, &entry.key, path, [&entry.sha256, &found]));
             }
-            (entry.bytes, entry.modified_ns) = stamp;
+            (entry.bytes, entry.changed_ns) = stamp;
             is_touched = true;
         }
         let is_recorded = |key: &String| known.iter().any(|(known, _)| known == key);
@@ -188,13 +187,13 @@ impl Inputs {
             return self.check(run).map(drop);
         }
         let entry = |((key, file), path): (&Place, &PathBuf)| -> Result<Entry, TrainError> {
-            let (bytes, modified_ns) = stamp(path)?;
+            let (bytes, changed_ns) = stamp(path)?;
             Ok(Entry {
                 key: key.clone(),
                 file: file.clone(),
                 path: path.to_string_lossy().into_owned(),
                 bytes,
-                modified_ns,
+                changed_ns,
                 sha256: InputFile::read(path)?.sha256,
             })
         };
@@ -249,10 +248,21 @@ fn stamp(path: &Path) -> Result<(u64, Option<u64>), TrainError> {
         path: path.to_owned(),
         source,
     })?;
-    let modified = metadata.modified().ok();
-    let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let modified = modified.and_then(|time| u64::try_from(time.as_nanos()).ok());
-    Ok((metadata.len(), modified))
+    Ok((metadata.len(), changed_ns(&metadata)))
+}
+
+/// The time of the file's record (ctime): the time of its content can be set back, as copying tools do.
+#[cfg(unix)]
+fn changed_ns(metadata: &fs::Metadata) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let seconds = u64::try_from(metadata.ctime()).ok()?;
+    Some(seconds * 1_000_000_000 + u64::try_from(metadata.ctime_nsec()).ok()?)
+}
+
+/// There is no such time: every file is read again.
+#[cfg(not(unix))]
+fn changed_ns(_: &fs::Metadata) -> Option<u64> {
+    None
 }
 
 /// The file `path`, or what is read of the folder there, with the places in it.
