@@ -214,7 +214,7 @@ fn a_run_survives_what_a_judge_does_not_say() {
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{told}");
         assert!(
-            told.contains("`rewards.0.model.vlm` is asked otherwise"),
+            told.contains("`rewards.0.model.vlm` has other settings"),
             "{told}"
         );
         let warning = "warning: after update 2: reward `oracle` gave no score for 1 of 4 pictures, which are left out: \

@@ -91,6 +91,20 @@ impl RewardMix {
         self.rewards.push(reward);
     }
 
+    /// What the reward at `place` is called in metrics: its name, with a number where an earlier one has that name.
+    fn label(&self, place: usize) -> String {
+        let name = self.rewards[place].model.name();
+        let earlier = &self.rewards[..place];
+        match earlier
+            .iter()
+            .filter(|one| one.model.name() == name)
+            .count()
+        {
+            0 => name.to_owned(),
+            count => format!("{name}_{}", count + 1),
+        }
+    }
+
     /// The first reward that has no gradient, if any.
     pub fn not_differentiable(&self) -> Option<&str> {
         let mut models = self.rewards.iter().map(|reward| &reward.model);
@@ -107,8 +121,8 @@ impl RewardMix {
         let mut observed = BTreeMap::new();
         let mut parts = Vec::with_capacity(self.rewards.len());
         let mut present = None::<Tensor>;
-        for reward in &self.rewards {
-            let (weight, name) = (reward.weight.at(step), reward.model.name());
+        for (place, reward) in self.rewards.iter().enumerate() {
+            let (weight, name) = (reward.weight.at(step), &self.label(place));
             let score = reward.model.score(&images, prompts)?;
             let mut counted = reward.counted(&score);
             let mut plain = score.detach();

@@ -160,7 +160,9 @@ pub enum TrainError {
     #[error(transparent)]
     Prompts(#[from] dmdr_bench::prompts::PromptsError),
     /// A repository of the hub.
-    #[error("`{repository}` at revision `{revision}` on the Hugging Face hub: {reason}")]
+    #[error(
+        "`{repository}` at revision `{revision}` on the Hugging Face hub, as there is no such folder here: {reason}"
+    )]
     Hub {
         /// `owner/name`.
         repository: String,

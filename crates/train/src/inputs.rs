@@ -292,6 +292,8 @@ fn read_files(path: &Path) -> Result<Vec<(String, PathBuf)>, TrainError> {
                 if !is_top || PARTS.contains(&name.as_str()) {
                     folders.push((format!("{place}{name}/"), path));
                 }
+            } else if is_pipeline && !is_of_part(&place, &name) {
+                // another tool's, which nobody reads
             } else if is_read(&path) && (!is_top || name == INDEX) {
                 here.push((format!("{place}{name}"), path));
             }
@@ -303,6 +305,13 @@ fn read_files(path: &Path) -> Result<Vec<(String, PathBuf)>, TrainError> {
         found.append(&mut here);
     }
     Ok(found)
+}
+
+/// Whether a file of a pipeline's part may be read: a config, weights under their usual names, or a tokenizer's.
+fn is_of_part(place: &str, name: &str) -> bool {
+    let is_config = ["config.json", "scheduler_config.json", INDEX].contains(&name);
+    let is_weights = name.starts_with("diffusion_pytorch_model") || name.starts_with("model");
+    place.starts_with("tokenizer") || is_config || is_weights
 }
 
 fn is_read(path: &Path) -> bool {

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &DemoArgs, quiet: bool) -> Result<ExitCode> {
     check_files(&experiment.referenced_files())?;
     let distillation = Distillation::new(&experiment)?;
     let run = open(&args.root, &experiment, quiet)?;
-    say_warning(quiet, run.warning());
+    say_warning(run.warning());
     let resume = !run.list_checkpoints()?.is_empty();
     say(
         quiet,

@@ -7,7 +7,7 @@ use dmdr_config::{Experiment, Tuning};
 use dmdr_tensor::{Kind, phantom, write_tensors};
 use dmdr_train::{AdapterFile, Networks, Source, TextEncoders, import, lora_notes, pin};
 
-use super::check_files;
+use super::{check_files, say_warning};
 use crate::{
     args::ImportArgs,
     output::{check_weights, inputs},
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
     };
     let adapter = AdapterFile::open(&args.adapter, text_encoders)?;
     for warning in pin(&mut experiment)? {
-        say(quiet, &format!("warning: {warning}"));
+        say_warning(Some(&warning));
     }
     check_files(&experiment.referenced_files())?;
     // Only the names and shapes of the adapter are asked for.
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
     let output = args.output.display();
     say(
         quiet,
-        &format!("start from it with `--set student.init={output}`"),
+        &format!("start from it with `--set 'student.init={output}'`"),
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -21,7 +21,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use dmdr_config::{ReferencedFile, differences};
 use dmdr_events::{Environment, OwnedRun, RunDir};
 use dmdr_train::{Outcome, TrainError};
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// The run to go on with, held by this process from now on; none if a new one is to be made, for which there is room.
-fn resumed(args: &RunArgs, name: &str, quiet: bool) -> Result<Option<OwnedRun>> {
+fn resumed(args: &RunArgs, name: &str) -> Result<Option<OwnedRun>> {
     let path = args.root.join(name);
     // A run killed before its config was written has nothing to resume: it starts.
     let is_unborn = path.is_dir() && !path.join("config.toml").exists();
@@ -65,7 +65,7 @@ fn resumed(args: &RunArgs, name: &str, quiet: bool) -> Result<Option<OwnedRun>> 
     } else {
         run.context("leave out `--resume` to start it")?
     };
-    say_warning(quiet, run.warning());
+    say_warning(run.warning());
     Ok(Some(run))
 }
 
@@ -76,21 +76,21 @@ fn begin(
     name: &str,
     config: &str,
     environment: &Environment,
-    quiet: bool,
 ) -> Result<OwnedRun> {
     if let Some(run) = resumed {
         return Ok(run);
     }
     let run = OwnedRun::create(&args.root, name)?;
-    say_warning(quiet, run.warning());
+    say_warning(run.warning());
     run.write_env(environment)?;
     run.write_config(config)?; // last: with it the run exists
     Ok(run)
 }
 
-fn say_warning(quiet: bool, warning: Option<&str>) {
+/// A warning is said also by `--quiet`: something may be wrong.
+fn say_warning(warning: Option<&str>) {
     if let Some(warning) = warning {
-        say(quiet, &format!("warning: {warning}"));
+        say(false, &format!("warning: {warning}"));
     }
 }
 
@@ -121,13 +121,21 @@ fn damaged_config() -> &'static str {
     "the run's own config is damaged: put a whole copy back, or train under another `name`"
 }
 
-/// Fails before any work when a file that a config names is not there.
+/// Fails before any work when files that a config names are not there; all of them are named.
 fn check_files(files: &[ReferencedFile]) -> Result<()> {
-    for file in files {
-        std::fs::metadata(&file.path)
-            .with_context(|| format!("key `{}` names `{}`", file.key, file.path.display()))?;
+    let missing = files.iter().filter_map(|file| {
+        let error = std::fs::metadata(&file.path).err()?;
+        Some(format!(
+            "key `{}` names `{}`: {error}",
+            file.key,
+            file.path.display()
+        ))
+    });
+    let missing: Vec<String> = missing.collect();
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    bail!("{}", missing.join("\n"))
 }
 
 /// Checks, before any work, that `--output` and its card may be written by a command that reads `files` besides its config.

@@ -13,44 +13,30 @@ use dmdr_train::{
 use super::{
     begin, check_config, check_files, check_output, damaged_config, finish, resumed, say_warning,
 };
-use crate::{
-    args::RunArgs,
-    environment, interrupt,
-    progress::{Progress, say},
-};
+use crate::{args::RunArgs, environment, interrupt, progress::Progress};
 
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let config = Pretrain::load(&args.config, &args.set)?;
-    let resumed = resumed(args, &config.name, quiet)?;
+    let resumed = resumed(args, &config.name)?;
     if let Some(run) = &resumed {
         let begun = Pretrain::load(run.config(), &[]).context(damaged_config())?;
         check_config(run, &begun.to_toml(), &config.to_toml())?;
     }
     for warning in config.warnings() {
-        say(quiet, &format!("warning: {warning}"));
+        say_warning(Some(&warning));
     }
     let device = device(&config.device.to_string())?;
-    say_warning(
-        quiet,
-        precision_warning(config.precision, device).as_deref(),
-    );
+    say_warning(precision_warning(config.precision, device).as_deref());
     check_files(&config.referenced_files())?;
     check_output(args, &config.name, &config.referenced_files())?;
     if let Some(run) = &resumed {
         let warning = Inputs::of_pretraining(&config)?.check(run)?;
-        say_warning(quiet, warning.as_deref());
+        say_warning(warning.as_deref());
     }
     // Everything is loaded before a folder is made: bad inputs leave nothing behind.
     let objective = objective(&config)?;
     let environment = environment::detect(&config.device.to_string());
-    let run = begin(
-        resumed,
-        args,
-        &config.name,
-        &config.to_toml(),
-        &environment,
-        quiet,
-    )?;
+    let run = begin(resumed, args, &config.name, &config.to_toml(), &environment)?;
     interrupt::install();
     let mut progress = Progress::new(quiet, &["loss/", "accuracy"]);
     let notes = environment::notes(&environment, config.seed);

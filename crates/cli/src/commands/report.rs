@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use dmdr_events::RunDir;
 
 use crate::{args::ReportArgs, progress::say};
@@ -10,6 +10,12 @@ use crate::{args::ReportArgs, progress::say};
 pub(crate) fn run(args: &ReportArgs, quiet: bool) -> Result<ExitCode> {
     let run = RunDir::open(&args.run)?;
     if let Some(weights) = &args.card {
+        if !weights.is_file() {
+            bail!(
+                "there are no weights `{}`: name a file of the run",
+                weights.display()
+            );
+        }
         let files = dmdr_report::card_files(weights);
         args.overwrite
             .check(&files, std::slice::from_ref(weights))?;

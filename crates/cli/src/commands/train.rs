@@ -19,7 +19,7 @@ use crate::{
 
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let mut experiment = Experiment::load(&args.config, &args.set)?;
-    let resumed = resumed(args, &experiment.name, quiet)?;
+    let resumed = resumed(args, &experiment.name)?;
     let begun = resumed.as_ref().map(begun_with).transpose()?;
     if let Some(begun) = &begun {
         go_on(&mut experiment, begun, quiet);
@@ -33,35 +33,25 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
         )?;
     }
     for warning in pinned.into_iter().chain(experiment.warnings()) {
-        say(quiet, &format!("warning: {warning}"));
+        say_warning(Some(&warning));
     }
     let device = device(&experiment.device.to_string())?;
-    say_warning(
-        quiet,
-        precision_warning(experiment.precision, device).as_deref(),
-    );
+    say_warning(precision_warning(experiment.precision, device).as_deref());
     check_files(&experiment.referenced_files())?;
     check_output(args, &experiment.name, &experiment.referenced_files())?;
     if let Some(run) = &resumed {
         let warning = Inputs::of(&experiment, None)?.check(run)?;
-        say_warning(quiet, warning.as_deref());
+        say_warning(warning.as_deref());
     }
     let corpus = read_prompts(&experiment, resumed.as_ref(), quiet)?;
     // Everything is loaded before a folder is made: bad inputs leave nothing behind.
     let distillation = Distillation::with_corpus(&experiment, corpus.as_ref())?;
     for warning in distillation.warnings() {
-        say(quiet, &format!("warning: {warning}"));
+        say_warning(Some(&warning));
     }
     let environment = environment::detect(&experiment.device.to_string());
     let config = experiment.to_toml();
-    let run = begin(
-        resumed,
-        args,
-        &experiment.name,
-        &config,
-        &environment,
-        quiet,
-    )?;
+    let run = begin(resumed, args, &experiment.name, &config, &environment)?;
     let outcome = distill(distillation, &experiment, &run, args.resume, quiet)?;
     if outcome == Outcome::Finished {
         let measure = match experiment.world {
@@ -86,7 +76,7 @@ fn read_prompts(
     for line in corpus.census() {
         say(quiet, &line);
     }
-    say_warning(quiet, corpus.warning()?.as_deref());
+    say_warning(corpus.warning()?.as_deref());
     if let Some(run) = resumed {
         corpus.check(run)?;
     }
@@ -105,7 +95,7 @@ fn go_on(experiment: &mut Experiment, begun: &Experiment, quiet: bool) {
         say(
             quiet,
             &format!(
-                "`{key}` is asked otherwise than when the run began; its scores go on as those of the same model"
+                "note: `{key}` has other settings than when the run began; it counts as the same reward"
             ),
         );
     }

@@ -39,8 +39,6 @@ const UP: [&str; 5] = [
 const ALPHA: [&str; 3] = [".lora.alpha", "_lora.alpha", ".alpha"];
 /// The header in which diffusers keeps PEFT's config, as JSON.
 const DIFFUSERS_HEADER: &str = "lora_adapter_metadata";
-/// The header in which kohya's scripts keep the alpha of linear layers.
-const KOHYA_HEADER: &str = "ss_network_alpha";
 
 /// What to do with layers of text encoders, which no student has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +155,7 @@ impl AdapterFile {
                 "`{name}` is a name of PEFT's, which keeps alpha in `adapter_config.json`: put that file beside it, \
                  or write one, {{\"r\": {rank}, \"lora_alpha\": ALPHA}}"
             )),
-            _ => self.of_kohya(pair),
+            _ => Ok(1.0), // as every reader takes it
         }
     }
 
@@ -181,25 +179,6 @@ impl AdapterFile {
             }
         }
         Ok(None)
-    }
-
-    /// What kohya's header says, where the alphas themselves are missing; 1 without it, as every reader takes it.
-    fn of_kohya(&self, pair: &Pair) -> Result<f64, String> {
-        let Some(text) = self.header.get(KOHYA_HEADER) else {
-            return Ok(1.0);
-        };
-        let alpha = text.trim().parse::<f64>().ok();
-        let alpha = alpha.filter(|alpha| alpha.is_finite() && *alpha != 0.0);
-        match alpha {
-            Some(alpha) if pair.down.dim() == 2 => Ok(alpha / pair.rank() as f64),
-            Some(_) => Err(format!(
-                "the pair of the convolution `{}` has no alpha; the header `{KOHYA_HEADER}` is that of linear layers",
-                pair.stem.layer
-            )),
-            None => Err(format!(
-                "the header `{KOHYA_HEADER}` is `{text}`; expected a number that is not zero"
-            )),
-        }
     }
 }
 
