@@ -119,8 +119,7 @@ pub(crate) struct SampleArgs {
     /// Which network draws.
     #[arg(long, value_enum, default_value_t = Who::Both)]
     pub(crate) who: Who,
-    /// The sheet with all pictures, `.png` or `.jpg`; by default `samples.png`. A PNG also says how it
-    /// was made.
+    /// The sheet with all pictures, `.png` or `.jpg`; by default `samples.png`.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Also write each image as a file into this folder, with its parameters in it.

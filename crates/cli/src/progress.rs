@@ -57,8 +57,13 @@ impl Progress {
     }
 
     fn say(&self, line: &str) {
+        if !self.quiet {
+            self.always_say(line);
+        }
+    }
+
+    fn always_say(&self, line: &str) {
         match &self.bar {
-            _ if self.quiet => {}
             Some(bar) => bar.suspend(|| eprintln!("{line}")),
             None => eprintln!("{line}"),
         }
@@ -123,7 +128,7 @@ impl Observer for Progress {
     }
 
     fn warned(&mut self, text: &str) {
-        self.say(&format!("warning: {text}"));
+        self.always_say(&format!("warning: {text}"));
     }
 
     fn interrupted(&self) -> bool {
