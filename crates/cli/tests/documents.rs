@@ -25,12 +25,14 @@ const RUN: [&str; 4] = [
 ];
 
 /// First words of lines that are not run here, and what runs them.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     (
         "make demo",
         "by hand before a release; its parts are the other commands",
     ),
     ("make test", "this test is part of it"),
+    ("make setup", "every build begins with it"),
+    ("cargo build --release", "this test is built by it"),
     ("LIBTORCH_USE_PYTORCH=1", "needs a PyTorch with CUDA"),
     ("export PATH", "the test sets its own path"),
     ("#SBATCH", "SLURM reads it"),
