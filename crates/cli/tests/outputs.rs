@@ -201,7 +201,7 @@ fn layers_of_text_encoders_are_left_out_on_demand() {
     write_tensors(&path, &tensors, Kind::Float, &BTreeMap::new()).expect("writable");
     let error = refused(here, &import("peft", &TO));
     assert!(
-        error.contains("text encoders") && error.contains("--without-text-encoders"),
+        error.contains("of a text encoder") && error.contains("--without-text-encoders"),
         "{error}"
     );
     done(

@@ -161,7 +161,7 @@ pub enum TrainError {
     Prompts(#[from] dmdr_bench::prompts::PromptsError),
     /// A repository of the hub.
     #[error(
-        "`{repository}` at revision `{revision}` on the Hugging Face hub, as there is no such folder here: {reason}"
+        "`{repository}` at revision `{revision}` on the Hugging Face hub: {reason} (a folder `{repository}` is not here either)"
     )]
     Hub {
         /// `owner/name`.
