@@ -184,5 +184,5 @@ fn a_full_disk_is_told_with_a_hint() {
         .expect_err("no space left")
         .to_string();
     assert!(error.contains("cannot append to `/dev/full`"), "{error}");
-    assert!(error.contains("free some space and resume"), "{error}");
+    assert!(error.contains("free some space and try again"), "{error}");
 }
