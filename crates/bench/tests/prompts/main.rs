@@ -281,7 +281,10 @@ fn files_that_cannot_be_read_are_named() {
             files.write("c.json", "[{\"prompt\": \"a cow\"}]]"),
             "after row 1: there is more",
         ),
-        (files.write("d.json", " [ ]\n"), "no prompts: of 0 rows"),
+        (
+            files.write("d.json", " [ ]\n"),
+            "no prompts are left: of 0 rows",
+        ),
         (files.write("a.parquet", "PAR1"), "as Parquet"),
         (files.write("a.arrow", "not that"), "as Arrow"),
         (files.write("cut.feather", cut_file), "is cut short"),

@@ -56,7 +56,9 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     if outcome == Outcome::Finished {
         let measure = match experiment.world {
             World::Preset(_) => format!("dmdr eval {}", run.path().display()),
-            World::Prompts(_) | World::Classes(_) => "dmdr eval table".to_owned(),
+            World::Prompts(_) | World::Classes(_) => {
+                "dmdr eval table --config configs/table1.toml".to_owned()
+            }
         };
         say(quiet, &format!("measure it with `{measure}`"));
     }

@@ -19,7 +19,7 @@ impl Scene {
         for name in [
             "base/model_index.json",
             "base/unet/config.json",
-            "base/unet/weights.safetensors",
+            "base/unet/diffusion_pytorch_model.safetensors",
             "base/tokenizer/merges.txt",
         ] {
             place.write(name, name);
@@ -62,8 +62,8 @@ fn a_file_that_changed_came_or_went_is_named() {
     place.inputs().keep(&place.run).expect("writable");
     assert_eq!(place.check(), Ok(None));
 
-    let weights = "base/unet/weights.safetensors";
-    place.write(weights, "base/unet/weights.safetensorz"); // of the same size
+    let weights = "base/unet/diffusion_pytorch_model.safetensors";
+    place.write(weights, "base/unet/diffusion_pytorch_model.safetensorz"); // of the same size
     place.refused(weights, &["expected SHA-256", "found SHA-256"]);
     let error = place.inputs().keep(&place.run).expect_err("the same check");
     assert!(error.to_string().contains(weights), "{error}");
@@ -86,9 +86,11 @@ fn strays_and_other_formats_do_not_matter() {
         "base/onnx/config.json",
         "base/tokenizer.json",
         "base/unet/.cache/x.json",
-        "base/unet/weights.fp16.safetensors",
-        "base/unet/weights.fp16-00001-of-00002.safetensors",
-        "base/unet/weights.bin",
+        "base/unet/other.json",
+        "base/unet/pytorch_lora_weights.safetensors",
+        "base/unet/diffusion_pytorch_model.fp16.safetensors",
+        "base/unet/diffusion_pytorch_model.fp16-00001-of-00002.safetensors",
+        "base/unet/diffusion_pytorch_model.bin",
     ] {
         place.write(name, "x");
         assert_eq!(place.check(), Ok(None), "{name}");

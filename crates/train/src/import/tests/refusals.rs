@@ -144,7 +144,7 @@ fn text_encoders_are_refused_or_left_out() {
     write(&path, &[own, text].concat(), &Value::Null);
     let error = refused(&adapter(&[QUERY], "*"), &path);
     assert!(
-        error.contains("text encoders") && error.contains("lora_te1_"),
+        error.contains("of a text encoder") && error.contains("lora_te1_"),
         "{error}"
     );
     let file = AdapterFile::open(&path, TextEncoders::LeaveOut).expect("readable");
