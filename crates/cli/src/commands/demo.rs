@@ -37,7 +37,7 @@ pub(crate) fn run(args: &DemoArgs, quiet: bool) -> Result<ExitCode> {
     {
         say(
             quiet,
-            &format!("stopped after update {step}; `dmdr demo` continues there"),
+            &format!("stopped after update {step}; the same command continues there"),
         );
         return Ok(ExitCode::from(interrupt::EXIT_CODE));
     }
