@@ -41,10 +41,7 @@ pub(crate) fn run(args: &DemoArgs, quiet: bool) -> Result<ExitCode> {
         );
         return Ok(ExitCode::from(interrupt::EXIT_CODE));
     }
-    say(
-        quiet,
-        "measuring on test prompts that no network was trained on:",
-    );
+    say(quiet, "measuring on test prompts:");
     let trained = FinishedRun::open(run.path())?;
     let set = EvalSet {
         split: Split::Test,
