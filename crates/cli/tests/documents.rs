@@ -33,7 +33,7 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("make test", "this test is part of it"),
     ("make setup", "every build begins with it"),
     ("cargo build --release", "this test is built by it"),
-    ("LIBTORCH_USE_PYTORCH=1", "needs a PyTorch with CUDA"),
+    ("export LD_PRELOAD", "needs a PyTorch with CUDA"),
     ("export PATH", "the test sets its own path"),
     ("#SBATCH", "SLURM reads it"),
     (
