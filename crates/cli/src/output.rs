@@ -227,8 +227,13 @@ mod tests {
             }
         }
         check(REPLACE, &[&other], &[&input]).expect("another file");
-        let new = dir.path().join("base/new.safetensors");
-        check(REPLACE, &[&new], &[&dir.path().join("base")]).expect("a new file");
+        let base = dir.path().join("base");
+        let new = base.join("new.safetensors");
+        check(REPLACE, &[&new], &[&base]).expect("a new file");
+        // A pipeline's readers would meet it.
+        fs::write(base.join("model_index.json"), "{}").expect("writable");
+        let error = refused(REPLACE, &[&new], &[&base]);
+        assert!(error.contains("is an input"), "{error}");
     }
 
     #[test]

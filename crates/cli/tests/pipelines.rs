@@ -14,44 +14,17 @@ use dmdr_tensor::{Device, Kind, Tensor, read_tensors, write_tensors};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const RUN: &str = r#"
-name = "tiny"
-precision = "f32"
-[world.prompts]
-train = "prompts.txt"
-validation = "prompts.txt"
-size = 24
-embeddings = "cache"
-[teacher]
-weights = "base"
-num_steps = 2
-guidance = 5.0
-[student]
-num_steps = 2
-tuning = { lora = { rank = 2, alpha = 2.0, targets = ["*to_q"] } }
-[fake_score]
-rank = 2
-alpha = 2.0
-targets = ["*to_q"]
-[method.dmdr]
-num_updates = 1
-batch_size = 2
-[optim.generator]
-lr = 1e-2
-[optim.score]
-lr = 1e-2
-[events]
-sample_every = 0
-evaluate_every = 0
-"#;
-
 /// A folder with `run.toml`, prompts, and a pipeline in `base/`.
 fn place(make: fn(&Path)) -> TempDir {
     let dir = tempfile::tempdir().expect("temp dir");
     fs::create_dir(dir.path().join("base")).expect("writable");
     make(&dir.path().join("base"));
     fs::write(dir.path().join("prompts.txt"), "a red cat\na green bird\n").expect("writable");
-    fs::write(dir.path().join("run.toml"), RUN).expect("writable");
+    let run = pipeline::RUN.replace(
+        "num_steps = 2\n[student]",
+        "num_steps = 2\nguidance = 5.0\n[student]",
+    );
+    fs::write(dir.path().join("run.toml"), run).expect("writable");
     dir
 }
 

@@ -357,6 +357,40 @@ fn an_output_that_cannot_be_written_is_told_before_the_training() {
     }
 }
 
+#[test]
+fn a_run_is_no_place_for_its_own_output_and_all_missing_files_are_named() {
+    let dir = pipeline::tiny_run();
+    let here = dir.path();
+    succeed(here, &["train", "run.toml"]);
+    let student = "runs/tiny/student.safetensors";
+    let own = [
+        "train",
+        "run.toml",
+        "--resume",
+        "--overwrite",
+        "--output",
+        student,
+    ];
+    let error = fail(here, &own);
+    assert!(error.contains("is an input of this command"), "{error}");
+    let prompts = ["train", "validation"].map(|key| format!("world.prompts.{key}={key}.gone"));
+    let error = fail(
+        here,
+        &[
+            "doctor",
+            "run.toml",
+            "--set",
+            &prompts[0],
+            "--set",
+            &prompts[1],
+        ],
+    );
+    assert!(
+        error.contains("`train.gone`") && error.contains("`validation.gone`"),
+        "{error}"
+    );
+}
+
 /// Folders of other tongues and other encodings hold runs as well.
 #[cfg(target_os = "linux")]
 #[test]

@@ -36,7 +36,7 @@ pub use diffusers::{Diffusers, ignored_keys, load_diffusers_config};
 pub use dit::{Dit, DitConfig, Prediction};
 pub use exact::ExactMixture;
 pub use image_sides::ImageSides;
-pub use pipeline::{Pipeline, PipelineIndex};
+pub use pipeline::{Pipeline, PipelineIndex, weights_of_part};
 pub use point_net::PointNet;
 pub use sd3::{QkNormalization, Sd3, Sd3Config};
 pub use sdxl::{DownBlockType, SdxlConfig, SdxlUnet, UpBlockType};

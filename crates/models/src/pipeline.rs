@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dmdr_tensor::{DIFFUSERS_WEIGHTS, WeightFiles};
+use dmdr_tensor::{DIFFUSERS_WEIGHTS, TensorError, WeightFiles};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -262,12 +262,7 @@ impl PipelineIndex {
         let files = named
             .filter(|name| !self.is_left_out(name))
             .filter_map(|name| {
-                let weights = if name.starts_with("text_encoder") {
-                    TRANSFORMERS_WEIGHTS
-                } else {
-                    DIFFUSERS_WEIGHTS
-                };
-                let files = WeightFiles::of(&self.folder.join(name), weights).ok()?;
+                let files = weights_of_part(&self.folder, name).ok()?;
                 let file = files.rounded()?.file_name()?.display().to_string();
                 Some(format!("`{name}/{file}`"))
             });
@@ -281,6 +276,19 @@ impl PipelineIndex {
             )
         })
     }
+}
+
+/// The weights of a network in the folder `part` of the pipeline in `folder`: those that are loaded.
+///
+/// # Errors
+/// As for [`WeightFiles::of`].
+pub fn weights_of_part(folder: &Path, part: &str) -> Result<WeightFiles, TensorError> {
+    let weights = if part.starts_with("text_encoder") {
+        TRANSFORMERS_WEIGHTS
+    } else {
+        DIFFUSERS_WEIGHTS
+    };
+    WeightFiles::of(&folder.join(part), weights)
 }
 
 /// Why `folder` is none, and where a pipeline may be found or come from.

@@ -265,6 +265,19 @@ mod tests {
     }
 
     #[test]
+    fn rewards_of_one_name_have_metrics_of_their_own() {
+        let mut mix = RewardMix::default();
+        for _ in 0..2 {
+            mix.push(Curve::Constant(1.0), Box::new(Picky));
+        }
+        mix.push(Curve::Constant(1.0), Box::new(Channel(2)));
+        assert_eq!(
+            [0, 1, 2].map(|place| mix.label(place)),
+            ["picky", "picky_2", "blue"]
+        );
+    }
+
+    #[test]
     fn weights_are_annealed_and_the_breakdown_is_kept() {
         let world = World::new(Preset::Mini).expect("valid drawings");
         let prompts = PromptStream::training(&world, 0)

@@ -13,13 +13,14 @@ use std::{
 
 use dmdr_config::{Experiment, Pretrain};
 use dmdr_events::{EventsError, InputFile, RunDir, atomic_write};
+use dmdr_models::weights_of_part;
 use serde::{Deserialize, Serialize};
 
 use crate::{TrainError, hub};
 
 /// What a folder of weights or of a tokenizer is read for.
 const ENDINGS: [&str; 4] = ["json", "safetensors", "txt", "model"];
-/// Marks of weights in other formats beside the plain ones.
+/// Marks of weights in other formats beside the plain ones, in folders that are no pipeline's.
 const VARIANTS: [&str; 3] = ["fp16", "bf16", "non_ema"];
 /// What makes a folder a pipeline, and the folders in it that are read.
 const INDEX: &str = "model_index.json";
@@ -270,31 +271,18 @@ fn read_files(path: &Path) -> Result<Vec<(String, PathBuf)>, TrainError> {
     if !path.is_dir() {
         return Ok(vec![(String::new(), path.to_owned())]);
     }
-    let is_pipeline = path.join(INDEX).is_file();
+    if path.join(INDEX).is_file() {
+        return files_of_pipeline(path);
+    }
     let mut found = Vec::new();
     let mut folders = vec![(String::new(), path.to_owned())];
     while let Some((place, folder)) = folders.pop() {
-        let failed = |source| TrainError::File {
-            action: "read",
-            path: folder.clone(),
-            source,
-        };
         let mut here = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_top = place.is_empty() && is_pipeline;
-            let path = entry.path();
-            if name.starts_with('.') {
-                continue;
-            }
+        for name in names(&folder)? {
+            let path = folder.join(&name);
             if path.is_dir() {
-                if !is_top || PARTS.contains(&name.as_str()) {
-                    folders.push((format!("{place}{name}/"), path));
-                }
-            } else if is_pipeline && !is_of_part(&place, &name) {
-                // another tool's, which nobody reads
-            } else if is_read(&path) && (!is_top || name == INDEX) {
+                folders.push((format!("{place}{name}/"), path));
+            } else if is_read(&path) {
                 here.push((format!("{place}{name}"), path));
             }
         }
@@ -307,11 +295,44 @@ fn read_files(path: &Path) -> Result<Vec<(String, PathBuf)>, TrainError> {
     Ok(found)
 }
 
-/// Whether a file of a pipeline's part may be read: a config, weights under their usual names, or a tokenizer's.
-fn is_of_part(place: &str, name: &str) -> bool {
-    let is_config = ["config.json", "scheduler_config.json", INDEX].contains(&name);
-    let is_weights = name.starts_with("diffusion_pytorch_model") || name.starts_with("model");
-    place.starts_with("tokenizer") || is_config || is_weights
+/// The index of a pipeline, and of each part its config, the weights that are loaded, or its tokenizer.
+fn files_of_pipeline(folder: &Path) -> Result<Vec<(String, PathBuf)>, TrainError> {
+    let mut places = vec![INDEX.to_owned()];
+    for part in PARTS.into_iter().filter(|part| folder.join(part).is_dir()) {
+        let files: BTreeSet<String> = if part.starts_with("tokenizer") {
+            let names = names(&folder.join(part))?.into_iter();
+            names.filter(|name| is_read(Path::new(name))).collect()
+        } else if part == "scheduler" {
+            ["scheduler_config.json".to_owned()].into()
+        } else {
+            // What is wrong with the weights is said where they are loaded.
+            let weights = weights_of_part(folder, part).and_then(|weights| weights.names());
+            let config = ["config.json".to_owned()].into_iter();
+            config.chain(weights.unwrap_or_default()).collect()
+        };
+        places.extend(files.into_iter().map(|name| format!("{part}/{name}")));
+    }
+    let files = places.into_iter().map(|place| {
+        let path = folder.join(&place);
+        (place, path)
+    });
+    Ok(files.filter(|(_, path)| path.is_file()).collect())
+}
+
+/// What lies in `folder`, but hidden files.
+fn names(folder: &Path) -> Result<Vec<String>, TrainError> {
+    let failed = |source| TrainError::File {
+        action: "read",
+        path: folder.to_owned(),
+        source,
+    };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.retain(|name| !name.starts_with('.'));
+    Ok(names)
 }
 
 fn is_read(path: &Path) -> bool {

@@ -248,8 +248,8 @@ pub(crate) fn z_image(folder: &Path) {
     });
 }
 
-/// The shortest distillation of [`sd3`], `run.toml`.
-const RUN: &str = r#"
+/// The shortest distillation of a tiny pipeline in `base`, `run.toml`.
+pub(crate) const RUN: &str = r#"
 name = "tiny"
 precision = "f32"
 [world.prompts]

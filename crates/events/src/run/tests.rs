@@ -43,6 +43,16 @@ fn the_names_in_a_run() {
 }
 
 #[test]
+fn a_folder_of_other_files_is_no_run_to_resume() {
+    let root = tempfile::tempdir().expect("temporary folder");
+    fs::create_dir(root.path().join("demo")).expect("created");
+    fs::write(root.path().join("demo/notes.txt"), "mine").expect("written");
+    let error = OwnedRun::create(root.path(), "demo").expect_err("taken");
+    assert!(matches!(error, EventsError::Taken { .. }));
+    assert!(!error.to_string().contains("--resume"), "{error}");
+}
+
+#[test]
 fn an_existing_run_is_not_overwritten() {
     let root = tempfile::tempdir().expect("temporary folder");
     let run = OwnedRun::create(root.path(), "demo").expect("created");

@@ -134,3 +134,26 @@ fn a_run_of_an_earlier_version_is_told() {
     fs::write(place.run.inputs(), "{").expect("writable");
     assert!(place.check().expect_err("damaged").contains("inputs.json"));
 }
+
+/// An index names its shards as it likes; each of them counts, and nothing that it does not name.
+#[test]
+fn shards_count_by_the_index_that_names_them() {
+    let place = Scene::new();
+    fs::remove_file(place.path("base/unet/diffusion_pytorch_model.safetensors")).expect("there");
+    let index = r#"{"weight_map": {"a": "x-1.safetensors", "b": "y.safetensors"}}"#;
+    place.write(
+        "base/unet/diffusion_pytorch_model.safetensors.index.json",
+        index,
+    );
+    for shard in ["x-1", "y", "z"] {
+        place.write(&format!("base/unet/{shard}.safetensors"), shard);
+    }
+    place.inputs().keep(&place.run).expect("writable");
+    place.write("base/unet/z.safetensors", "another");
+    assert_eq!(place.check(), Ok(None), "nobody reads it");
+    place.write("base/unet/y.safetensors", "z");
+    place.refused(
+        "base/unet/y.safetensors",
+        &["expected SHA-256", "found SHA-256"],
+    );
+}
