@@ -159,7 +159,7 @@ def run(side: Side, case: Case, folder: Path, config: dict, more: list) -> str |
     pipeline = WORK / "pipelines" / (case.family or "")
     places = (("{pipeline}", pipeline), ("{cache}", folder / "cache"))
     sets = [reduce(lambda text, place: text.replace(place[0], str(place[1])), places, text) for text in case.overrides]
-    sets = [f"--set={rename(text, config)}" for text in [*sets, *more]]
+    sets = [f"--set={rename(text, config)}" for text in [*sets, *(more if sets else [])]]
     arguments = [rename(word, config) for word in case.command]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     command = [side.binary, "--quiet", *arguments, *sets, "--root", folder]
@@ -188,8 +188,8 @@ def compare(case: Case, base: Side, here: Side, more: list) -> tuple:
         return verdict, lines, seconds
     outcomes = [outcome(folders[0], RENAMES), outcome(folders[1], {kind: {} for kind in RENAMES})]
     lines = differences(case.name, *outcomes, EXPECTED)
-    if not outcomes[1]:
-        lines.append("there is nothing to compare")
+    if case.command[0] != "lab" and not any(name.startswith("checkpoint ") for name in outcomes[1]):
+        lines.append("there is no checkpoint to compare")
     if not lines:
         shutil.rmtree(folders[0].parent)
         return f"same, {len(outcomes[1])} values", [], seconds
@@ -226,9 +226,10 @@ def base_side(revision: str, binary: Path | None) -> Side:
 
 
 def remove(tree: Path) -> None:
-    """Removes a work tree, if it is there."""
+    """Removes a work tree, if it is there, and what a killed run left of one."""
+    command = ["git", "worktree", "remove", "--force", tree]
+    subprocess.run(command, cwd=ROOT, stderr=subprocess.DEVNULL, check=False)
     shutil.rmtree(tree, ignore_errors=True)
-    call("git", "worktree", "prune", cwd=ROOT)
 
 
 def here_side(binary: Path | None) -> Side:
@@ -257,7 +258,8 @@ def main() -> int:
     parser.add_argument("--only", metavar="NAME", action="append", help="a case, or a pattern; may be repeated")
     parser.add_argument("--base-binary", metavar="FILE", type=Path, help="BASE's dmdr, instead of building it")
     parser.add_argument("--binary", metavar="FILE", type=Path, help="the working tree's dmdr, instead of building it")
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="an override for the working tree only, to see a difference found")
+    only_here = "an override for the working tree's side only, to see that a difference is found"
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=only_here)
     args = parser.parse_args()
     cases = [case for case in CASES if any(fnmatchcase(case.name, only) for only in args.only or ["*"])]
     if not cases:

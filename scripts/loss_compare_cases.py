@@ -22,7 +22,7 @@ PROMPTS = "a red cat\na green bird\ntwo boats\na blue dog\n"
 
 QUIET = ["name=run", "device=cpu", "precision=f32", "events.log_every=1", "events.checkpoint_every=0"]
 UNSEEN = ["events.sample_every=0", "events.evaluate_every=0"]
-TEN = ["method.dmdr.num_updates=10", "method.dmdr.batch_size=4", "method.dmdr.ttur=2"]
+TEN = ["method.dmdr.num_updates=10", "method.dmdr.batch_size=2", "method.dmdr.ttur=2"]
 JOINT = ["method.dmdr.rl.weight={ step = { from = 0.0, to = 0.3, at = 4 } }"]
 ALGORITHM = "method.dmdr.rl.algorithm"
 
@@ -34,6 +34,13 @@ def groups(algorithm: str) -> list:
 def smoke(name: str, *overrides: str) -> Case:
     """On the emoji world, with the shipped networks, so that every term has a size."""
     return Case(name, ["train", "configs/smoke.toml"], [*QUIET, *UNSEEN, *TEN, *JOINT, *overrides])
+
+
+def demo(name: str, *overrides: str) -> Case:
+    """The demo, with sheets and evaluations."""
+    sheets = ["teacher.num_steps=2", "events.sample_every=5", "events.num_sample_prompts=2"]
+    sets = [*QUIET, *TEN, *JOINT, *sheets, "evaluation.num_prompts=6", *overrides]
+    return Case(name, ["train", "configs/demo.toml"], sets)
 
 
 def alone(name: str, *overrides: str) -> Case:
@@ -88,20 +95,9 @@ def pretrain(name: str, *overrides: str) -> Case:
 RANK = "student.tuning.lora.rank=2"
 
 CASES = [
-    Case(
-        "demo",
-        ["train", "configs/demo.toml"],
-        [
-            *QUIET,
-            *TEN,
-            *JOINT,
-            "teacher.num_steps=2",
-            "events.sample_every=5",
-            "events.num_sample_prompts=2",
-            "events.evaluate_every=5",
-            "evaluation.num_prompts=6",
-        ],
-    ),
+    demo("demo", "events.evaluate_every=5"),
+    # The guard lowers the weight of the rewards within ten updates.
+    demo("guard", "events.evaluate_every=2", "guard.patience=1", "guard.metric=diversity"),
     Case("dmd", ["train", "configs/dmd.toml"], [*QUIET, *UNSEEN, *TEN]),
     smoke("refl"),
     smoke("dynamics", *DYNAMICS),
@@ -147,6 +143,11 @@ CASES = [
         "sdxl-1step-dmdr",
         "sdxl",
         "student.init={pipeline}/unet/diffusion_pytorch_model.safetensors",
+        "fake_score.form=full",
+        "fake_score.init={pipeline}/unet/diffusion_pytorch_model.safetensors",
+        "fake_score.init_lora_weights=",
+        "fake_score.targets=",
+        "method.dmdr.dm.real_scale=0.0",
     ),
     text("sd3", "sd3-medium-dmdr", "sd3", RANK),
     text(
