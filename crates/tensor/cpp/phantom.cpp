@@ -272,7 +272,8 @@ TORCH_LIBRARY_IMPL(aten, Vulkan, library) {
   library.impl("convolution_backward_overrideable", convolution_backward);
   library.impl("index_select", index_select);
   library.impl("embedding_dense_backward", embedding_backward);
-  for (const auto *name : {"abs.out", "nan_to_num.out", "logical_not.out", "logical_and.out", "logical_or.out"})
+  for (const auto *name : {"abs.out", "nan_to_num.out", "logical_not.out", "logical_and.out", "logical_or.out",
+                           "where.self_out"})
     library.impl(name, torch::CppFunction::makeFromBoxedFunction<&elementwise>());
   library.impl("_standard_gamma", gamma);
   library.impl("isnan", is_nan);

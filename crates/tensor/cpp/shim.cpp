@@ -9,6 +9,7 @@
 #include <exception>
 #include <memory>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/forward_grad.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <unordered_set>
@@ -140,6 +141,17 @@ char *dmdr_recompute(at::Tensor *const *in, size_t n, at::Tensor **out, Piece pi
     *out = new at::Tensor(std::move(result));
   });
 }
+
+// Opens the one level that libtorch has for tangents, once in the process. It is never left: a tangent goes when its tensor
+// goes, and threads do not wait for each other.
+char *dmdr_open_tangents() {
+  return guarded([] {
+    static const auto level = autograd::ForwardADLevel::get_next_idx();
+    TORCH_CHECK(level == 0, "another level of forward differentiation is open");
+  });
+}
+
+bool dmdr_has_tangent(const at::Tensor *tensor) { return tensor->_fw_grad(0).defined(); }
 
 // One AdamW step (decoupled decay) over all parameters in place. `steps` counts from 1 and is advanced here.
 char *dmdr_fused_adamw(at::Tensor **params, at::Tensor **grads, at::Tensor **exp_avgs, at::Tensor **exp_avg_sqs,

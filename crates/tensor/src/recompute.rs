@@ -2,17 +2,21 @@
 
 use tch::Tensor;
 
-use crate::shim;
+use crate::{has_tangent, shim};
 
 /// `piece(inputs)`, whose gradient costs a second run instead of memory: of what the piece computes only `inputs` are kept,
 /// and going backwards it is run again. Gradients reach `inputs` and every trained tensor that `piece` reads.
 ///
 /// The piece owns what it reads, as the graph may outlive the caller. It must make the same of the same inputs: no random
-/// numbers, nothing that is trained in between.
+/// numbers, nothing that is trained in between. Within a [`jvp`](crate::jvp) the piece simply runs: there is no way back.
 ///
 /// # Panics
 /// If `piece` does, or libtorch fails. In a backward pass that is an error of the pass instead.
 pub fn recompute(inputs: &[&Tensor], piece: impl Fn(&[Tensor]) -> Tensor + 'static) -> Tensor {
+    if inputs.iter().any(|input| has_tangent(input)) {
+        let inputs: Vec<Tensor> = inputs.iter().map(|input| input.shallow_clone()).collect();
+        return piece(&inputs);
+    }
     shim::recompute(inputs, piece).unwrap_or_else(|error| panic!("{error}"))
 }
 

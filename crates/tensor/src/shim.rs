@@ -44,6 +44,8 @@ unsafe extern "C" {
         output: *mut *mut c_void,
         piece: Piece,
     ) -> *mut c_char;
+    fn dmdr_open_tangents() -> *mut c_char;
+    fn dmdr_has_tangent(tensor: *const c_void) -> bool;
     fn dmdr_cuda_peak_bytes(index: c_int, bytes: *mut i64) -> *mut c_char;
     fn dmdr_cuda_total_bytes(index: c_int, bytes: *mut i64) -> *mut c_char;
     fn dmdr_meter_start() -> *mut c_void;
@@ -173,6 +175,18 @@ unsafe extern "C" fn run_piece<F: Fn(&[Tensor]) -> Tensor>(
 unsafe extern "C" fn drop_piece<F>(data: *mut c_void) {
     // SAFETY: from `Box::into_raw` in `recompute`; the shim calls this once.
     drop(unsafe { Box::from_raw(data.cast::<F>()) });
+}
+
+/// Opens the level at which tangents live, if it is not open.
+pub(crate) fn open_tangents() -> Result<(), TensorError> {
+    // SAFETY: may be called from any thread, as often as one likes.
+    result("forward differentiation", unsafe { dmdr_open_tangents() })
+}
+
+/// See [`crate::has_tangent`].
+pub(crate) fn has_tangent(tensor: &Tensor) -> bool {
+    // SAFETY: a live `at::Tensor*`, which is only read.
+    unsafe { dmdr_has_tangent(tensor.as_ptr().cast()) }
 }
 
 pub(crate) fn cuda_peak_bytes(index: usize) -> Result<u64, TensorError> {
