@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 
-use dmdr_tensor::{Kind, Tensor};
+use dmdr_tensor::{Kind, Tensor, has_tangent};
 
 const NUM_STEPS: usize = 1000;
 const FIRST_BETA: f64 = 0.000_85;
@@ -40,7 +40,13 @@ fn places(t: &Tensor) -> Tensor {
         .to_kind(Kind::Int64)
 }
 
-/// `(alpha, sigma)`, like `t [B]` in shape and kind; computed in f64.
+/// What rounding takes away of a tangent of `t`: zeros, like `t`, that have it. Nothing outside of a
+/// [`jvp`](dmdr_tensor::jvp).
+fn lost_tangent(t: &Tensor) -> Option<Tensor> {
+    has_tangent(t).then(|| t - t.detach())
+}
+
+/// `(alpha, sigma)`, like `t [B]` in shape and kind; computed in f64. Their derivatives are [`slopes`].
 pub(crate) fn coefficients(t: &Tensor) -> (Tensor, Tensor) {
     let places = places(t);
     let [alpha, sigma] = TABLE.each_ref().map(|table| {
@@ -49,17 +55,42 @@ pub(crate) fn coefficients(t: &Tensor) -> (Tensor, Tensor) {
             .to_device(t.device())
             .index_select(0, &places)
     });
-    (alpha, sigma)
+    let Some(zeros) = lost_tangent(t) else {
+        return (alpha, sigma);
+    };
+    let [alpha_slope, sigma_slope] = slopes(&places).map(|slope| slope.to_kind(t.kind()) * &zeros);
+    (alpha + alpha_slope, sigma + sigma_slope)
 }
 
-/// The timesteps `0 ..= 999` that a network on SDXL's schedule is given for `t [B]` in `[0, 1]`; i64, `[B]`.
+/// Derivatives of alpha and sigma by `t` at `places [B]`, f64: differences of the neighbouring alphas, and of
+/// `alpha^2 + sigma^2 = 1`. At place 0, which no network sees, sigma's is finite by decree.
+fn slopes(places: &Tensor) -> [Tensor; 2] {
+    let last = NUM_STEPS as i64;
+    let [alphas, sigmas] = TABLE
+        .each_ref()
+        .map(|table| Tensor::from_slice(table).to_device(places.device()));
+    let (below, above) = ((places - 1).clamp(0, last), (places + 1).clamp(0, last));
+    let at = |places: &Tensor| alphas.index_select(0, places);
+    let by_alpha = (at(&above) - at(&below)) / (&above - &below) * NUM_STEPS as f64;
+    let smallest = TABLE[1][1];
+    let sigma = sigmas.index_select(0, places).clamp_min(smallest);
+    let by_sigma = -at(places) * &by_alpha / sigma;
+    [by_alpha, by_sigma]
+}
+
+/// The timesteps that a network on SDXL's schedule is given for `t [B]` in `[0, 1]`: whole numbers `0 ..= 999`, f32, `[B]`.
+/// Their derivative is that of what was rounded, 1000.
 pub fn timesteps(t: &Tensor) -> Tensor {
-    (places(t) - 1).clamp_min(0)
+    let timesteps = (places(t) - 1).clamp_min(0).to_kind(Kind::Float);
+    match lost_tangent(t) {
+        Some(zeros) => timesteps + zeros.to_kind(Kind::Float) * NUM_STEPS as f64,
+        None => timesteps,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use dmdr_tensor::Device;
+    use dmdr_tensor::{Device, jvp};
 
     use super::*;
     use crate::{Parameterization, Schedule, sampler, time_grid};
@@ -101,8 +132,8 @@ mod tests {
     fn few_step_students_get_dmd2s_timesteps_and_end_in_data() {
         let grid: Vec<f32> = time_grid(4, 1.0).iter().map(|&t| t as f32).collect();
         let t = Tensor::from_slice(&grid);
-        let found = Vec::<i64>::try_from(timesteps(&t)).expect("i64");
-        assert_eq!(found[..4], [999, 749, 499, 249]);
+        let found = Vec::<f32>::try_from(timesteps(&t)).expect("f32");
+        assert_eq!(found[..4], [999.0, 749.0, 499.0, 249.0]);
         let (alpha, sigma) = Schedule::ScaledLinear.coefficients(&t);
         assert!((alpha.double_value(&[4, 0, 0, 0]) - 1.0).abs() < f64::EPSILON);
         assert!(sigma.double_value(&[4, 0, 0, 0]).abs() < f64::EPSILON);
@@ -113,7 +144,42 @@ mod tests {
     fn every_timestep_has_its_time() {
         let expected = Tensor::arange(1000, (Kind::Int64, Device::Cpu));
         let t = (&expected + 1).to_kind(Kind::Float) / 1000.0;
-        assert!(timesteps(&t).equal(&expected));
+        assert!(timesteps(&t).equal(&expected.to_kind(Kind::Float)));
+    }
+
+    /// Rounding takes no derivative away, and changes none.
+    #[test]
+    fn derivatives_are_those_of_a_smooth_schedule() {
+        let places = [1.0, 2.0, 20.0, 250.3, 500.0, 749.8, 999.0];
+        let t = Tensor::from_slice(&places) / 1000.0;
+        let dt = Tensor::from_slice(&[1.0, -2.0, 1.0, 0.5, 1.0, 1.0, 3.0]);
+        let at = |t: &Tensor| {
+            let (alpha, sigma) = coefficients(t);
+            Tensor::cat(&[alpha, sigma, timesteps(t)], 0)
+        };
+        let (value, derivative) = jvp(&[(&t, &dt)], |inputs| at(&inputs[0]));
+        assert_eq!(value, at(&t));
+        let [alpha, sigma] = [0, 7].map(|start| value.narrow(0, start, 7));
+        let [by_alpha, by_sigma, by_timestep] =
+            [0, 7, 14].map(|start| derivative.narrow(0, start, 7));
+        assert_eq!(by_timestep, &dt * 1000.0);
+        // The continuous schedule: the logarithm of alpha^2 falls by beta at each step.
+        let share = ((t * 1000.0).round() - 0.5) / 999.0; // between this step and the next
+        let root = share * (LAST_BETA.sqrt() - FIRST_BETA.sqrt()) + FIRST_BETA.sqrt();
+        let kept: Tensor = 1.0 - root.square();
+        let expected = kept.log() * &alpha * &dt * 500.0;
+        let error = (&by_alpha / expected - 1.0).abs().max().double_value(&[]);
+        assert!(error < 1e-3, "{error:.1e}");
+        let still: Tensor = alpha * by_alpha + sigma * by_sigma;
+        assert!(still.abs().max().double_value(&[]) < 1e-12);
+    }
+
+    #[test]
+    fn the_derivative_of_clean_data_is_finite() {
+        let (zero, one) = (Tensor::from_slice(&[0.0f32]), Tensor::from_slice(&[1f32]));
+        let (value, derivative) = jvp(&[(&zero, &one)], |t| coefficients(&t[0]).1);
+        assert_eq!(value, zero);
+        assert!(derivative.double_value(&[0]).is_finite());
     }
 
     /// x = .8, eps = .5, from step to step; computed independently in f64.

@@ -133,8 +133,7 @@ impl SdxlUnet {
         let sizes = sinusoid_features(&sizes.flatten(0, 1), self.config.addition_time_embed_dim)
             .reshape([cond.batch(), -1]);
         let added = Tensor::cat(&[pooled, sizes], 1);
-        let timestep = timesteps(t).to_kind(Kind::Float);
-        let time = sinusoid_features(&timestep, self.config.block_out_channels[0]);
+        let time = sinusoid_features(&timesteps(t), self.config.block_out_channels[0]);
         self.time_embedding.forward(&time, call) + self.add_embedding.forward(&added, call)
     }
 }
