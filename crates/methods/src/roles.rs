@@ -62,6 +62,7 @@ impl Roles {
             call: Call {
                 train: false,
                 adapters,
+                ..Call::default()
             },
             ..self.teacher()
         }
@@ -75,7 +76,11 @@ impl Roles {
         };
         View {
             net,
-            call: Call { train, adapters },
+            call: Call {
+                train,
+                adapters,
+                ..Call::default()
+            },
             guidance: None,
             schedule: self.schedule,
         }
@@ -128,7 +133,11 @@ impl Roles {
         };
         View {
             net,
-            call: Call { train, adapters },
+            call: Call {
+                train,
+                adapters,
+                ..Call::default()
+            },
             guidance: None,
             schedule: self.schedule,
         }

@@ -36,7 +36,7 @@ impl<B: 'static> Blocks<B> {
         self.blocks.len()
     }
 
-    /// Block `index` on `inputs`; `run` calls it.
+    /// Block `index` on `inputs`; `run` calls it. Its output is there for taps.
     pub(crate) fn run_one(
         &self,
         index: usize,
@@ -45,18 +45,22 @@ impl<B: 'static> Blocks<B> {
         run: impl Fn(&B, &[Tensor], &Call<'_>) -> Tensor + 'static,
     ) -> Tensor {
         let block = &self.blocks[index];
-        if self.keeps_activations {
+        let output = if self.keeps_activations {
             let inputs: Vec<Tensor> = inputs.iter().map(|input| input.shallow_clone()).collect();
-            return run(block, &inputs, call);
-        }
-        let (block, train, adapters) = (Rc::clone(block), call.train, call.adapters.to_vec());
-        recompute(inputs, move |inputs| {
-            let call = Call {
-                train,
-                adapters: &adapters,
-            };
-            run(&block, inputs, &call)
-        })
+            run(block, &inputs, &call.untapped())
+        } else {
+            let (block, train, adapters) = (Rc::clone(block), call.train, call.adapters.to_vec());
+            recompute(inputs, move |inputs| {
+                let call = Call {
+                    train,
+                    adapters: &adapters,
+                    taps: None,
+                };
+                run(&block, inputs, &call)
+            })
+        };
+        call.record(&output);
+        output
     }
 
     /// `x` through all blocks. `run` is given a block and, behind what the one before made, the tensors `with`.

@@ -240,6 +240,7 @@ mod tests {
             let call = Call {
                 train,
                 adapters: &adapters,
+                ..Call::default()
             };
             conv.forward(&x, &call)
         };

@@ -175,6 +175,10 @@ impl Denoiser for Dit {
             Prediction::Flow => Parameterization::Flow,
         }
     }
+
+    fn feature_widths(&self) -> Vec<i64> {
+        vec![self.config.dim; self.blocks.len()]
+    }
 }
 
 /// One adaLN-zero block: modulated joint attention, modulated MLP, both gated.

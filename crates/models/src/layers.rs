@@ -364,6 +364,7 @@ mod tests {
                 &Call {
                     train,
                     adapters: &[(AdapterId(0), scale)],
+                    ..Call::default()
                 },
             )
         };

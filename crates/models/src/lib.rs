@@ -20,6 +20,7 @@ mod sd3;
 mod sdxl;
 mod sit;
 mod stored;
+mod taps;
 mod text;
 mod trained_schedule;
 mod vae;
@@ -42,6 +43,7 @@ pub use sd3::{QkNormalization, Sd3, Sd3Config};
 pub use sdxl::{DownBlockType, SdxlConfig, SdxlUnet, UpBlockType};
 pub use sit::{Interpolant, Sit, SitConfig};
 pub use stored::{ModelError, Stored, load_config};
+pub use taps::Taps;
 pub use text::{
     ClipArchitecture, ClipFeatures, ClipText, ClipTextConfig, EmbeddingCache, Placement, Qwen3,
     Qwen3Config, RopeParameters, Sd3Text, SdxlText, T5Config, T5Encoder, TextEncoder,

@@ -17,6 +17,7 @@ pub struct PointNet {
     time: Linear,
     blocks: Vec<Linear>,
     output: Linear,
+    dim: i64,
 }
 
 impl PointNet {
@@ -39,6 +40,7 @@ impl PointNet {
                 .map(|index| Linear::new(&scope.sub("blocks").sub(index as i64), dim, dim, init))
                 .collect(),
             output: Linear::new(&scope.sub("output"), dim, 2, init),
+            dim,
         };
         for adapter in adapters {
             adapter.check()?;
@@ -54,11 +56,17 @@ impl Denoiser for PointNet {
         let mut x = x + self.time.forward(&time, call);
         for block in &self.blocks {
             x = &x + block.forward(&x.silu(), call);
+            call.record(&x.unsqueeze(1));
         }
         self.output.forward(&x.silu(), call).reshape([-1, 2, 1, 1])
     }
 
     fn parameterization(&self) -> Parameterization {
         Parameterization::X0
+    }
+
+    /// A point is one token.
+    fn feature_widths(&self) -> Vec<i64> {
+        vec![self.dim; self.blocks.len()]
     }
 }

@@ -207,6 +207,10 @@ impl Denoiser for Sit {
     fn parameterization(&self) -> Parameterization {
         Parameterization::Flow
     }
+
+    fn feature_widths(&self) -> Vec<i64> {
+        vec![self.config.hidden_size; self.blocks.len()]
+    }
 }
 
 /// One adaLN-zero block: modulated attention, modulated MLP, both gated.

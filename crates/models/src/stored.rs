@@ -123,6 +123,12 @@ pub enum ModelError {
         /// Cause.
         source: std::io::Error,
     },
+    /// Blocks to tap that a network does not have.
+    #[error("tapped blocks: {reason}")]
+    Taps {
+        /// What is wrong.
+        reason: String,
+    },
     /// Sizes that contradict each other.
     #[error("sizes of {network}: {reason}")]
     Sizes {

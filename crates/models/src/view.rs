@@ -3,7 +3,7 @@
 use dmdr_diffusion::{Schedule, guide};
 use dmdr_tensor::{Tensor, no_grad_guard};
 
-use crate::{Call, Conditioning, Denoiser};
+use crate::{Call, Conditioning, Denoiser, Taps};
 
 /// Classifier-free guidance of a view.
 #[derive(Clone, Debug)]
@@ -107,6 +107,20 @@ impl<'a> View<'a> {
     pub fn x0_no_grad(&self, x_t: &Tensor, t: &Tensor, cond: &Conditioning) -> Tensor {
         let _guard = no_grad_guard();
         self.x0(x_t, t, cond)
+    }
+
+    /// Outputs of the blocks that `taps` name, of the conditional half alone: [`Denoiser::features`].
+    ///
+    /// # Panics
+    /// If `taps` are for another number of blocks, or hold a pass that nobody took.
+    pub fn features(
+        &self,
+        x_t: &Tensor,
+        t: &Tensor,
+        cond: &Conditioning,
+        taps: &Taps,
+    ) -> Vec<Tensor> {
+        self.net.features(x_t, t, cond, &self.call, taps)
     }
 
     /// Network evaluations one [`Self::x0`] costs: 2 with guidance.

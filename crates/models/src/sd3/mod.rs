@@ -160,6 +160,7 @@ impl Denoiser for Sd3 {
         let context = self.context_embedder.forward(&cond.tokens, call); // [B, L, D]
         let num_image = x.size()[1];
         let both = Tensor::cat(&[x, context], 1);
+        call.keep_image(num_image);
         let x = self
             .blocks
             .run(both, &[&c], call, move |block, inputs, call| {
@@ -180,5 +181,9 @@ impl Denoiser for Sd3 {
 
     fn parameterization(&self) -> Parameterization {
         Parameterization::Flow
+    }
+
+    fn feature_widths(&self) -> Vec<i64> {
+        vec![self.config.dim(); self.blocks.len()]
     }
 }

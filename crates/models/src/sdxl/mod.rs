@@ -174,17 +174,29 @@ impl Denoiser for SdxlUnet {
         };
         let mut x = self.conv_in.forward(x_t, call);
         let mut skips = vec![x.shallow_clone()];
+        let within = &call.untapped(); // taps are at the stages, not at the blocks within
         for stage in &self.down {
-            x = stage.forward(x, &mut skips, inputs, call);
+            x = stage.forward(x, &mut skips, inputs, within);
+            call.record(&x);
         }
-        x = self.mid.forward(&x, inputs, call);
+        x = self.mid.forward(&x, inputs, within);
+        call.record(&x);
         for stage in &self.up {
-            x = stage.forward(x, &mut skips, inputs, call);
+            x = stage.forward(x, &mut skips, inputs, within);
+            call.record(&x);
         }
         self.conv_out.forward(&self.norm.forward(&x).silu(), call)
     }
 
     fn parameterization(&self) -> Parameterization {
         Parameterization::Epsilon
+    }
+
+    /// The stages: down, middle, up.
+    fn feature_widths(&self) -> Vec<i64> {
+        let down = &self.config.block_out_channels;
+        let middle = down.last().copied();
+        let up = down.iter().rev().copied();
+        down.iter().copied().chain(middle).chain(up).collect()
     }
 }

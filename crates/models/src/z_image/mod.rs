@@ -201,12 +201,14 @@ impl Denoiser for ZImage {
             (lengths(cond) + (MULTIPLE - 1)).divide_scalar_mode(MULTIPLE, "floor") * MULTIPLE;
 
         let mut image = self.image(x_t, &padded, grid, call);
-        image.x = run(&self.noise_refiner, &image, Some(&c), call);
+        image.x = run(&self.noise_refiner, &image, Some(&c), &call.untapped());
         let mut caption = self.caption(cond, &padded, call);
-        caption.x = run(&self.context_refiner, &caption, None, call);
+        caption.x = run(&self.context_refiner, &caption, None, &call.untapped());
+        let num_image = grid[0] * grid[1];
+        call.keep_image(num_image);
         let x = run(&self.layers, &image.then(&caption), Some(&c), call);
 
-        let x = x.narrow(1, 0, grid[0] * grid[1]);
+        let x = x.narrow(1, 0, num_image);
         let scale = self.final_modulation.forward(&c.silu(), call).unsqueeze(1);
         let x = self.final_norm.forward(&x) * (scale + 1.0);
         -unpatchify_channels_last(&self.final_linear.forward(&x, call), grid, patch)
@@ -214,6 +216,11 @@ impl Denoiser for ZImage {
 
     fn parameterization(&self) -> Parameterization {
         Parameterization::Flow
+    }
+
+    /// The main layers; the refiners before them see the image or the caption alone.
+    fn feature_widths(&self) -> Vec<i64> {
+        vec![self.config.dim; self.layers.len()]
     }
 }
 

@@ -67,6 +67,7 @@ impl<N: Denoiser> Backbone<'_, N> {
         let call = Call {
             train: true,
             adapters: &[],
+            ..Call::default()
         };
         let output = net.forward(&x_t, self.fixture.get("t"), &self.cond, &call);
         let _ = store.tensor(&format!("{layer}.weight")).g_mul_scalar_(1.0);
@@ -104,6 +105,7 @@ fn check(
         let call = Call {
             train,
             adapters: &adapters,
+            ..Call::default()
         };
         net.forward(&x_t, t, cond, &call)
     };
@@ -117,6 +119,7 @@ fn check(
         call: Call {
             train,
             adapters: &[(AdapterId(0), SCALE)],
+            ..Call::default()
         },
         guidance: Some(Guidance {
             scale: GUIDANCE,

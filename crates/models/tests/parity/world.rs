@@ -27,6 +27,7 @@ fn dit_and_its_adapter() {
         let call = Call {
             train,
             adapters: &adapters,
+            ..Call::default()
         };
         net.forward(&x_t, fixture.get("t"), &cond, &call)
     };

@@ -79,6 +79,7 @@ fn view(net: &Dit, train: bool) -> View<'_> {
         call: Call {
             train,
             adapters: &[],
+            ..Call::default()
         },
         guidance: None,
     }
