@@ -1,6 +1,6 @@
 //! Multi-head attention.
 
-use dmdr_tensor::{Init, OutputLora, Scope, Tensor};
+use dmdr_tensor::{Init, OutputLora, Scope, Tensor, has_tangent};
 
 use crate::{
     Call,
@@ -76,17 +76,37 @@ pub(crate) fn attend(
     mask: Option<&Tensor>,
     causal: bool,
 ) -> Tensor {
-    let out = Tensor::scaled_dot_product_attention(
-        &q.transpose(1, 2),
-        &k.transpose(1, 2),
-        &v.transpose(1, 2),
-        mask,
-        0.0,
-        causal,
-        None,
-        false,
-    );
+    let [q, k, v] = [q, k, v].map(|x| x.transpose(1, 2));
+    let out = if [&q, &k, &v].into_iter().any(has_tangent) {
+        attend_by_formula(&q, &k, &v, mask, causal)
+    } else {
+        Tensor::scaled_dot_product_attention(&q, &k, &v, mask, 0.0, causal, None, false)
+    };
     out.transpose(1, 2).flatten(2, 3)
+}
+
+/// Attention by products that hold its weights `[B, N, N]`, head by head: for derivatives that fused kernels do not have.
+fn attend_by_formula(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    mask: Option<&Tensor>,
+    causal: bool,
+) -> Tensor {
+    let added = mask.map(|seen| {
+        let zeros = seen.zeros_like().to_kind(q.kind());
+        zeros.masked_fill(&seen.logical_not(), f64::NEG_INFINITY)
+    });
+    let of_head = |head: i64| {
+        let [q, k, v] = [q, k, v].map(|x| x.narrow(1, head, 1));
+        let mask = added.as_ref();
+        let (out, _weights) = Tensor::internal_scaled_dot_product_attention_math(
+            &q, &k, &v, mask, 0.0, causal, None, None, false,
+        );
+        out
+    };
+    let heads: Vec<Tensor> = (0..q.size()[1]).map(of_head).collect();
+    Tensor::cat(&heads, 1)
 }
 
 impl Attention {

@@ -1,7 +1,7 @@
 //! One role of a network: teacher, real score, fake score and student are all views.
 
 use dmdr_diffusion::{Schedule, guide};
-use dmdr_tensor::{Tensor, no_grad_guard};
+use dmdr_tensor::{Tensor, jvp, no_grad_guard};
 
 use crate::{Call, Conditioning, Denoiser, Taps};
 
@@ -107,6 +107,29 @@ impl<'a> View<'a> {
     pub fn x0_no_grad(&self, x_t: &Tensor, t: &Tensor, cond: &Conditioning) -> Tensor {
         let _guard = no_grad_guard();
         self.x0(x_t, t, cond)
+    }
+
+    /// [`Self::x0`] at `x_t [B, C, H, W]`, `t [B]`, and its derivative along `(dx, dt)`, which are like them; both like `x_t`. With
+    /// `dx`, the flow's velocity, and `dt = 1` it is how the prediction changes on the way along a trajectory.
+    ///
+    /// No graph: one run carries values and tangents, and keeps nothing for a way back ([`dmdr_tensor::jvp`]). Attention
+    /// holds weights meanwhile, a few times `[B, N, N]` for one head at a time, as fused kernels have no such derivative. So the
+    /// value is that of `x0` but for rounding. A time that is rounded to a timestep has the derivative of what it was
+    /// before.
+    ///
+    /// # Panics
+    /// If `dx` or `dt` differ from `x_t` and `t` in shape or kind, or within another derivative.
+    pub fn jvp(
+        &self,
+        x_t: &Tensor,
+        t: &Tensor,
+        dx: &Tensor,
+        dt: &Tensor,
+        cond: &Conditioning,
+    ) -> (Tensor, Tensor) {
+        jvp(&[(x_t, dx), (t, dt)], |dual| {
+            self.x0(&dual[0], &dual[1], cond)
+        })
     }
 
     /// Outputs of the blocks that `taps` name, of the conditional half alone: [`Denoiser::features`].

@@ -1,4 +1,5 @@
-//! What is asked of every diffusion network: outputs of its blocks.
+//! What is asked of every diffusion network: outputs of its blocks, and derivatives along a direction.
 
+mod derivatives;
 mod family;
 mod features;
