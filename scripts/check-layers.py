@@ -29,8 +29,7 @@ EXTRA = {
     # A reward scores images against prompts, so the prompt batch is part of its contract.
     # The world's judge is a reward.
     "rewards": ["config", "events", "data", "tensor", "models", "world"],
-    # Reinforcement learning alone is regularised by true images.
-    "methods": ["config", "events", "data", "world"],
+    "methods": ["config", "events", "data"],
     # The periodic evaluation runs inside the loop, with the averaged weights.
     # Prompt files of published models are read by the crate that holds all their formats.
     "train": ["config", "events", "world", "bench", "data", "eval"],

@@ -30,16 +30,37 @@ from loss_compare_cases import CASES, PROMPTS, Case
 # Old names to new ones, for BASE's side: a refactoring adds what it renames. A name is whole, or a part of one that ends
 # before `.`, `/` or `=`. Cases have the new keys, commands and files; BASE gets the old ones.
 RENAMES = {
-    "config": {},  # {"optim.generator": "optim.student"}, {"fake_score.form=full": "fake_score.tuning=full"}
-    "records": {},  # kinds of records: {"score": "fake_score"}
-    "metrics": {},  # {"grad_norm/generator": "grad_norm/student"}
-    "files": {},  # parts of a checkpoint and results, without `.safetensors`: {"generator": "student"}
+    "config": {
+        "optim.generator": "optim.student",
+        "optim.score": "optim.fake_score",
+        "method.dmdr.score": "method.dmdr.fake_score",
+    },
+    "records": {"score": "train"},
+    "metrics": {
+        "loss/score": "loss/fake_score",
+        "grad_norm/generator": "grad_norm/student",
+        "grad_norm/score": "grad_norm/fake_score",
+        "lr/generator": "lr/student",
+        "lr/score": "lr/fake_score",
+    },
+    # Parts of a checkpoint and results, without `.safetensors`.
+    "files": {
+        "generator": "student",
+        "generator.ema": "student.average",
+        "score.adapter": "fake_score",
+        "optim.generator": "optim.student",
+        "optim.score": "optim.fake_score",
+        "model.ema": "model.average",
+    },
     "tensors": {},  # names within these files
 }
 
 # What only one side has, on purpose: (case, name) to the reason. Both may be patterns; the name is as reported. A case that
 # only one side can run is named "run".
-EXPECTED: dict = {}
+EXPECTED: dict = {
+    ("rl_*", "*fake?score*"): "reinforcement learning alone trains no fake score",
+    ("rl_*", "*rl/weight"): "it is logged for every method that has one",
+}
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "target/loss-compare"
@@ -175,7 +196,7 @@ def compare(case: Case, base: Side, here: Side, more: list) -> tuple:
     began = time.monotonic()
     refused = [
         run(base, case, folders[0], inverse(RENAMES["config"]), []),
-        run(here, case, folders[1], {}, more),
+        run(here, case, folders[1], {}, [*case.here, *more]),
     ]
     seconds = time.monotonic() - began
     if any(refused):

@@ -134,7 +134,7 @@ def write_config(case: Case, here: Path) -> None:
     teacher += f"shift = {TEACHER_SHIFT}\n\n" if case.is_flow else "\n"
     told = "" if case.conditioning_time is None else f"conditioning_time = {case.conditioning_time}\n"
     targets = f", targets = {case.targets}" if case.targets else ""
-    method = text[at("[student]") : at("[method.dmdr.rl]")] + text[at("[optim.generator]") : at("[evaluation]")]
+    method = text[at("[student]") : at("[method.dmdr.rl]")] + text[at("[optim.student]") : at("[evaluation]")]
     text = text[: at("[world]")] + world + teacher + method
     for old, new in {
         "seed = 0\n": 'seed = 0\nprecision = "f32"\n',

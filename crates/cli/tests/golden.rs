@@ -69,6 +69,7 @@ const VARIANTS: [(&str, &[&str]); 9] = [
         "rl-alone",
         &[
             "method.dmdr=",
+            "optim.fake_score=",
             "method.rl.algorithm=refl",
             "method.rl.num_updates=10",
             "method.rl.batch_size=2",

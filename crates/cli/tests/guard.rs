@@ -79,7 +79,7 @@ fn a_published_model_is_measured_on_its_way_and_not_led_by_it() {
         let mut arguments = vec!["train", "run.toml", "--root", root];
         let base = [
             "method.dmdr.num_updates=6",
-            "optim.generator.lr=30", // so that some evaluations are worse than the one before
+            "optim.student.lr=30", // so that some evaluations are worse than the one before
             "method.dmdr.rl.weight=1",
             reward,
         ];

@@ -9,8 +9,8 @@ use std::{
 };
 
 use common::{checked, dmdr, fail, pipeline, succeed};
-use dmdr_models::{EmbeddingCache, Placement, SdxlText, TextEncoder};
-use dmdr_tensor::{Device, Kind, Tensor, read_tensors, write_tensors};
+use dmdr_models::{EmbeddingCache, SdxlText, TextEncoder};
+use dmdr_tensor::{Device, Kind, Runtime, Tensor, read_tensors, write_tensors};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -62,10 +62,7 @@ fn same(a: &[Tensor], b: &[Tensor]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.equal(b))
 }
 
-const F32: Placement = Placement {
-    device: Device::Cpu,
-    compute: Kind::Float,
-};
+const F32: Runtime = Runtime::f32(Device::Cpu);
 
 /// With `force_zeros_for_empty_prompt: false` guidance goes away from the encoded empty prompt, whatever an older cache
 /// holds; parity with diffusers' encoding is in the fixture of `text/sdxl`.

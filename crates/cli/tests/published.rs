@@ -31,7 +31,7 @@ fn place(make: fn(&Path), world: &str) -> TempDir {
     let head = text.find("[world]").expect("there");
     let student = text.find("[student]").expect("there");
     let rewards = text.find("[method.dmdr.rl]").expect("there");
-    let optim = text.find("[optim.generator]").expect("there");
+    let optim = text.find("[optim.student]").expect("there");
     let evaluation = text.find("[evaluation]").expect("there");
     let text = [
         &text[..head],

@@ -12,8 +12,8 @@ use std::{
 use common::{pipeline, succeed};
 use dmdr_config::Experiment;
 use dmdr_events::OwnedRun;
-use dmdr_tensor::{Device, Meter, read_metadata, read_tensors};
-use dmdr_train::{Distillation, Rehearsal, Silent};
+use dmdr_tensor::{Device, Meter, Runtime, read_metadata, read_tensors};
+use dmdr_train::{Assembly, Distillation, Rehearsal, Silent};
 use tempfile::TempDir;
 
 fn recipe(name: &str) -> PathBuf {
@@ -100,7 +100,8 @@ fn is_rehearsed(recipe: &Path, here: &Path, sets: &[&str], scratch: u64) {
             meter.peak_bytes()
         };
         // The prompts are in the cache by now.
-        let plan = Rehearsal::of(&experiment, Device::Cpu).expect("fits");
+        let runtime = Runtime::on(Device::Cpu, experiment.precision);
+        let plan = Rehearsal::of(&Assembly::of(&experiment, runtime)).expect("fits");
         let found = plan.num_resident() + plan.update;
         let difference = found.abs_diff(expected).saturating_sub(scratch);
         assert!(

@@ -7,9 +7,9 @@ use std::{fs, rc::Rc};
 use common::{pipeline, succeed};
 use dmdr_config::Curve;
 use dmdr_data::Prompts;
-use dmdr_models::{AutoencoderKl, Placement, load_diffusers_config};
+use dmdr_models::{AutoencoderKl, load_diffusers_config};
 use dmdr_rewards::{ClipCheckpoint, ClipSimilarity, Hps, RewardMix};
-use dmdr_tensor::{Device, Kind, ParamStore, Tensor, reseed};
+use dmdr_tensor::{Device, Kind, ParamStore, Runtime, Tensor, reseed};
 
 const REWARDS: &str = r#"
 [[rewards]]
@@ -33,14 +33,11 @@ fn the_gradient_through_decoder_and_towers_is_the_slope() {
     let vae = AutoencoderKl::new(&store, config).expect("sizes fit");
     AutoencoderKl::load(&store, &base.join("vae")).expect("weights");
     let shape = vae.latent_shape(24);
-    let placement = Placement {
-        device: Device::Cpu,
-        compute: Kind::Float,
-    };
+    let runtime = Runtime::f32(Device::Cpu);
     let (weights, tokenizer) = (base.join("clip"), base.join("clip-tokenizer"));
     let checkpoint = ClipCheckpoint::DfnH14;
-    let clip = ClipSimilarity::load("clip", checkpoint, &weights, &tokenizer, placement);
-    let hps = Hps::load("hps", &weights, &tokenizer, placement);
+    let clip = ClipSimilarity::load("clip", checkpoint, &weights, &tokenizer, runtime);
+    let hps = Hps::load("hps", &weights, &tokenizer, runtime);
     let mut mix = RewardMix::new(Rc::new(vae));
     mix.push(Curve::Constant(3.0), Box::new(clip.expect("loads")));
     mix.push(Curve::Constant(1.0), Box::new(hps.expect("loads")));
@@ -94,6 +91,7 @@ fn twenty_updates_raise_the_reward() {
     let tuning = "tuning = { lora = { rank = 2, alpha = 2.0, targets = [\"*to_q\"] } }";
     let text = text.replace(tuning, "tuning = \"full\"");
     let text = text.replace("lr = 1e-2", "lr = 3e-3");
+    let text = text.replace("[optim.fake_score]\nlr = 3e-3\n", "");
     assert!(
         text.contains("pretraining") && text.contains("full"),
         "{text}"

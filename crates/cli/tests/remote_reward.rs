@@ -69,7 +69,7 @@ fn grpo_learns_from_a_server() {
     let config = fs::read_to_string(here.join("run.toml")).expect("written");
     let with = |name: &str, url: &str, algorithm: &str| {
         let rl = format!("[method.dmdr.rl]\nalgorithm = {algorithm}\n");
-        let text = config.replace("[optim.generator]", &format!("{rl}[optim.generator]"));
+        let text = config.replace("[optim.student]", &format!("{rl}[optim.student]"));
         let text = text.replace("name = \"tiny\"", &format!("name = \"{name}\""));
         let text = text.replace("num_updates = 1", "num_updates = 3");
         let text = text.replace("[events]", "[events]\ncheckpoint_every = 1");

@@ -212,9 +212,9 @@ fn a_run_goes_on_with_the_config_that_it_began_with() {
         "run.toml",
         "--resume",
         "--set",
-        "optim.score.lr=5e-3",
+        "optim.fake_score.lr=5e-3",
     ];
-    let told = "`optim.score.lr` was 0.01 and is 0.005";
+    let told = "`optim.fake_score.lr` was 0.01 and is 0.005";
     let error = fail(here, &other);
     assert!(error.contains(told), "{error}");
     assert!(error.contains("runs/tiny/config.toml"), "{error}");

@@ -58,7 +58,7 @@ fn oracle() -> (String, Arc<Mutex<serde_json::Value>>, Arc<AtomicUsize>) {
 fn config(here: &Path, name: &str, url: &str, algorithm: &str) -> String {
     let text = fs::read_to_string(here.join("run.toml")).expect("written");
     let rl = format!("[method.dmdr.rl]\nalgorithm = {algorithm}\n");
-    let text = text.replace("[optim.generator]", &format!("{rl}[optim.generator]"));
+    let text = text.replace("[optim.student]", &format!("{rl}[optim.student]"));
     let text = text.replace("name = \"tiny\"", &format!("name = \"{name}\""));
     let file = format!("{name}.toml");
     fs::write(here.join(&file), text + &REWARD.replace("URL", url)).expect("writable");

@@ -6,48 +6,18 @@ mod table;
 pub(crate) use self::table::table;
 
 use crate::error::Problem;
-use crate::experiment::{Experiment, FakeForm, LoraInit};
-use crate::method::{Dmdr, Method};
+use crate::experiment::Experiment;
+use crate::networks::{FakeForm, LoraInit};
 use crate::pretrain::{KindShares, Pretrain, PretrainModel};
 use crate::reward::RewardModel;
-use crate::rl::{RlAlgorithm, RlOnly};
 use crate::world::World;
-
-/// Reinforcement learning alone has the regulariser of its algorithm and no other.
-fn regulariser(rl: &RlOnly, problems: &mut Vec<Problem>) {
-    if rl.algorithm != RlAlgorithm::Refl && rl.pretraining.bounds().1 > 0.0 {
-        problems.push(Problem::new(
-            &["method.rl.pretraining", "method.rl.algorithm"],
-            "the pretraining loss regularises ReFL; DPO has its reference and GRPO its `kl`",
-            "remove `pretraining`",
-        ));
-    }
-    if let RlAlgorithm::Dpo(dpo) = rl.algorithm
-        && dpo.refresh_every == 1
-    {
-        problems.push(Problem::new(
-            &["method.rl.algorithm.dpo.refresh_every"],
-            "a student that is its own reference has nothing that holds it back: there is no distribution matching here",
-            "use 0, for a frozen reference, or more than 1",
-        ));
-    }
-}
 
 /// Every broken rule of an experiment.
 pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
     let mut problems = Vec::new();
     rewards(e, &mut problems);
     prefixes(e, &mut problems);
-    reinforcement(e, &mut problems);
-    match &e.method {
-        Method::Dmdr(dmdr) if dmdr.dm.weight.bounds().1 == 0.0 => problems.push(Problem::new(
-            &["method.dmdr.dm.weight"],
-            "it is 0 at every step, so nothing keeps the student at the teacher's distribution",
-            "give it a positive weight, or use `[method.rl]` for reinforcement learning alone",
-        )),
-        Method::Dmdr(_) => {}
-        Method::Rl(rl) => regulariser(rl, &mut problems),
-    }
+    problems.extend(e.method.recipe().problems(&e.setup()));
     student(e, &mut problems);
     fake_score(e, &mut problems);
     world(e, &mut problems);
@@ -102,16 +72,6 @@ fn student(e: &Experiment, problems: &mut Vec<Problem>) {
 /// Keys of an adapter that the form of the fake score has no use for, and forms that a network has no place for.
 fn fake_score(e: &Experiment, problems: &mut Vec<Problem>) {
     let form = e.fake_score.form;
-    if let Method::Dmdr(dmdr) = &e.method
-        && form == FakeForm::Full
-        && dmdr.dm.real_scale.bounds().1 > 0.0
-    {
-        problems.push(Problem::new(
-            &["method.dmdr.dm.real_scale", "fake_score.form"],
-            "DynaDG gives the real score a dose of the fake score's adapter, and a full fake score has none",
-            "set `real_scale` to 0, or train an adapter",
-        ));
-    }
     if form != FakeForm::Lora && e.fake_score.init_lora_weights != LoraInit::default() {
         problems.push(Problem::new(
             &["fake_score.init_lora_weights", "fake_score.form"],
@@ -203,19 +163,24 @@ fn is_of_world(model: &RewardModel, world: &World) -> bool {
 }
 
 fn rewards(e: &Experiment, problems: &mut Vec<Problem>) {
-    let keys = [e.method.rl_key(), "rewards"];
-    match (e.method.rl_algorithm(), e.rewards.len()) {
+    let rl = e.method.recipe().rl();
+    let keys = [rl.map_or("method", |rl| rl.key), "rewards"];
+    match (rl, e.rewards.len()) {
         (Some(_), 0) => problems.push(Problem::new(
             &keys,
             "there is a reinforcement learning term but no reward",
-            "add a `[[rewards]]` table, or remove `[method.dmdr.rl]` for distribution matching only",
+            "add a `[[rewards]]` table, or remove the term for distribution matching only",
         )),
         (None, n) if n > 0 => problems.push(Problem::new(
             &keys,
             format!("there are {n} rewards but no reinforcement learning term to train on them"),
             "add `[method.dmdr.rl]`, or remove `[[rewards]]` (`--set rewards=`)",
         )),
-        (Some(_), _) if e.rewards.iter().all(|reward| reward.weight.bounds().1 == 0.0) => {
+        (Some(_), _)
+            if e.rewards
+                .iter()
+                .all(|reward| reward.weight.bounds().1 == 0.0) =>
+        {
             problems.push(Problem::new(
                 &["rewards"],
                 "the weight of every reward is 0 at every step",
@@ -237,56 +202,6 @@ fn prefixes(e: &Experiment, problems: &mut Vec<Problem>) {
                     reward.model.name()
                 ),
                 "remove it",
-            ));
-        }
-    }
-}
-
-fn reinforcement(e: &Experiment, problems: &mut Vec<Problem>) {
-    let Some(algorithm) = e.method.rl_algorithm() else {
-        return;
-    };
-    let key = e.method.rl_key();
-    if algorithm == RlAlgorithm::Refl {
-        for (index, reward) in e.rewards.iter().enumerate() {
-            if !reward.model.is_differentiable() {
-                problems.push(Problem::new(
-                    &[&format!("rewards.{index}.model"), key],
-                    format!(
-                        "reward `{}` has no gradient; ReFL needs one",
-                        reward.model.name()
-                    ),
-                    "use `dpo` or `grpo`, or another reward",
-                ));
-            }
-        }
-    }
-    if let Some(groups) = algorithm.groups()
-        && groups.num_prompts > e.method.batch_size()
-    {
-        problems.push(Problem::new(
-            &[&format!(
-                "{key}.algorithm.{}.groups.num_prompts",
-                algorithm.name()
-            )],
-            format!(
-                "{} prompts are to be sampled in groups, but a batch has {}",
-                groups.num_prompts,
-                e.method.batch_size()
-            ),
-            "sample fewer, or enlarge the batch",
-        ));
-    }
-    if let RlAlgorithm::Grpo(grpo) = algorithm {
-        let stochastic = e.student.num_steps - 1;
-        if stochastic == 0 || grpo.num_train_steps > stochastic {
-            problems.push(Problem::new(
-                &["student.num_steps", &format!("{key}.algorithm.grpo.num_train_steps")],
-                format!(
-                    "a student of {} steps has {stochastic} stochastic steps: the last one has no likelihood",
-                    e.student.num_steps
-                ),
-                "train at most that many; a student of one step takes `refl` or `dpo`",
             ));
         }
     }
@@ -368,53 +283,25 @@ fn seed(seed: u64, problems: &mut Vec<Problem>) {
 
 /// What is allowed in an experiment but probably not meant.
 pub(crate) fn experiment_warnings(e: &Experiment) -> Vec<String> {
-    let updates = e.method.num_updates();
+    let updates = e.method.recipe().plan().num_updates;
     let mut warnings = Vec::new();
     if e.fake_score.form == FakeForm::Full && e.fake_score.adapts() {
         warnings.push(
             "`fake_score.rank`, `alpha` and `scale` are an adapter's: a full fake score has no use for them".to_owned(),
         );
     }
-    if let Method::Dmdr(dmdr) = &e.method {
-        dmdr_warnings(e, dmdr, &mut warnings);
-    }
+    warnings.extend(e.method.recipe().warnings(&e.setup()));
     let key = format!("method.{}.num_updates", e.method.name());
-    periods(&e.events, updates, &key, &mut warnings);
-    warnings
-}
-
-fn dmdr_warnings(e: &Experiment, dmdr: &Dmdr, warnings: &mut Vec<String>) {
-    let updates = dmdr.num_updates;
-    let (_, real_scale) = dmdr.dm.real_scale.bounds();
-    if real_scale > e.fake_score.scale {
-        warnings.push(format!(
-            "`method.dmdr.dm.real_scale` reaches {real_scale}, above `fake_score.scale` = {}: the real \
-             score is then further along the adapter than the fake score, and distribution matching \
-             pushes the student away from the teacher",
-            e.fake_score.scale
-        ));
-    }
-    if let Some(rl) = &dmdr.rl
-        && rl.weight.at(updates.saturating_sub(1)) == 0.0
-        && rl.weight.at(0) == 0.0
-    {
-        warnings.push(format!(
-            "`method.dmdr.rl.weight` is 0 for all {updates} updates: no reward is trained on"
-        ));
-    }
-    let anneals = [
-        ("method.dmdr.dm.real_scale", dmdr.dm.real_scale.settled_at()),
-        ("method.dmdr.dm.renoise", dmdr.dm.renoise.settled_at()),
-        ("method.dmdr.score.renoise", dmdr.score.renoise.settled_at()),
-    ];
-    for (key, settled) in anneals {
+    for (annealed, settled) in e.method.recipe().anneals() {
         if settled > updates {
             warnings.push(format!(
-                "`{key}` is annealed over {settled} steps, but `method.dmdr.num_updates` is {updates}: \
-                 the run ends on a biased objective"
+                "`{annealed}` is annealed over {settled} steps, but `{key}` is {updates}: the run ends on a \
+                 biased objective"
             ));
         }
     }
+    periods(&e.events, updates, &key, &mut warnings);
+    warnings
 }
 
 /// What is allowed in a pretraining but probably not meant.

@@ -23,12 +23,15 @@ mod hint;
 mod hub;
 mod method;
 mod metric;
+mod net;
+mod networks;
 mod optimizer;
 mod overrides;
 mod precision;
 mod pretrain;
 mod prompts;
 mod range;
+mod recipe;
 mod reward;
 mod rl;
 mod table;
@@ -41,14 +44,14 @@ pub use difference::{Difference, differences};
 pub use document::{Document, ReferencedFile};
 pub use error::{ConfigError, Problem};
 pub use events::{Evaluation, Events};
-pub use experiment::{
-    Assets, Experiment, FakeForm, FakeScore, Lora, LoraInit, Student, Teacher, Tuning,
-};
+pub use experiment::{Assets, Experiment};
 pub use fidelity::{Detector, Diversity, Fidelity, FidelityEncoder, LpipsTrunk};
 pub use guard::{Guard, GuardAction};
 pub use hub::{HubFile, is_commit};
-pub use method::{Augmentation, DistributionMatching, Dmdr, Method, Score};
+pub use method::*;
 pub use metric::Metric;
+pub use net::{Motion, NetForm, NetId, NetSpec, Start};
+pub use networks::{FakeForm, FakeScore, Lora, LoraInit, Student, Teacher, Tuning};
 pub use optimizer::{Ema, Optim, Optimizer};
 pub use precision::Precision;
 pub use pretrain::{
@@ -56,12 +59,14 @@ pub use pretrain::{
     WorldClipModel,
 };
 pub use prompts::{OnBadRow, PromptPaths, RowRules};
+pub use recipe::{Plan, Recipe, RlPart, Setup};
 pub use reward::{
     CaptionReward, ClipCheckpoint, ClipReward, HeadReward, RemoteReward, Reward, RewardModel,
     RewardWeights, VlmReward,
 };
 pub use rl::{
-    Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm, RlOnly, StepWeighting, Transition,
+    Dpo, Groups, Grpo, Needs, Refresh, ReinforcementLearning, RlAlgorithm, StepWeighting,
+    Transition,
 };
 pub use table::{Table, TableModel, TablePrompts, Who};
 pub use time::TimeDistribution;

@@ -39,30 +39,62 @@ impl RlAlgorithm {
         }
     }
 
-    /// How groups of samples are drawn, if the algorithm compares samples.
-    pub fn groups(&self) -> Option<Groups> {
-        match self {
-            Self::Refl => None,
-            Self::Dpo(dpo) => Some(dpo.groups),
-            Self::Grpo(grpo) => Some(grpo.groups),
+    /// What it asks of the run.
+    pub fn needs(&self) -> Needs {
+        match *self {
+            Self::Refl => Needs {
+                reward_gradient: true,
+                ..Needs::default()
+            },
+            Self::Dpo(dpo) => Needs {
+                flow: true,
+                groups: Some(dpo.groups),
+                reference: match dpo.refresh_every {
+                    0 => Some(Refresh::Never),
+                    1 => None,
+                    period => Some(Refresh::Every(period)),
+                },
+                ..Needs::default()
+            },
+            Self::Grpo(grpo) => Needs {
+                flow: true,
+                groups: Some(grpo.groups),
+                reference: (grpo.kl > 0.0).then_some(Refresh::Never),
+                stochastic_steps: Some(grpo.num_train_steps.max(1)),
+                ..Needs::default()
+            },
         }
     }
+}
 
-    /// Whether the loss compares the student with a copy of it, taken when the term sets in.
-    pub fn has_reference(&self) -> bool {
-        match self {
-            Self::Refl => false,
-            Self::Dpo(dpo) => dpo.refresh_every != 1,
-            Self::Grpo(grpo) => grpo.kl > 0.0,
-        }
-    }
+/// What an algorithm asks of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Needs {
+    /// Rewards whose gradient with respect to the image is known.
+    pub reward_gradient: bool,
+    /// The rectified flow as noise schedule.
+    pub flow: bool,
+    /// Several samples of a prompt, to be compared.
+    pub groups: Option<Groups>,
+    /// A frozen copy of the student, taken when the term sets in; when it is taken anew.
+    pub reference: Option<Refresh>,
+    /// Steps of the student's sampler with a likelihood: all but the last. At least so many of them.
+    pub stochastic_steps: Option<usize>,
+}
 
-    /// Whether that copy is taken anew before `update`.
-    pub fn refreshes_reference(&self, update: u64) -> bool {
-        match self {
-            Self::Dpo(dpo) => dpo.refresh_every > 0 && update.is_multiple_of(dpo.refresh_every),
-            Self::Refl | Self::Grpo(_) => false,
-        }
+/// When a frozen copy is taken anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refresh {
+    /// It stays as it is.
+    Never,
+    /// Before every update that is a multiple of this.
+    Every(u64),
+}
+
+impl Refresh {
+    /// Whether it is taken anew before `update`.
+    pub fn is_due(self, update: u64) -> bool {
+        matches!(self, Self::Every(period) if update.is_multiple_of(period))
     }
 }
 
@@ -141,19 +173,48 @@ pub enum StepWeighting {
     Uniform,
 }
 
-/// `[method.rl]`: reinforcement learning alone, with the regulariser of each algorithm's authors.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RlOnly {
-    /// Number of generator updates.
-    #[serde(deserialize_with = "range::positive_steps")]
-    pub num_updates: u64,
-    /// Prompts per update.
-    #[serde(deserialize_with = "range::count")]
-    pub batch_size: usize,
-    /// How rewards become a loss. DPO is regularised by its reference, GRPO by `kl`.
-    pub algorithm: RlAlgorithm,
-    /// Weight of the pretraining loss on true images, `ReFL`'s regulariser; 0 for the others.
-    #[serde(deserialize_with = "range::non_negative_curve")]
-    pub pretraining: Curve,
+impl Default for ReinforcementLearning {
+    fn default() -> Self {
+        Self {
+            weight: Curve::Constant(1.0),
+            algorithm: RlAlgorithm::Refl,
+        }
+    }
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self {
+            num_prompts: 4,
+            size: 8,
+        }
+    }
+}
+
+/// `beta` as in Flow-GRPO's online DPO.
+impl Default for Dpo {
+    fn default() -> Self {
+        Self {
+            groups: Groups::default(),
+            beta: 100.0,
+            refresh_every: 0,
+        }
+    }
+}
+
+/// Inside DMDR: no KL, distribution matching is the regulariser.
+impl Default for Grpo {
+    fn default() -> Self {
+        Self {
+            groups: Groups::default(),
+            transition: Transition::CoefficientPreserving(0.9),
+            shared_noise: true,
+            step_weighting: StepWeighting::Variance,
+            max_advantage: 5.0,
+            clip: 1e-4,
+            kl: 0.0,
+            num_train_steps: 0,
+            num_inner_updates: 1,
+        }
+    }
 }

@@ -14,9 +14,9 @@ num_steps = 4
 ttur = 3
 [method.dmdr.dm]
 real_scale = { cosine = { from = 0.75, to = 0.0, over = 160 } }
-[optim.generator]
+[optim.student]
 lr = 1e-4
-[optim.score]
+[optim.fake_score]
 lr = 1e-4
 [events]
 log_every = 1
@@ -134,20 +134,20 @@ const OUT_OF_RANGE: [(&str, &str, &str, &str); 25] = [
         "expected a count of at least 1",
     ),
     (
-        "[optim.score]\nlr = 1e-4",
-        "[optim.score]\nlr = -1e-4",
+        "[optim.fake_score]\nlr = 1e-4",
+        "[optim.fake_score]\nlr = -1e-4",
         "line 14, column 6",
         "expected at least 0",
     ),
     (
-        "[optim.score]\nlr = 1e-4",
-        "[optim.score]",
+        "[optim.fake_score]\nlr = 1e-4",
+        "[optim.fake_score]",
         "line 13, column 1",
         "missing field `lr`",
     ),
     (
-        "[optim.score]\nlr = 1e-4",
-        "[optim.score]\nlr = 1\nbetas = [0.9, 1.0]",
+        "[optim.fake_score]\nlr = 1e-4",
+        "[optim.fake_score]\nlr = 1\nbetas = [0.9, 1.0]",
         "line 15, column 9",
         "two numbers in [0, 1)",
     ),
@@ -200,7 +200,7 @@ fn values_out_of_range_point_at_the_value() {
 fn beta_parameters_stay_positive_along_the_whole_anneal() {
     let text = VALID.replace(
         "ttur = 3",
-        "score.renoise.beta = { a = 1.0, b = { linear = { from = 1.0, to = 0.0, over = 9 } } }",
+        "fake_score.renoise.beta = { a = 1.0, b = { linear = { from = 1.0, to = 0.0, over = 9 } } }",
     );
     let error = load(&text, &[]).expect_err("b reaches 0");
     assert!(
@@ -239,7 +239,7 @@ fn errors_of_overrides_name_the_override_not_the_file() {
             "missing field `to`",
         ),
         ("student.tuning.lora.rnk=4", "did you mean `rank`?"),
-        ("optim.score.betas=[0.5, 2.0]", "two numbers in [0, 1)"),
+        ("optim.fake_score.betas=[0.5, 2.0]", "two numbers in [0, 1)"),
     ] {
         let error = load(VALID, &["seed=3", argument]).expect_err(argument);
         assert!(

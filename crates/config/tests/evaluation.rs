@@ -9,8 +9,8 @@ method.dmdr.rl.weight = 1.0
 [[rewards]]
 model.hps = { weights = "hps", tokenizer = "tokenizer" }
 [optim]
-generator.lr = 1e-4
-score.lr = 1e-4
+student.lr = 1e-4
+fake_score.lr = 1e-4
 [teacher]
 weights = "base"
 [world.prompts]
@@ -118,7 +118,7 @@ fn an_evaluation_needs_metrics_and_the_emoji_world_brings_its_own() {
     );
     load(&bare.replace("evaluate_every = 100", "")).expect("valid");
 
-    let emoji = "name = \"x\"\nmethod.dmdr = {}\noptim = { generator.lr = 1e-4, score.lr = 1e-4 }\n\
+    let emoji = "name = \"x\"\nmethod.dmdr = {}\noptim = { student.lr = 1e-4, fake_score.lr = 1e-4 }\n\
                  evaluation.detectors = [\"saturation\"]\n";
     let error = load(emoji).expect_err("it has its own");
     assert!(

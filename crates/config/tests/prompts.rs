@@ -8,8 +8,8 @@ const OLD: &str = r#"name = "x"
 method.dmdr = {}
 events.evaluate_every = 0
 [optim]
-generator.lr = 1e-4
-score.lr = 1e-4
+student.lr = 1e-4
+fake_score.lr = 1e-4
 [teacher]
 weights = "base"
 [world.prompts]

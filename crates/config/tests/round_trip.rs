@@ -4,10 +4,10 @@ use std::path::Path;
 
 use dmdr_config::{
     Augmentation, Curve, Device, DistributionMatching, Dmdr, Dpo, Ema, Evaluation, Events,
-    Experiment, FakeForm, FakeScore, Groups, Grpo, Guard, GuardAction, KindShares, Lora, LoraInit,
-    Method, Optim, Optimizer, Precision, ReinforcementLearning, Reward, RewardModel, RewardWeights,
-    RlAlgorithm, RlOnly, Score, StepWeighting, Student, Teacher, TimeDistribution, Transition,
-    Tuning, World, WorldPreset,
+    Experiment, FakeForm, FakeScore, FakeScoreLoss, Groups, Grpo, Guard, GuardAction, KindShares,
+    Lora, LoraInit, Method, NetId, Optim, Optimizer, Precision, ReinforcementLearning, Reward,
+    RewardModel, RewardWeights, RlAlgorithm, RlAlone, StepWeighting, Student, Teacher,
+    TimeDistribution, Transition, Tuning, World, WorldPreset,
 };
 use proptest::prelude::*;
 
@@ -31,6 +31,12 @@ fn guard() -> impl Strategy<Value = Guard> {
 fn fits(guard: &Guard, method: &Method) -> bool {
     let has_both = matches!(method, Method::Dmdr(dmdr) if dmdr.rl.is_some());
     guard.action == GuardAction::Stop || has_both
+}
+
+/// Optimisers of the networks that `method` trains.
+fn optim(method: &Method, student: Optimizer, fake_score: Optimizer) -> Optim {
+    let fake_score = matches!(method, Method::Dmdr(_)).then_some((NetId::FAKE_SCORE, fake_score));
+    Optim::new([(NetId::STUDENT, student)].into_iter().chain(fake_score))
 }
 
 /// Boxed, as an experiment holds so many that they do not all fit on a test's stack.
@@ -227,7 +233,7 @@ fn dmdr() -> impl Strategy<Value = (Method, Vec<Reward>)> {
                 batch_size,
                 ttur,
                 dm,
-                score: Score { renoise },
+                fake_score: FakeScoreLoss { renoise },
                 rl,
             }));
             (method, rewards)
@@ -235,7 +241,7 @@ fn dmdr() -> impl Strategy<Value = (Method, Vec<Reward>)> {
     )
 }
 
-fn rl_only() -> impl Strategy<Value = (Method, Vec<Reward>)> {
+fn rl_alone() -> impl Strategy<Value = (Method, Vec<Reward>)> {
     (1_u64..10_000, 8_usize..64, algorithm(), curve(), rewards()).prop_map(
         |(num_updates, batch_size, mut algorithm, pretraining, rewards)| {
             if let RlAlgorithm::Dpo(dpo) = &mut algorithm
@@ -243,7 +249,7 @@ fn rl_only() -> impl Strategy<Value = (Method, Vec<Reward>)> {
             {
                 dpo.refresh_every = 0; // there is no other regulariser
             }
-            let method = Method::Rl(Box::new(RlOnly {
+            let method = Method::Rl(Box::new(RlAlone {
                 num_updates,
                 batch_size,
                 algorithm,
@@ -258,7 +264,7 @@ fn rl_only() -> impl Strategy<Value = (Method, Vec<Reward>)> {
 }
 
 fn method() -> impl Strategy<Value = (Method, Vec<Reward>)> {
-    prop_oneof![dmdr(), rl_only()]
+    prop_oneof![dmdr(), rl_alone()]
 }
 
 fn device() -> impl Strategy<Value = Device> {
@@ -301,7 +307,7 @@ fn experiment() -> impl Strategy<Value = Experiment> {
     (run, models, method(), rest).prop_map(|(run, models, (method, rewards), rest)| {
         let (name, seed, device, mini) = run;
         let (guidance, teacher_steps, num_steps, shift, tuning, fake, scale, init) = models;
-        let (generator, score, decay, every, count, guard) = rest;
+        let (student, fake_score, decay, every, count, guard) = rest;
         Experiment {
             name,
             seed,
@@ -336,9 +342,9 @@ fn experiment() -> impl Strategy<Value = Experiment> {
                 init: init.map(Into::into),
             },
             guard: guard.filter(|guard| fits(guard, &method)),
+            optim: optim(&method, student, fake_score),
             method,
             rewards,
-            optim: Optim { generator, score },
             ema: decay.map(|decay| Ema { decay }),
             events: Events {
                 sample_every: every,
@@ -371,8 +377,8 @@ proptest! {
 #[test]
 fn the_hash_depends_on_values_not_on_how_they_are_written() {
     let load = |text: &str| Experiment::parse(Path::new("x.toml"), text, &[]).expect("valid");
-    let base = "name = \"x\"\nmethod.dmdr = {}\n[optim]\ngenerator.lr = 1e-4\nscore.lr = 1e-4";
-    let written_out = "# a comment\nseed = 0\nname = \"x\"\n[method.dmdr]\nttur = 3\n[optim.score]\nlr = 0.0001\n[optim.generator]\nlr = { constant = 1e-4 }";
+    let base = "name = \"x\"\nmethod.dmdr = {}\n[optim]\nstudent.lr = 1e-4\nfake_score.lr = 1e-4";
+    let written_out = "# a comment\nseed = 0\nname = \"x\"\n[method.dmdr]\nttur = 3\n[optim.fake_score]\nlr = 0.0001\n[optim.student]\nlr = { constant = 1e-4 }";
     let hash = load(base).hash();
     assert_eq!(load(written_out).hash(), hash);
     assert_eq!(hash.len(), 16);
@@ -384,8 +390,8 @@ fn the_hash_depends_on_values_not_on_how_they_are_written() {
 #[test]
 fn a_judge_that_moves_is_the_same_and_one_that_is_asked_something_else_is_not() {
     let text = "name = \"x\"\n[world.prompts]\ntrain = \"a.txt\"\nvalidation = \"a.txt\"\nsize = 24\nembeddings = \"c\"\n\
-        [teacher]\nweights = \"base\"\n[method.dmdr]\nrl.algorithm = { grpo = {} }\n[optim]\ngenerator.lr = 1e-4\n\
-        score.lr = 1e-4\n[[rewards]]\n[rewards.model.vlm]\nurl = \"http://a\"\nmodel = \"m\"\n\
+        [teacher]\nweights = \"base\"\n[method.dmdr]\nrl.algorithm = { grpo = {} }\n[optim]\nstudent.lr = 1e-4\n\
+        fake_score.lr = 1e-4\n[[rewards]]\n[rewards.model.vlm]\nurl = \"http://a\"\nmodel = \"m\"\n\
         template = \"{question}\"\nrange = [0, 10]\n";
     let load = |more: &[(&str, &str)]| {
         let sets: Vec<String> = more

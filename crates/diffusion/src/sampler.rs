@@ -22,11 +22,22 @@ pub fn euler(
     for pair in times.windows(2) {
         let (t, next) = (batch_time(&x, pair[0]), batch_time(&x, pair[1]));
         let clean = x0(&x, &t);
-        let (alpha, sigma) = schedule.coefficients(&t);
-        let eps = (&x - alpha * &clean) / sigma;
-        x = schedule.add_noise(&clean, &eps, &next);
+        x = ode_step(schedule, &x, &clean, &t, &next);
     }
     x
+}
+
+/// One step of [`euler`] from `x_t [B, C, H, W]` at `t [B]` to `next [B]`, where the clean image is predicted as `x0`.
+pub fn ode_step(
+    schedule: Schedule,
+    x_t: &Tensor,
+    x0: &Tensor,
+    t: &Tensor,
+    next: &Tensor,
+) -> Tensor {
+    let (alpha, sigma) = schedule.coefficients(t);
+    let eps = (x_t - alpha * x0) / sigma;
+    schedule.add_noise(x0, &eps, next)
 }
 
 /// The few-step sampler of DMD2, LCM and DMDR: predict the clean image, renoise it with fresh noise to the next time.

@@ -15,10 +15,8 @@ use crate::number;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// An update of the network the run is for: the student, or the pretrained one.
+    /// An update: all networks that were trained in it.
     Train,
-    /// An update of the fake score.
-    Score,
     /// A periodic evaluation.
     Evaluate,
     /// Speed and memory.
@@ -30,7 +28,6 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
-            Self::Score => "score",
             Self::Evaluate => "evaluate",
             Self::System => "system",
         }
@@ -43,7 +40,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// Update index, from 0; generator updates in a distillation.
+    /// Update index, from 0.
     pub step: u64,
     /// What the numbers are about.
     pub kind: Kind,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dmdr_config::{
-    Curve, Experiment, Method, ReinforcementLearning, RlAlgorithm, RlOnly, TimeDistribution,
+    Curve, Experiment, Method, NetId, ReinforcementLearning, RlAlgorithm, RlAlone, TimeDistribution,
 };
 use dmdr_eval::{EvalSet, Sampler, metric_names, scalars};
 use dmdr_events::{Kind, OwnedRun, RunDir};
@@ -99,7 +99,7 @@ impl Emoji<'_> {
         let settings = settings(&self.set, &config);
         let name = format!("{arm}, after {update}");
         self.units.get(&name, seed, &settings, || {
-            let weights = run.checkpoint(update).join("generator.ema.safetensors");
+            let weights = run.checkpoint(update).join("student.average.safetensors");
             let finished = FinishedRun::with_student(run.path(), &weights)?;
             measure(&finished, &finished.student(), &self.set)
         })
@@ -208,7 +208,7 @@ pub fn cold_start(base: &Experiment, num_updates: u64) -> Experiment {
         dmdr.num_updates = num_updates;
         dmdr.rl = None;
         end_by(&mut dmdr.dm.real_scale, num_updates);
-        for renoise in [&mut dmdr.dm.renoise, &mut dmdr.score.renoise] {
+        for renoise in [&mut dmdr.dm.renoise, &mut dmdr.fake_score.renoise] {
             if let TimeDistribution::Beta { a, b } = renoise {
                 end_by(a, num_updates);
                 end_by(b, num_updates);
@@ -242,7 +242,7 @@ pub fn joint(
         dmdr.ttur = 1;
         dmdr.dm.real_scale = Curve::Constant(0.0);
         dmdr.dm.renoise = TimeDistribution::Uniform;
-        dmdr.score.renoise = TimeDistribution::Uniform;
+        dmdr.fake_score.renoise = TimeDistribution::Uniform;
         dmdr.rl = rl.map(|(weight, algorithm)| ReinforcementLearning {
             weight: Curve::Constant(weight),
             algorithm,
@@ -260,9 +260,10 @@ pub fn rl_only(
     pretraining: f64,
 ) -> Experiment {
     let mut alone = go_on(base, run);
-    alone.method = Method::Rl(Box::new(RlOnly {
+    alone.optim.remove(NetId::FAKE_SCORE);
+    alone.method = Method::Rl(Box::new(RlAlone {
         num_updates,
-        batch_size: base.method.batch_size(),
+        batch_size: base.method.recipe().plan().batch_size,
         algorithm,
         pretraining: Curve::Constant(pretraining),
     }));

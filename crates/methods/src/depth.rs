@@ -2,7 +2,7 @@
 
 use dmdr_tensor::mix;
 
-use crate::StepInfo;
+use crate::Place;
 
 /// Draws of the permutations have a stream of their own.
 const STREAM: u64 = 0x57E9;
@@ -18,18 +18,18 @@ impl Depths {
     /// `batch` samples over `num_steps` steps.
     ///
     /// A batch that is large enough has every step, as evenly as it can. A smaller one draws its steps: over `num_steps`
-    /// updates every step is trained `batch` times. That holds for each rollout of an update by itself, so the generator, which
-    /// is trained on the last one alone, misses none. Draws are a pure function of the run's seed, the update and the rollout.
-    pub fn of(batch: usize, num_steps: usize, step: &StepInfo) -> Self {
+    /// updates every step is trained `batch` times. That holds for each iteration of an update by itself, so the student, which
+    /// is trained on the last one alone, misses none. Draws are a pure function of the run's seed, the update and the iteration.
+    pub fn of(batch: usize, num_steps: usize, place: &Place) -> Self {
         if batch >= num_steps {
             let going = (0..=num_steps).map(|index| batch * (num_steps - index) / num_steps);
             return Self {
                 going: going.map(|count| count as i64).collect(),
             };
         }
-        let first = step.update * batch as u64;
+        let first = place.update * batch as u64;
         let drawn: Vec<usize> = (first..first + batch as u64)
-            .map(|place| drawn_step(place, num_steps, step))
+            .map(|index| drawn_step(index, num_steps, place))
             .collect();
         let deeper = |index: &usize| drawn.iter().filter(|step| *step >= index).count() as i64;
         Self {
@@ -43,27 +43,27 @@ impl Depths {
     }
 }
 
-/// The step at `place` of the sequence of a rollout: one permutation of the steps after the other.
-fn drawn_step(place: u64, num_steps: usize, step: &StepInfo) -> usize {
-    let cycle = place / num_steps as u64;
+/// The step at `index` of the sequence of an iteration: one permutation of the steps after the other.
+fn drawn_step(index: u64, num_steps: usize, place: &Place) -> usize {
+    let cycle = index / num_steps as u64;
     let mut steps: Vec<usize> = (0..num_steps).collect();
     for last in (1..num_steps).rev() {
         // Fisher and Yates; so few steps that the modulo's bias is below 1e-17.
-        let draw = mix(&[step.seed, STREAM, step.rollout, cycle, last as u64]) as u64;
+        let draw = mix(&[place.seed, STREAM, place.iteration, cycle, last as u64]) as u64;
         steps.swap(last, (draw % (last as u64 + 1)) as usize);
     }
-    steps[(place % num_steps as u64) as usize]
+    steps[(index % num_steps as u64) as usize]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(seed: u64, update: u64, rollout: u64) -> StepInfo {
-        StepInfo {
+    fn at(seed: u64, update: u64, iteration: u64) -> Place {
+        Place {
             seed,
-            rollout,
-            ..StepInfo::at(update)
+            update,
+            iteration,
         }
     }
 
@@ -97,11 +97,11 @@ mod tests {
     #[test]
     fn a_small_batch_trains_every_step_equally_often() {
         for (num_steps, batch) in [(4, 1), (4, 2), (4, 3), (8, 3), (8, 5), (2, 1)] {
-            for (seed, rollout) in [(0, 0), (0, 4), (17, 2)] {
+            for (seed, iteration) in [(0, 0), (0, 4), (17, 2)] {
                 for cycle in 0..20 {
                     let mut total = vec![0; num_steps];
                     for update in 0..num_steps as u64 {
-                        let step = at(seed, cycle * num_steps as u64 + update, rollout);
+                        let step = at(seed, cycle * num_steps as u64 + update, iteration);
                         let drawn = counts(&Depths::of(batch, num_steps, &step));
                         assert_eq!(drawn.iter().sum::<i64>(), batch as i64);
                         for (sum, count) in total.iter_mut().zip(drawn) {
@@ -115,10 +115,10 @@ mod tests {
     }
 
     #[test]
-    fn draws_hang_on_seed_update_and_rollout_alone() {
-        let sequence = |seed, rollout| -> Vec<Vec<i64>> {
+    fn draws_hang_on_seed_update_and_iteration_alone() {
+        let sequence = |seed, iteration| -> Vec<Vec<i64>> {
             (0..40)
-                .map(|update| counts(&Depths::of(1, 4, &at(seed, update, rollout))))
+                .map(|update| counts(&Depths::of(1, 4, &at(seed, update, iteration))))
                 .collect()
         };
         assert_eq!(sequence(5, 1), sequence(5, 1));

@@ -1,18 +1,20 @@
-//! Training algorithms, one per file. A method owns its networks' roles and returns named losses; it never steps.
+//! Training algorithms, one per file. A method reads like its paper; [`Step`] gives it the verbs and keeps the guarantees.
 
 mod depth;
-mod dmdr;
+mod feed;
 mod losses;
 mod method;
+mod nets;
+mod optimizer;
 pub mod rl;
-mod rl_only;
-mod roles;
 mod rollout;
+mod step;
+pub mod term;
 
 pub use depth::Depths;
-pub use dmdr::Dmdr;
+pub use feed::{Batch, Feed, FeedError};
 pub use losses::{Losses, Term};
-pub use method::{Method, MethodError, StepInfo};
-pub use rl_only::{RlOnly, TrueImages};
-pub use roles::{FakeScore, Generator, Roles};
-pub use rollout::{Rollout, backward_simulation};
+pub use method::*;
+pub use nets::{Net, Nets, Network, Teacher};
+pub use rollout::{Rollout, Simulation, backward_simulation};
+pub use step::{NotFinite, Place, Step};

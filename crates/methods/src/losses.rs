@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dmdr_tensor::{Kind, Tensor};
+use dmdr_tensor::{Kind, Numbers, Tensor};
 
 /// One term.
 #[derive(Debug)]
@@ -15,13 +15,13 @@ pub struct Term {
     pub value: Tensor,
 }
 
-/// The terms of one update, what was observed beside them, and the batch they came from.
+/// The terms of one minimisation, what was observed beside them, and the batch they came from.
 #[derive(Debug, Default)]
 pub struct Losses {
     /// Terms, in the order they were added.
     pub terms: Vec<Term>,
-    /// Numbers worth logging that are no loss, by metric name.
-    pub observed: BTreeMap<String, f64>,
+    /// Numbers worth logging that are no loss.
+    pub numbers: Numbers,
     /// What the terms were computed from, kept for a post-mortem.
     pub batch: BTreeMap<String, Tensor>,
 }
@@ -38,14 +38,16 @@ impl Losses {
         }
     }
 
-    /// Records a number.
-    pub fn observe(&mut self, name: impl Into<String>, value: f64) {
-        self.observed.insert(name.into(), value);
-    }
-
     /// Keeps a tensor of the batch.
     pub fn keep(&mut self, name: &str, tensor: &Tensor) {
         self.batch.insert(name.to_owned(), tensor.detach());
+    }
+
+    /// Adds the terms of `others` behind its own, and all that belongs to them.
+    pub fn extend(&mut self, others: Self) {
+        self.terms.extend(others.terms);
+        self.numbers.extend(others.numbers);
+        self.batch.extend(others.batch);
     }
 
     /// `sum of weight * value`.

@@ -1,11 +1,12 @@
 //! Backward simulation (DMD2, arXiv 2405.14867): the student is trained on its own intermediate states.
 
+use dmdr_config::NetId;
 use dmdr_data::Prompts;
 use dmdr_diffusion::sampler::batch_time;
 use dmdr_models::{Conditioning, View};
 use dmdr_tensor::{Kind, Tensor, no_grad_guard};
 
-use crate::{Depths, Roles, StepInfo};
+use crate::{Batch, Depths, MethodError, Step};
 
 /// Student inputs at the steps where it will be trained, and what it makes of them.
 #[derive(Debug)]
@@ -32,8 +33,7 @@ pub fn backward_simulation(
     times: &[f64],
     depths: &Depths,
     noise: &Tensor,
-    prompts: Prompts,
-    cond: Conditioning,
+    Batch { prompts, cond }: Batch,
 ) -> Rollout {
     let _guard = no_grad_guard();
     let num_steps = times.len() - 1;
@@ -75,19 +75,32 @@ pub fn backward_simulation(
     }
 }
 
-/// [`backward_simulation`] of the student of `roles` on fresh noise for images of `image_shape = [C, H, W]`.
-pub(crate) fn simulate(
-    roles: &Roles,
-    times: &[f64],
-    [c, h, w]: [i64; 3],
-    prompts: Prompts,
-    cond: Conditioning,
-    step: &StepInfo,
-) -> Rollout {
-    let options = (Kind::Float, cond.pooled.device());
-    let noise = Tensor::randn([cond.batch(), c, h, w], options);
-    let adapters = roles.generator_adapters();
-    let student = roles.generator(&adapters, false);
-    let depths = Depths::of(cond.batch() as usize, times.len() - 1, step);
-    backward_simulation(&student, times, &depths, &noise, prompts, cond)
+/// Backward simulation of a run's student.
+#[derive(Debug, Clone)]
+pub struct Simulation {
+    /// Its time grid, from noise down to 0.
+    pub times: Vec<f64>,
+    /// `[C, H, W]` of what it predicts.
+    pub image_shape: [i64; 3],
+}
+
+impl Simulation {
+    /// The next iteration's prompts, and [`backward_simulation`] of the student on them from fresh noise.
+    ///
+    /// # Errors
+    /// Prompts that cannot be read or encoded.
+    pub fn run(&self, step: &mut Step<'_>) -> Result<Rollout, MethodError> {
+        let batch = step.batch()?;
+        let (size, [c, h, w]) = (batch.cond.batch(), self.image_shape);
+        let noise = Tensor::randn([size, c, h, w], (Kind::Float, batch.cond.pooled.device()));
+        let depths = Depths::of(size as usize, self.times.len() - 1, &step.place());
+        let student = step.view(NetId::STUDENT);
+        Ok(backward_simulation(
+            &student,
+            &self.times,
+            &depths,
+            &noise,
+            batch,
+        ))
+    }
 }

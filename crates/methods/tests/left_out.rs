@@ -2,17 +2,18 @@
 
 mod tiny;
 
-use dmdr_config::{Curve, Dpo, Groups, Grpo, RlAlgorithm};
-use dmdr_data::{PromptStream, Prompts};
+use std::collections::BTreeMap;
+
+use dmdr_config::{Curve, Dpo, Groups, Grpo, NetId, RlAlgorithm};
+use dmdr_data::Prompts;
 use dmdr_diffusion::{Schedule, loss, time_grid};
 use dmdr_methods::{
-    Roles, Rollout,
+    Rollout,
     rl::{Group, RlTerm},
 };
 use dmdr_rewards::{RewardError, RewardMix, RewardModel};
-use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard, reseed};
-use dmdr_world::{Preset, World};
-use tiny::{Tiny, cond};
+use dmdr_tensor::{Device, Kind, Numbers, Tensor, reseed};
+use tiny::{Tiny, cond, gradients, largest, part, prompts};
 
 const GROUPS: Groups = Groups {
     num_prompts: 4,
@@ -53,7 +54,7 @@ fn mix(holes: Vec<i64>) -> RewardMix {
 
 fn term(algorithm: RlAlgorithm, holes: Vec<i64>) -> RlTerm {
     let schedule = Schedule::RectifiedFlow;
-    RlTerm::new(algorithm, mix(holes), time_grid(3, 1.0), schedule).expect("fits")
+    RlTerm::new(part(algorithm), mix(holes), time_grid(3, 1.0), schedule).expect("fits")
 }
 
 fn grpo() -> RlAlgorithm {
@@ -72,68 +73,53 @@ fn dpo() -> RlAlgorithm {
     })
 }
 
-fn prompts() -> Prompts {
-    let world = World::new(Preset::Mini).expect("valid drawings");
-    let stream = PromptStream::training(&world, 0);
-    stream.prompts(0, 4, 16, Device::Cpu).expect("fits")
-}
-
-/// Networks whose student has moved since `group` was sampled, and the rollout.
+/// Networks, and a rollout of their student.
 struct Scene {
-    roles: Roles,
     tiny: Tiny,
     rollout: Rollout,
 }
 
 impl Scene {
     fn new() -> Self {
-        let (roles, tiny) = Tiny::new();
+        let tiny = Tiny::new();
+        let cond = cond();
         reseed(&[5]);
         let options = (Kind::Float, Device::Cpu);
         let x_t = Tensor::randn([4, 3, 8, 8], options);
         let rollout = Rollout {
             prompts: prompts(),
-            cond: cond(),
+            cond,
             x0: x_t.shallow_clone(),
             t: Tensor::ones([4], options),
             x_t,
         };
-        Self {
-            roles,
-            tiny,
-            rollout,
-        }
+        Self { tiny, rollout }
     }
 
-    /// The same samples whatever the term leaves out.
-    fn group(&self, term: &RlTerm) -> Group {
+    /// The same samples whatever the term leaves out, and what is logged of them.
+    fn group(&mut self, term: &RlTerm) -> (Group, BTreeMap<String, f64>) {
+        let mut step = self.tiny.step(0, 0);
         reseed(&[6]);
-        let group = term.group(&self.roles, &self.rollout, 0).expect("scored");
-        group.expect("it compares samples")
+        let group = term.group(&mut step, &self.rollout).expect("scored");
+        let numbers = step.finish().expect("finite");
+        (group.expect("it compares samples"), numbers)
     }
 
+    /// Moves the student away from that which sampled.
     fn disturb(&self) {
-        let _guard = no_grad_guard();
         reseed(&[7]);
-        for tensor in self.tiny.student.group().tensors {
-            let moved = &tensor + tensor.randn_like() * 0.05;
-            tensor.shallow_clone().copy_(&moved);
-        }
+        self.tiny.disturb(NetId::STUDENT);
     }
 
-    fn loss(&self, term: &RlTerm, group: &Group) -> (Tensor, f64) {
+    fn loss(&mut self, term: &RlTerm, group: &Group) -> (Tensor, BTreeMap<String, f64>) {
+        let (step, r) = (self.tiny.step(0, 0), &self.rollout);
         reseed(&[8]);
-        let r = &self.rollout;
-        let found = term
-            .loss(&self.roles, &r.x0, r, Some(group), 0)
-            .expect("a loss");
-        let pairs = found.observed.get("rl/pairs").copied();
-        (found.loss, pairs.unwrap_or(f64::NAN))
+        let found = term.loss(&step, &r.x0, r, Some(group)).expect("a loss");
+        (found.loss, found.numbers.read())
     }
 
     fn gradients(&self, loss: &Tensor) -> Vec<Tensor> {
-        let student = self.tiny.student.group().tensors;
-        Tensor::run_backward(&[loss], &student, false, false)
+        gradients(&self.tiny.nets, NetId::STUDENT, loss)
     }
 }
 
@@ -151,12 +137,12 @@ fn narrowed(group: &Group, rows: &[i64], size: i64) -> Group {
         advantages: loss::advantages(&reward.reshape([-1, size])),
         x0,
         present: None,
-        observed: group.observed.clone(),
+        numbers: Numbers::default(),
     }
 }
 
 fn difference(a: &Tensor, b: &Tensor) -> f64 {
-    (a - b).abs().max().double_value(&[])
+    largest(&(a - b))
 }
 
 #[test]
@@ -165,12 +151,12 @@ fn the_others_of_a_group_are_compared_as_if_it_had_not_been_drawn() {
         // The second sample of the first two prompts, the last of the others: five are left of each.
         let holes = vec![1, 7, 17, 23];
         let rows: Vec<i64> = (0..24).filter(|row| !holes.contains(row)).collect();
-        let scene = Scene::new();
+        let mut scene = Scene::new();
         let (holed, plain) = (term(algorithm, holes), term(algorithm, Vec::new()));
-        let left = scene.group(&holed);
-        assert!((left.observed["rl/left_out"] - 4.0).abs() < 1e-9);
-        assert!((left.observed["reward/holes/missing"] - 4.0).abs() < 1e-9);
-        let expected = narrowed(&scene.group(&plain), &rows, 5);
+        let (left, numbers) = scene.group(&holed);
+        assert!((numbers["rl/left_out"] - 4.0).abs() < 1e-9);
+        assert!((numbers["reward/holes/missing"] - 4.0).abs() < 1e-9);
+        let expected = narrowed(&scene.group(&plain).0, &rows, 5);
         let advantages = left
             .advantages
             .reshape([-1])
@@ -193,7 +179,7 @@ fn the_others_of_a_group_are_compared_as_if_it_had_not_been_drawn() {
             .into_iter()
             .zip(scene.gradients(&wanted));
         for (found, wanted) in pairs {
-            let scale = wanted.abs().max().double_value(&[]).max(1.0);
+            let scale = largest(&wanted).max(1.0);
             assert!(difference(&found, &wanted) < 1e-3 * scale);
         }
     }
@@ -204,35 +190,35 @@ fn a_group_with_fewer_than_two_is_left_out_and_the_mean_is_over_what_is_left() {
     // All of the first prompt, all but one of the second.
     let holes: Vec<i64> = (0..11).collect();
     let rows: Vec<i64> = (12..24).collect();
-    let scene = Scene::new();
+    let mut scene = Scene::new();
     let (holed, plain) = (term(grpo(), holes.clone()), term(grpo(), Vec::new()));
-    let left = scene.group(&holed);
-    assert!((left.observed["rl/left_out"] - 12.0).abs() < 1e-9);
-    assert!((left.observed["reward/holes/missing"] - 11.0).abs() < 1e-9);
-    let expected = narrowed(&scene.group(&plain), &rows, 6);
+    let (left, numbers) = scene.group(&holed);
+    assert!((numbers["rl/left_out"] - 12.0).abs() < 1e-9);
+    assert!((numbers["reward/holes/missing"] - 11.0).abs() < 1e-9);
+    let expected = narrowed(&scene.group(&plain).0, &rows, 6);
     let pairs = term(dpo(), holes);
-    let left_of_pairs = scene.group(&pairs);
+    let (left_of_pairs, _) = scene.group(&pairs);
     scene.disturb();
     let (found, _) = scene.loss(&holed, &left);
     let (wanted, _) = scene.loss(&plain, &expected);
     assert!(wanted.double_value(&[]).abs() > 1e-4, "{wanted:?}");
     assert!(difference(&found, &wanted) < 1e-4, "{found:?} {wanted:?}");
-    let (_, num_pairs) = scene.loss(&pairs, &left_of_pairs);
-    assert!((num_pairs - 2.0).abs() < 1e-9);
+    let (_, numbers) = scene.loss(&pairs, &left_of_pairs);
+    assert!((numbers["rl/pairs"] - 2.0).abs() < 1e-9);
 }
 
 #[test]
 fn without_any_score_nothing_is_learnt() {
     for algorithm in [grpo(), dpo()] {
-        let scene = Scene::new();
+        let mut scene = Scene::new();
         let term = term(algorithm, (0..24).collect());
-        let group = scene.group(&term);
-        assert!((group.observed["rl/left_out"] - 24.0).abs() < 1e-9);
+        let (group, numbers) = scene.group(&term);
+        assert!((numbers["rl/left_out"] - 24.0).abs() < 1e-9);
         scene.disturb();
         let (loss, _) = scene.loss(&term, &group);
         assert!(loss.double_value(&[]).abs() < f64::MIN_POSITIVE);
         for gradient in scene.gradients(&loss) {
-            assert!(gradient.abs().max().double_value(&[]) < f64::MIN_POSITIVE);
+            assert!(largest(&gradient) < f64::MIN_POSITIVE);
         }
     }
 }

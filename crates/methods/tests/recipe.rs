@@ -3,50 +3,38 @@
 
 mod tiny;
 
-use dmdr_config::Dmdr as DmdrConfig;
-use dmdr_data::Prompts;
+use dmdr_config::{DistributionMatching, NetId};
 use dmdr_diffusion::student_times;
-use dmdr_methods::{Dmdr, Method, Rollout, StepInfo};
+use dmdr_methods::{Rollout, Simulation, term};
 use dmdr_tensor::{Device, Kind, Tensor, reseed};
-use tiny::{Tiny, cond};
+use tiny::{Tiny, largest, simulation};
 
-/// DMDR of a student of `num_steps`, with guidance of the real score drawn from `range`.
-fn method(num_steps: usize, conditioning_time: Option<f64>, range: Option<[f64; 2]>) -> Dmdr {
-    let mut config = DmdrConfig::default();
-    config.dm.guidance = range;
-    let times = student_times(num_steps, 1.0, conditioning_time);
-    Dmdr::new(config, times, 1.0, Tiny::new().0, None, [3, 8, 8])
+/// A rollout of `batch` samples by a student of 4 steps.
+fn rollout(tiny: &mut Tiny, batch: usize, seed: u64, update: u64) -> Rollout {
+    tiny.feed.batch_size = batch;
+    let mut step = tiny.step(seed, update);
+    simulation(4).run(&mut step).expect("a rollout")
 }
 
-fn at(seed: u64, update: u64) -> StepInfo {
-    StepInfo {
-        seed,
-        ..StepInfo::at(update)
-    }
-}
-
-/// A rollout of `batch` samples at `step`.
-fn rollout(method: &Dmdr, batch: i64, step: &StepInfo) -> Rollout {
-    let cond = cond().narrow(0, batch);
-    let prompts = Prompts::plain(vec![String::new(); batch as usize], Device::Cpu);
-    reseed(&[7, step.update]);
-    method.rollout(prompts, cond, step).expect("a rollout")
-}
-
-/// The matching loss at `step`, and the guidance that was observed.
-fn matched(range: Option<[f64; 2]>, step: &StepInfo) -> (f64, Option<f64>) {
-    let method = method(1, None, range);
-    let batch = rollout(&method, 4, &at(0, 0));
+/// How large the matching gradient is at a place with guidance drawn from `range`, and the guidance that was observed.
+fn matched(range: Option<[f64; 2]>, seed: u64, update: u64) -> (f64, Option<f64>) {
+    let mut tiny = Tiny::new();
+    let r = rollout(&mut tiny, 4, 0, 0);
+    let config = DistributionMatching {
+        guidance: range,
+        ..DistributionMatching::default()
+    };
+    let step = tiny.step(seed, update);
     reseed(&[9]);
-    let losses = method.generator_losses(&batch, None, step).expect("a loss");
-    let guidance = losses.observed.get("dm/guidance").copied();
-    (losses.observed["dm/grad_abs"], guidance)
+    let losses = term::dm(&config, 1.0, &step, &r.x0, &r);
+    let numbers = losses.numbers.read();
+    (numbers["dm/grad_abs"], numbers.get("dm/guidance").copied())
 }
 
 #[test]
 fn guidance_is_drawn_once_an_update_by_seed_and_update() {
     let range = Some([2.0, 4.0]);
-    let drawn = |seed, update| matched(range, &at(seed, update)).1.expect("observed");
+    let drawn = |seed, update| matched(range, seed, update).1.expect("observed");
     let all: Vec<f64> = (0..40).map(|update| drawn(5, update)).collect();
     assert!(
         all.iter().all(|guidance| (2.0..4.0).contains(guidance)),
@@ -65,31 +53,31 @@ fn guidance_is_drawn_once_an_update_by_seed_and_update() {
     assert!((drawn(6, 3) - all[3]).abs() > 1e-9, "of the seed as well");
 
     // It is the guidance of the real score, and all of the batch has it.
-    let step = at(5, 3);
-    let (gradient, guidance) = matched(range, &step);
+    let at = |range| matched(range, 5, 3);
+    let (gradient, guidance) = at(range);
     let guidance = guidance.expect("observed");
-    let (same, _) = matched(Some([guidance, guidance]), &step);
+    let (same, _) = at(Some([guidance, guidance]));
     assert!((gradient - same).abs() < 1e-9, "{gradient}, {same}");
-    let (other, _) = matched(Some([4.0, 4.0]), &step);
+    let (other, _) = at(Some([4.0, 4.0]));
     assert!((gradient - other).abs() > 1e-6, "{gradient}, {other}");
     // The teacher's own is 3.
-    let (plain, none) = matched(None, &step);
-    let (three, _) = matched(Some([3.0, 3.0]), &step);
+    let (plain, none) = at(None);
+    let (three, _) = at(Some([3.0, 3.0]));
     assert!(none.is_none() && (plain - three).abs() < f64::EPSILON);
-    let teacher = method(1, None, range).roles().teacher().guidance;
+    let teacher = Tiny::new().nets.teacher().guidance.expect("guided").scale;
     assert!(
-        (teacher.expect("guided").scale - 3.0).abs() < f64::EPSILON,
+        (teacher - 3.0).abs() < f64::EPSILON,
         "it is sampled with its own"
     );
 }
 
 #[test]
 fn a_batch_of_one_sees_every_step_in_as_many_updates() {
-    let method = method(4, None, None);
+    let mut tiny = Tiny::new();
     for cycle in 0..3 {
         let mut seen: Vec<f64> = (0..4)
             .map(|update| {
-                let batch = rollout(&method, 1, &at(11, cycle * 4 + update));
+                let batch = rollout(&mut tiny, 1, 11, cycle * 4 + update);
                 assert_eq!(batch.x_t.size(), [1, 3, 8, 8]);
                 batch.t.double_value(&[0])
             })
@@ -102,13 +90,11 @@ fn a_batch_of_one_sees_every_step_in_as_many_updates() {
 /// Every sample stays beside its own prompt, and is what the student makes of its input.
 #[test]
 fn samples_of_a_small_batch_are_the_students() {
-    let method = method(4, None, None);
+    let mut tiny = Tiny::new();
     for (update, batch) in [(0, 3), (1, 3), (2, 2), (5, 1), (6, 4)] {
-        let r = rollout(&method, batch, &at(2, update));
-        let adapters = method.roles().generator_adapters();
-        let student = method.roles().generator(&adapters, false);
-        let expected = student.x0_no_grad(&r.x_t, &r.t, &r.cond);
-        let error = (&expected - &r.x0).abs().max().double_value(&[]);
+        let r = rollout(&mut tiny, batch, 2, update);
+        let student = tiny.nets.view(NetId::STUDENT);
+        let error = largest(&(student.x0_no_grad(&r.x_t, &r.t, &r.cond) - &r.x0));
         assert!(error < 1e-6, "{update}: {error}");
         let t = Vec::<f32>::try_from(&r.t).expect("f32");
         assert!(t.is_sorted(), "the deepest lie first: {t:?}");
@@ -117,8 +103,12 @@ fn samples_of_a_small_batch_are_the_students() {
 
 #[test]
 fn one_step_may_be_told_another_time_than_that_of_pure_noise() {
-    let method = method(1, Some(0.4), None);
-    let r = rollout(&method, 4, &at(0, 0));
+    let simulation = Simulation {
+        times: student_times(1, 1.0, Some(0.4)),
+        ..simulation(1)
+    };
+    let mut tiny = Tiny::new();
+    let r = simulation.run(&mut tiny.step(7, 0)).expect("a rollout");
     let t = Tensor::full([4], 0.4, (Kind::Float, Device::Cpu));
     assert!(r.t.equal(&t), "{:?}", r.t);
     reseed(&[7, 0]);

@@ -2,21 +2,21 @@
 
 mod tiny;
 
+use std::collections::BTreeMap;
+
 use dmdr_config::{
-    Curve, Dmdr as DmdrConfig, Dpo, Groups, Grpo, ReinforcementLearning, RlAlgorithm,
-    RlOnly as RlOnlyConfig, StepWeighting, Transition,
+    Curve, Dpo, Groups, Grpo, Motion, NetId, RlAlgorithm, RlAlone, StepWeighting, Transition,
 };
-use dmdr_data::{PromptStream, Prompts};
+use dmdr_data::Prompts;
 use dmdr_diffusion::{Parameterization, Schedule, time_grid};
 use dmdr_methods::{
-    Dmdr, Generator, Losses, Method, MethodError, RlOnly, Roles, Rollout, StepInfo, TrueImages,
+    Dmdr, Losses, MethodError, Net, Network, Rollout, Step,
     rl::{Group, RlTerm, refl},
 };
 use dmdr_models::{Call, Conditioning, Denoiser};
 use dmdr_rewards::{RewardError, RewardMix, RewardModel};
-use dmdr_tensor::{AdamW, AdamWConfig, Device, Kind, Tensor, no_grad_guard, reseed};
-use dmdr_world::{Preset, World};
-use tiny::{Tiny, cond, values};
+use dmdr_tensor::{Device, Kind, ParamStore, Tensor, no_grad_guard, reseed};
+use tiny::{Tiny, cond, gradients, largest, part, prompts, simulation};
 
 const FLOW: Schedule = Schedule::RectifiedFlow;
 
@@ -78,114 +78,91 @@ fn dpo_refreshed(refresh_every: u64) -> RlAlgorithm {
     })
 }
 
-fn method(algorithm: RlAlgorithm) -> (RlOnly, Tiny) {
-    let (roles, tiny) = Tiny::new();
-    let times = time_grid(3, 1.0);
+fn term(algorithm: RlAlgorithm) -> RlTerm {
     let differentiable = algorithm == RlAlgorithm::Refl;
-    let rl = RlTerm::new(algorithm, mix(differentiable), times.clone(), FLOW).expect("fits");
-    let config = RlOnlyConfig {
-        algorithm,
-        ..RlOnlyConfig::default()
-    };
-    let world = World::new(Preset::Mini).expect("valid drawings");
-    let images = TrueImages { world, seed: 0 };
-    let method = RlOnly::new(config, times, roles, rl, Some(images), [3, 8, 8]);
-    (method, tiny)
+    let (rewards, times) = (mix(differentiable), time_grid(3, 1.0));
+    RlTerm::new(part(algorithm), rewards, times, FLOW).expect("fits")
 }
 
-fn prompts() -> Prompts {
-    let world = World::new(Preset::Mini).expect("valid drawings");
-    PromptStream::training(&world, 0)
-        .prompts(0, 4, 16, Device::Cpu)
-        .expect("fits")
+/// What the student of `tiny` makes, and the group that is compared.
+fn rollout(tiny: &mut Tiny, rl: &RlTerm, seed: u64) -> (Rollout, Option<Group>) {
+    let mut step = tiny.step(seed, 0);
+    let r = simulation(3).run(&mut step).expect("a rollout");
+    let group = rl.group(&mut step, &r).expect("scored");
+    (r, group)
 }
 
-fn rollout(method: &RlOnly, seed: u64) -> (Rollout, Option<Group>) {
-    let cond = cond();
-    reseed(&[seed]);
-    let rollout = method
-        .rollout(prompts(), cond, &StepInfo::at(0))
-        .expect("a rollout");
-    let group = method.group(&rollout, &StepInfo::at(0)).expect("scored");
-    (rollout, group)
-}
-
-fn losses(method: &RlOnly, rollout: &Rollout, group: Option<&Group>) -> Losses {
+/// The loss of a term, always with the same draws, and what is logged of it.
+fn loss(
+    step: &Step<'_>,
+    rl: &RlTerm,
+    r: &Rollout,
+    group: Option<&Group>,
+) -> (Tensor, BTreeMap<String, f64>) {
     reseed(&[9]);
-    method
-        .generator_losses(rollout, group, &StepInfo::at(0))
-        .expect("a loss")
+    let found = rl.loss(step, &r.x0, r, group).expect("a loss");
+    (found.loss, found.numbers.read())
 }
 
-fn value(losses: &Losses) -> f64 {
-    losses.total().double_value(&[])
-}
-
-/// Moves every parameter of the student a little.
-fn disturb(tiny: &Tiny) {
-    let _guard = no_grad_guard();
-    for tensor in tiny.student.group().tensors {
-        let moved = &tensor + tensor.randn_like() * 0.05;
-        tensor.shallow_clone().copy_(&moved);
-    }
+fn value(loss: &Tensor) -> f64 {
+    loss.double_value(&[])
 }
 
 #[test]
 fn an_unchanged_student_has_ratio_one_and_no_divergence() {
-    let (method, tiny) = method(grpo(0.1));
-    let (rollout, group) = rollout(&method, 3);
+    let (mut tiny, rl) = (Tiny::new(), term(grpo(0.1)));
+    let (r, group) = rollout(&mut tiny, &rl, 3);
     let group = group.expect("GRPO compares samples");
     assert_eq!((group.states.len(), group.log_probs.len()), (3, 2));
     let sums = group
         .advantages
         .sum_dim_intlist(&[1i64][..], false, Kind::Float);
-    assert!(sums.abs().max().double_value(&[]) < 1e-4);
+    assert!(largest(&sums) < 1e-4);
 
-    let before = losses(&method, &rollout, Some(&group));
-    assert!((before.observed["rl/ratio"] - 1.0).abs() < f64::EPSILON);
-    assert!(before.observed["rl/kl"].abs() < f64::MIN_POSITIVE);
+    let (before, numbers) = loss(&tiny.step(0, 0), &rl, &r, Some(&group));
+    assert!((numbers["rl/ratio"] - 1.0).abs() < f64::EPSILON);
+    assert!(numbers["rl/kl"].abs() < f64::MIN_POSITIVE);
     assert!(value(&before).abs() < 1e-5, "minus the mean advantage");
 
-    disturb(&tiny);
-    let after = losses(&method, &rollout, Some(&group));
-    assert!((after.observed["rl/ratio"] - 1.0).abs() > 1e-6);
-    assert!(after.observed["rl/kl"] > 0.0);
+    tiny.disturb(NetId::STUDENT);
+    let (_, numbers) = loss(&tiny.step(0, 0), &rl, &r, Some(&group));
+    assert!((numbers["rl/ratio"] - 1.0).abs() > 1e-6);
+    assert!(numbers["rl/kl"] > 0.0);
 }
 
 #[test]
 fn equal_models_have_a_dpo_loss_of_ln_2() {
-    let (method, tiny) = method(dpo());
-    let (rollout, group) = rollout(&method, 3);
-    let before = losses(&method, &rollout, group.as_ref());
+    let (mut tiny, rl) = (Tiny::new(), term(dpo()));
+    let (r, group) = rollout(&mut tiny, &rl, 3);
+    let (before, numbers) = loss(&tiny.step(0, 0), &rl, &r, group.as_ref());
     assert!((value(&before) - std::f64::consts::LN_2).abs() < 1e-6);
-    assert!((before.observed["rl/pairs"] - 4.0).abs() < f64::EPSILON);
-    disturb(&tiny);
-    let after = losses(&method, &rollout, group.as_ref());
+    assert!((numbers["rl/pairs"] - 4.0).abs() < f64::EPSILON);
+    tiny.disturb(NetId::STUDENT);
+    let (after, _) = loss(&tiny.step(0, 0), &rl, &r, group.as_ref());
     assert!((value(&after) - std::f64::consts::LN_2).abs() > 1e-4);
 }
 
 #[test]
 fn a_student_that_is_its_own_reference_has_the_gradient_of_equal_models_wherever_it_is() {
-    let gradients = |refresh_every, is_disturbed| {
-        let (method, tiny) = method(dpo_refreshed(refresh_every));
-        let (rollout, group) = rollout(&method, 3);
+    let of = |refresh_every, is_disturbed| {
+        let (mut tiny, rl) = (Tiny::new(), term(dpo_refreshed(refresh_every)));
+        let (r, group) = rollout(&mut tiny, &rl, 3);
         if is_disturbed {
-            disturb(&tiny);
+            tiny.disturb(NetId::STUDENT);
             if refresh_every == 0 {
-                tiny.reference.copy_from(&tiny.student);
+                tiny.step(0, 0).copy(NetId::STUDENT, NetId::REFERENCE);
             }
         }
-        let losses = losses(&method, &rollout, group.as_ref());
-        assert!((value(&losses) - std::f64::consts::LN_2).abs() < 1e-6);
-        let student = tiny.student.group().tensors;
-        Tensor::run_backward(&[losses.total()], &student, false, false)
+        let (loss, _) = loss(&tiny.step(0, 0), &rl, &r, group.as_ref());
+        assert!((value(&loss) - std::f64::consts::LN_2).abs() < 1e-6);
+        gradients(&tiny.nets, NetId::STUDENT, &loss)
     };
     for is_disturbed in [false, true] {
-        let own = gradients(1, is_disturbed);
-        let equal = gradients(0, is_disturbed);
-        assert!(own.iter().any(|g| g.abs().max().double_value(&[]) > 0.0));
+        let own = of(1, is_disturbed);
+        let equal = of(0, is_disturbed);
+        assert!(own.iter().any(|gradient| largest(gradient) > 0.0));
         for (own, equal) in own.iter().zip(&equal) {
-            assert!((own - equal).abs().max().double_value(&[]) < 1e-6);
+            assert!(largest(&(own - equal)) < 1e-6);
         }
     }
 }
@@ -216,7 +193,7 @@ fn the_refl_gradient_is_that_of_finite_differences() {
 
 #[test]
 fn refl_refuses_a_reward_without_gradient_and_the_others_take_it() {
-    let term = |algorithm| RlTerm::new(algorithm, mix(false), time_grid(2, 1.0), FLOW);
+    let term = |algorithm| RlTerm::new(part(algorithm), mix(false), time_grid(2, 1.0), FLOW);
     assert!(matches!(
         term(RlAlgorithm::Refl),
         Err(MethodError::NotDifferentiable { .. })
@@ -228,7 +205,7 @@ fn refl_refuses_a_reward_without_gradient_and_the_others_take_it() {
 fn trajectories_of_another_schedule_are_refused() {
     let term = |algorithm| {
         let times = time_grid(2, 1.0);
-        RlTerm::new(algorithm, mix(true), times, Schedule::ScaledLinear)
+        RlTerm::new(part(algorithm), mix(true), times, Schedule::ScaledLinear)
     };
     for algorithm in [dpo(), grpo(0.0)] {
         let error = term(algorithm).expect_err("written for the rectified flow");
@@ -238,84 +215,72 @@ fn trajectories_of_another_schedule_are_refused() {
 }
 
 #[test]
-fn the_reference_is_taken_where_it_is_needed_and_anew_if_asked_for() {
-    let takes = |algorithm, update| method(algorithm).0.takes_reference(&StepInfo::at(update));
-    assert!(takes(dpo(), 0) && takes(grpo(0.1), 0));
-    assert!(!takes(dpo_refreshed(1), 0) && !takes(dpo_refreshed(1), 40));
-    let taken: Vec<u64> = (0..100)
-        .filter(|&update| takes(dpo_refreshed(40), update))
-        .collect();
-    assert_eq!(taken, [0, 40, 80]);
-    assert!(!takes(dpo(), 1) && !takes(grpo(0.0), 0) && !takes(RlAlgorithm::Refl, 0));
-}
-
-#[test]
-fn beside_distribution_matching_the_reference_is_taken_when_the_term_sets_in() {
-    let taken = |refresh_every| -> Vec<u64> {
-        let (roles, _) = Tiny::new();
-        let (algorithm, times) = (dpo_refreshed(refresh_every), time_grid(3, 1.0));
-        let rl = RlTerm::new(algorithm, mix(false), times.clone(), FLOW).expect("fits");
-        let config = DmdrConfig {
-            rl: Some(ReinforcementLearning {
-                weight: Curve::Step {
-                    from: 0.0,
-                    to: 0.1,
-                    at: 25,
-                },
-                algorithm,
-            }),
-            ..DmdrConfig::default()
-        };
-        let method = Dmdr::new(config, times, 1.0, roles, Some(rl), [3, 8, 8]);
-        (0..100)
-            .filter(|&update| method.takes_reference(&StepInfo::at(update)))
-            .collect()
-    };
-    assert_eq!(taken(0), [25]);
-    assert_eq!(taken(40), [25, 40, 80]);
-    assert!(taken(1).is_empty(), "the student is its own");
-}
-
-/// Trains `tiny` with AdamW for `updates` steps on what `losses` gives for each.
-fn train(tiny: &Tiny, updates: u64, losses: impl Fn(u64) -> Losses) {
-    let others = || [&tiny.base, &tiny.score, &tiny.reference].map(values);
-    let frozen = others();
-    let config = AdamWConfig {
-        betas: (0.9, 0.99),
-        eps: 1e-8,
-        weight_decay: 0.0,
-    };
-    let mut adamw = AdamW::new(tiny.student.group(), config);
-    for update in 0..updates {
-        let total = losses(update).total();
-        let grads = adamw.group().grads(&total).expect("reaches the student");
-        adamw.step(&grads, 3e-3).expect("stepped");
+fn an_update_takes_the_reference_when_it_is_due() {
+    let mut tiny = Tiny::new();
+    let mut method = alone(dpo_refreshed(2));
+    let mut taken = BTreeMap::new();
+    for update in 0..4 {
+        tiny.disturb(NetId::STUDENT);
+        if update % 2 == 0 {
+            taken = tiny.values(NetId::STUDENT);
+        }
+        let _ = tiny.update(&mut method, update);
+        assert_eq!(tiny.values(NetId::REFERENCE), taken, "{update}");
     }
-    assert_eq!(others(), frozen, "only the student learns");
+}
+
+/// Reinforcement learning without matching.
+fn alone(algorithm: RlAlgorithm) -> Dmdr {
+    Dmdr::without_matching(&RlAlone::default(), term(algorithm), simulation(3))
+}
+
+/// Trains the student for `updates` updates.
+fn train(tiny: &mut Tiny, updates: u64, mut update: impl FnMut(&mut Tiny, u64)) {
+    let others = |tiny: &Tiny| {
+        let [score, reference] = [NetId::FAKE_SCORE, NetId::REFERENCE].map(|id| tiny.values(id));
+        [tiny.frozen(), score, reference]
+    };
+    let frozen = others(tiny);
+    for index in 0..updates {
+        update(tiny, index);
+    }
+    assert_eq!(others(tiny), frozen, "only the student learns");
 }
 
 /// Mean reward of the student's samples.
-fn score(method: &RlOnly) -> f64 {
-    let (rollout, _) = rollout(method, 77);
-    let mixed = mix(true)
-        .score(&rollout.x0, &rollout.prompts, 0)
-        .expect("scored");
+fn score(tiny: &mut Tiny) -> f64 {
+    let r = simulation(3).run(&mut tiny.step(77, 0)).expect("a rollout");
+    let mixed = mix(true).score(&r.x0, &r.prompts, 0).expect("scored");
     mixed.total.mean(Kind::Float).double_value(&[])
 }
 
 #[test]
 fn refl_raises_its_reward() {
-    let (method, tiny) = method(RlAlgorithm::Refl);
-    let before = score(&method);
-    train(&tiny, 40, |update| {
-        let (rollout, group) = rollout(&method, update);
-        losses(&method, &rollout, group.as_ref())
+    let mut tiny = Tiny::new();
+    let before = score(&mut tiny);
+    let mut method = alone(RlAlgorithm::Refl);
+    train(&mut tiny, 40, |tiny, update| {
+        let _ = tiny.update(&mut method, update);
     });
-    assert!(score(&method) > before + 0.02);
+    assert!(score(&mut tiny) > before + 0.02);
 }
 
 /// A student of one parameter: `x0 = x_t / 2 + m`.
 struct Shift(Tensor);
+
+impl Shift {
+    /// Networks with the student of `m`.
+    fn nets(m: &Tensor) -> Tiny {
+        let store = ParamStore::trainable(Device::Cpu, 0);
+        let student = Network::Full(Box::new(Self(m.shallow_clone())));
+        Tiny::with(vec![Net::new(
+            NetId::STUDENT,
+            store,
+            student,
+            Motion::Trained,
+        )])
+    }
+}
 
 impl Denoiser for Shift {
     fn forward(&self, x_t: &Tensor, _: &Tensor, _: &Conditioning, _: &Call<'_>) -> Tensor {
@@ -327,10 +292,24 @@ impl Denoiser for Shift {
     }
 }
 
+/// Four images of a channel: all that groups ask of a rollout.
+fn pure_noise() -> Rollout {
+    let cond = cond();
+    let options = (Kind::Float, Device::Cpu);
+    let x_t = Tensor::randn([4, 1, 2, 2], options);
+    Rollout {
+        prompts: prompts(),
+        cond,
+        x0: x_t.shallow_clone(),
+        t: Tensor::ones([4], options),
+        x_t,
+    }
+}
+
 #[test]
 fn groups_of_grpo_start_from_the_same_noise() {
     let spread = |algorithm: RlAlgorithm| {
-        let (_, group) = rollout(&method(algorithm).0, 3);
+        let (_, group) = rollout(&mut Tiny::new(), &term(algorithm), 3);
         let start = &group.expect("compares samples").states[0];
         let groups = start.reshape([GROUPS.num_prompts as i64, GROUPS.size as i64, -1]);
         let of = |dim: i64| {
@@ -357,24 +336,14 @@ fn the_weight_of_a_step_reaches_its_gradient() {
             ..config
         });
         let m = Tensor::from_slice(&[0.3f32]).set_requires_grad(true);
-        let roles = Roles {
-            generator: Generator::Full(Box::new(Shift(m.shallow_clone()))),
-            ..Tiny::new().0
-        };
-        let rl = RlTerm::new(algorithm, mix(false), time_grid(3, 1.0), FLOW).expect("fits");
+        let (mut tiny, rl) = (Shift::nets(&m), term(algorithm));
+        let r = pure_noise();
         reseed(&[5]);
-        let x_t = Tensor::randn([4, 1, 2, 2], (Kind::Float, Device::Cpu));
-        let r = Rollout {
-            prompts: prompts(),
-            cond: cond(),
-            x0: x_t.shallow_clone(),
-            t: Tensor::ones([4], (Kind::Float, Device::Cpu)),
-            x_t,
-        };
-        let mut group = rl.group(&roles, &r, 0).expect("scored").expect("GRPO");
+        let group = rl.group(&mut tiny.step(0, 0), &r).expect("scored");
+        let mut group = group.expect("GRPO compares samples");
         group.log_probs.truncate(1);
-        let loss = rl.loss(&roles, &r.x0, &r, Some(&group), 0).expect("a loss");
-        let gradient = Tensor::run_backward(&[loss.loss], &[&m], false, false).remove(0);
+        let (loss, _) = loss(&tiny.step(0, 0), &rl, &r, Some(&group));
+        let gradient = Tensor::run_backward(&[loss], &[&m], false, false).remove(0);
         gradient.double_value(&[0])
     };
     let uniform = gradient(StepWeighting::Uniform);
@@ -388,26 +357,12 @@ fn grpo_finds_the_best_mean() {
     // Samples are N(c m, s^2) with c > 1, and grey is best: m goes to 0 from either side.
     for start in [-0.4, 0.4] {
         let m = Tensor::from_slice(&[start as f32]).set_requires_grad(true);
-        let roles = Roles {
-            generator: Generator::Full(Box::new(Shift(m.shallow_clone()))),
-            ..Tiny::new().0
-        };
-        let rl = RlTerm::new(grpo(0.0), mix(false), time_grid(3, 1.0), FLOW).expect("fits");
-        let options = (Kind::Float, Device::Cpu);
+        let (mut tiny, rl, r) = (Shift::nets(&m), term(grpo(0.0)), pure_noise());
         for update in 0..60 {
-            reseed(&[update]);
-            let x_t = Tensor::randn([4, 1, 2, 2], options);
-            let r = Rollout {
-                prompts: prompts(),
-                cond: cond(),
-                x0: x_t.shallow_clone(),
-                t: Tensor::ones([4], options),
-                x_t,
-            };
+            let mut step = tiny.step(0, update);
             reseed(&[update, 1]);
-            let group = rl.group(&roles, &r, update).expect("scored");
-            let loss = rl.loss(&roles, &r.x0, &r, group.as_ref(), update);
-            let loss = loss.expect("a loss").loss;
+            let group = rl.group(&mut step, &r).expect("scored");
+            let (loss, _) = loss(&step, &rl, &r, group.as_ref());
             let gradient = Tensor::run_backward(&[loss], &[&m], false, false).remove(0);
             let _guard = no_grad_guard();
             m.shallow_clone().copy_(&(&m - gradient * 0.05));
@@ -420,10 +375,16 @@ fn grpo_finds_the_best_mean() {
 #[test]
 fn dpo_learns_to_tell_the_better_image() {
     // A random network is no denoiser, so what can be asked is that the implicit reward learns the ranking.
-    let (method, tiny) = method(dpo());
-    let (rollout, group) = rollout(&method, 3);
-    train(&tiny, 40, |_| losses(&method, &rollout, group.as_ref()));
-    let after = losses(&method, &rollout, group.as_ref());
+    let (mut tiny, rl) = (Tiny::new(), term(dpo()));
+    let (r, group) = rollout(&mut tiny, &rl, 3);
+    train(&mut tiny, 40, |tiny, update| {
+        let mut step = tiny.step(0, update);
+        let mut losses = Losses::default();
+        losses.add("rl", 1.0, loss(&step, &rl, &r, group.as_ref()).0);
+        step.minimise(NetId::STUDENT, losses).expect("a step");
+        let _ = step.finish().expect("finite");
+    });
+    let (after, numbers) = loss(&tiny.step(0, 0), &rl, &r, group.as_ref());
     assert!(value(&after) < 0.8 * std::f64::consts::LN_2);
-    assert!(after.observed["rl/error_better"] < after.observed["rl/error_worse"]);
+    assert!(numbers["rl/error_better"] < numbers["rl/error_worse"]);
 }

@@ -1,214 +1,87 @@
-//! One generator step and one fake-score step of DMD on tiny published backbones: losses and all gradients agree with a
-//! PyTorch computation written from the formulas (`tools/peer/dmd.py`).
+//! What an update gives its method: the place, the draws, the batches, and what a guard leaves.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+mod tiny;
 
-use dmdr_config::{Curve, Dmdr as DmdrConfig};
-use dmdr_data::Prompts;
-use dmdr_diffusion::Schedule;
-use dmdr_methods::{Dmdr, FakeScore, Generator, Losses, Method, Roles, Rollout, StepInfo};
-use dmdr_models::{
-    Conditioning, Denoiser, Guidance, ModelError, Sd3, SdxlUnet, Sit, SitConfig,
-    load_diffusers_config,
-};
-use dmdr_tensor::{
-    AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor, no_grad_guard, read_metadata,
-    read_tensors, reseed,
-};
+use std::{cell::RefCell, collections::BTreeMap};
 
-/// Relative, as everywhere in parity; gradients beside a hundredth of the largest of their kind.
-const TOLERANCE: f64 = 1e-4;
-const FAKE_SCALE: f64 = 1.5;
+use dmdr_methods::{Batch, Feed, FeedError, MethodError, Nets, Place, Step};
+use dmdr_tensor::{Device, Kind, Tensor, reseed};
+use tiny::Tiny;
 
-fn fixtures(krate: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(krate)
-        .join("tests/fixtures")
+fn noise() -> Tensor {
+    Tensor::randn([16], (Kind::Float, Device::Cpu))
 }
 
-struct Fixture(BTreeMap<String, Tensor>);
-
-impl Fixture {
-    fn read(name: &str) -> Self {
-        let path = fixtures("methods").join(format!("{name}.safetensors"));
-        Self(read_tensors(&path).expect("tensors"))
+/// The noise at the last of `begins` iterations of an update of a run with so many an update, and the iteration's index.
+fn noise_at(seed: u64, update: u64, iterations: u64, begins: u64) -> (Tensor, u64) {
+    let mut tiny = Tiny::new();
+    tiny.iterations = iterations;
+    let mut step = tiny.step(seed, update);
+    for _ in 1..begins {
+        step.begin();
+        let _ = noise();
     }
+    let index = step.begin();
+    let place = Place {
+        seed,
+        update,
+        iteration: begins - 1,
+    };
+    assert_eq!(step.place(), place);
+    (noise(), index)
+}
 
-    fn get(&self, name: &str) -> &Tensor {
-        &self.0[name]
-    }
+#[test]
+fn draws_follow_from_the_seed_and_the_index_of_the_iteration() {
+    reseed(&[5, 7]);
+    let expected = (noise(), 7);
+    assert_eq!(noise_at(5, 2, 3, 2), expected, "the second of three");
+    assert_eq!(noise_at(5, 3, 2, 2), expected, "the second of two");
+    assert_eq!(noise_at(5, 7, 1, 1), expected, "the only one");
+    assert_ne!(noise_at(6, 7, 1, 1).0, expected.0, "another seed");
+    assert_ne!(noise_at(5, 2, 3, 1).0, expected.0, "another iteration");
+}
 
-    #[track_caller]
-    fn agrees(&self, name: &str, got: &Tensor, scale: f64) {
-        let expected = self.get(name);
-        let error = largest(&(got - expected)) / largest(expected).max(scale);
-        assert!(error < TOLERANCE, "{name}: relative error {error:.2e}");
-    }
+#[test]
+#[should_panic(expected = "the recipe plans 2 iterations an update")]
+fn an_update_has_no_more_iterations_than_are_planned() {
+    let _ = noise_at(5, 0, 2, 3);
+}
 
-    /// Loss `term`, the state it was taken at, and its gradients with respect to all of `store`.
-    #[track_caller]
-    fn agrees_with_step(&self, step: &str, gradients: &str, losses: &Losses, store: &ParamStore) {
-        self.agrees(&format!("{step}.loss"), &losses.total(), 0.0);
-        let group = store.group();
-        let got = Tensor::run_backward(&[losses.total()], &group.tensors, false, false);
-        let scale = 0.01 * got.iter().map(largest).fold(0.0, f64::max);
-        assert!(scale > 0.0);
-        for (name, gradient) in group.names.iter().zip(&got) {
-            let name = format!("grad.{gradients}.{name}");
-            let kept = self.get(&name).numel() as i64; // of long ones the first numbers
-            self.agrees(&name, &gradient.flatten(0, -1).narrow(0, 0, kept), scale);
-        }
-        let expected = self
-            .0
-            .keys()
-            .filter(|key| key.starts_with(&format!("grad.{gradients}.")));
-        assert_eq!(expected.count(), group.names.len());
+/// It has nothing and keeps what it is asked for.
+#[derive(Default)]
+struct Asked(RefCell<Vec<u64>>);
+
+impl Feed for Asked {
+    fn batch(&self, iteration: u64) -> Result<Batch, FeedError> {
+        self.0.borrow_mut().push(iteration);
+        Err("nothing there".into())
     }
 }
 
-fn largest(x: &Tensor) -> f64 {
-    x.abs().max().double_value(&[])
-}
-
-/// A backbone built twice: the base with the fake score's LoRA, and the student at nine tenths of its weights.
-fn agrees<N: Denoiser + 'static>(
-    fixture: &Fixture,
-    targets: &[&str],
-    build: impl Fn(&ParamStore, &[AdapterSpec]) -> Result<N, ModelError>,
-    load: impl Fn(&ParamStore),
-    (cond, null): (Conditioning, Conditioning),
-    schedule: Schedule,
-) {
-    let base = ParamStore::frozen(Device::Cpu);
-    let score = ParamStore::trainable(Device::Cpu, 0);
-    let student = ParamStore::trainable(Device::Cpu, 0);
-    let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
-    let specs = [AdapterSpec::new(2, 4.0, &targets, score.clone())];
-    let net = build(&base, &specs).expect("targets match");
-    let generator = build(&student, &[]).expect("no adapters");
-    load(&base);
-    student.copy_from(&base);
-    {
-        let _guard = no_grad_guard();
-        for tensor in student.group().tensors {
-            let _ = tensor.shallow_clone().g_mul_scalar_(0.9);
+#[test]
+fn batches_are_counted_over_the_whole_run() {
+    let (mut nets, feed, factors) = (
+        Nets::new(None, Vec::new()),
+        Asked::default(),
+        BTreeMap::new(),
+    );
+    for update in [0, 4] {
+        let mut step = Step::new(5, update, 3, &mut nets, &feed, &factors);
+        for _ in 0..3 {
+            let error = step.batch().expect_err("there is none");
+            assert!(matches!(error, MethodError::Feed(_)));
+            assert_eq!(error.to_string(), "nothing there");
         }
     }
-    let adapter = fixture.0.iter().filter_map(|(name, tensor)| {
-        let name = name.strip_prefix("lora.")?;
-        Some((name.to_owned(), tensor.shallow_clone()))
-    });
-    let adapter = adapter.collect();
-    score
-        .load_tensors(&adapter, Path::new("fixture"))
-        .expect("fits");
-
-    let roles = Roles {
-        base: Box::new(net),
-        generator: Generator::Full(Box::new(generator)),
-        reference: None,
-        score: FakeScore::Adapter(AdapterId(0)),
-        schedule,
-        guidance: Guidance { scale: 3.0, null },
-    };
-    let mut config = DmdrConfig::default();
-    config.dm.real_scale = Curve::Constant(0.4);
-    let size = fixture.get("x_t").size();
-    let shape = [size[1], size[2], size[3]];
-    let method = Dmdr::new(config, vec![1.0, 0.5, 0.0], FAKE_SCALE, roles, None, shape);
-    let rollout = Rollout {
-        prompts: Prompts::plain(vec![String::new(); 2], Device::Cpu),
-        cond,
-        x_t: fixture.get("x_t").shallow_clone(),
-        t: fixture.get("t").shallow_clone(),
-        x0: fixture.get("x0").shallow_clone(),
-    };
-
-    reseed(&[1]);
-    let step = StepInfo::at(0);
-    let losses = method
-        .generator_losses(&rollout, None, &step)
-        .expect("tensors");
-    fixture.agrees_with_step("generator", "student", &losses, &student);
-
-    reseed(&[2]);
-    let losses = method.score_losses(&rollout, &step).expect("tensors");
-    let losses = losses.expect("DMD has a fake score");
-    fixture.agrees("score.t", &losses.batch["t"], 0.0);
-    fixture.agrees("score.x_t", &losses.batch["x_t"], 0.0);
-    fixture.agrees_with_step("score", "lora", &losses, &score);
+    assert_eq!(*feed.0.borrow(), [0, 1, 2, 12, 13, 14]);
 }
 
 #[test]
-fn sit() {
-    let fixture = Fixture::read("sit");
-    let path = fixtures("models").join("sit_repa.safetensors");
-    let config = &read_metadata(&path).expect("metadata")["config"];
-    let config: SitConfig = serde_json::from_str(config).expect("sizes");
-    let labels = |name: &str| Sit::condition(&fixture.get(name).to_kind(Kind::Int64));
-    let load = |store: &ParamStore| {
-        let tensors = read_tensors(&path).expect("tensors");
-        let weights = tensors
-            .into_iter()
-            .filter_map(|(name, tensor)| Some((name.strip_prefix("weights.")?.to_owned(), tensor)));
-        store.load_tensors(&weights.collect(), &path).expect("fits");
-    };
-    agrees(
-        &fixture,
-        &Sit::LORA_TARGETS,
-        |store, specs| Sit::new(store, specs, config.clone()),
-        load,
-        (labels("labels"), labels("null.labels")),
-        Schedule::RectifiedFlow,
-    );
-}
-
-#[test]
-fn sd3() {
-    let fixture = Fixture::read("sd3");
-    let folder = fixtures("models").join("sd3_qk_norm");
-    let config = load_diffusers_config::<Sd3>(&folder).expect("config.json");
-    let text = |prefix: &str| Conditioning {
-        tokens: fixture.get(&format!("{prefix}tokens")).shallow_clone(),
-        pooled: fixture.get(&format!("{prefix}pooled")).shallow_clone(),
-    };
-    agrees(
-        &fixture,
-        &Sd3::LORA_TARGETS,
-        |store, specs| Sd3::new(store, specs, config.clone()),
-        |store| {
-            store.load_folder(&folder).expect("fits");
-        },
-        (text(""), text("null.")),
-        Schedule::RectifiedFlow,
-    );
-}
-
-#[test]
-fn sdxl() {
-    let fixture = Fixture::read("sdxl");
-    let folder = fixtures("models").join("sdxl");
-    let config = load_diffusers_config::<SdxlUnet>(&folder).expect("config.json");
-    let text = |prefix: &str| {
-        let get = |name: &str| fixture.get(&format!("{prefix}{name}"));
-        SdxlUnet::condition(get("tokens").shallow_clone(), get("pooled"), get("sizes"))
-    };
-    agrees(
-        &fixture,
-        &[
-            "down_blocks.1.attentions.0.*",
-            "up_blocks.2.resnets.0.*",
-            "*samplers.0.conv",
-        ],
-        |store, specs| SdxlUnet::new(store, specs, config.clone()),
-        |store| {
-            store.load_folder(&folder).expect("fits");
-        },
-        (text(""), text("null.")),
-        Schedule::ScaledLinear,
-    );
+fn a_guard_lowers_the_term_that_it_names() {
+    let mut tiny = Tiny::new();
+    tiny.factors.insert("rl".to_owned(), 0.25);
+    let step = tiny.step(0, 0);
+    assert!((step.factor("rl") - 0.25).abs() < f64::EPSILON);
+    assert!((step.factor("dm") - 1.0).abs() < f64::EPSILON);
 }

@@ -9,6 +9,7 @@ mod conv;
 mod decoder;
 mod denoiser;
 mod diffusers;
+mod discriminator;
 mod dit;
 mod exact;
 mod image_sides;
@@ -34,6 +35,7 @@ pub use conditioning::Conditioning;
 pub use decoder::{Decoder, Pixels};
 pub use denoiser::{Call, Denoiser};
 pub use diffusers::{Diffusers, ignored_keys, load_diffusers_config};
+pub use discriminator::Discriminator;
 pub use dit::{Dit, DitConfig, Prediction};
 pub use exact::ExactMixture;
 pub use image_sides::ImageSides;
@@ -45,9 +47,9 @@ pub use sit::{Interpolant, Sit, SitConfig};
 pub use stored::{ModelError, Stored, load_config};
 pub use taps::Taps;
 pub use text::{
-    ClipArchitecture, ClipFeatures, ClipText, ClipTextConfig, EmbeddingCache, Placement, Qwen3,
-    Qwen3Config, RopeParameters, Sd3Text, SdxlText, T5Config, T5Encoder, TextEncoder,
-    TextTokenizer, Tokens, Transformers, ZImageText, load_transformers_config,
+    ClipArchitecture, ClipFeatures, ClipText, ClipTextConfig, EmbeddingCache, Qwen3, Qwen3Config,
+    RopeParameters, Sd3Text, SdxlText, T5Config, T5Encoder, TextEncoder, TextTokenizer, Tokens,
+    Transformers, ZImageText, load_transformers_config,
 };
 pub use trained_schedule::TrainedSchedule;
 pub use vae::{AutoencoderKl, AutoencoderKlConfig, DecoderBlockType, EncoderBlockType, Posterior};

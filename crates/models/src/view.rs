@@ -1,7 +1,7 @@
 //! One role of a network: teacher, real score, fake score and student are all views.
 
 use dmdr_diffusion::{Schedule, guide};
-use dmdr_tensor::{Tensor, jvp, no_grad_guard};
+use dmdr_tensor::{AdapterId, Tensor, jvp, no_grad_guard};
 
 use crate::{Call, Conditioning, Denoiser, Taps};
 
@@ -23,18 +23,50 @@ impl Guidance {
 }
 
 /// A network in one role: how it is called and guided. Methods ask it for `x0` and never see the parameterization.
+#[derive(Clone)]
 pub struct View<'a> {
     /// The network.
     pub net: &'a dyn Denoiser,
     /// Its noise schedule.
     pub schedule: Schedule,
-    /// Adapter scales of this role.
-    pub call: Call<'a>,
+    /// Active adapters and their scales.
+    pub adapters: Vec<(AdapterId, f64)>,
+    /// Whether a gradient will be taken; see [`Call::train`].
+    pub train: bool,
     /// Guidance of this role.
     pub guidance: Option<Guidance>,
 }
 
 impl<'a> View<'a> {
+    /// `net` by itself: no adapter, no guidance, no gradient.
+    pub fn new(net: &'a dyn Denoiser, schedule: Schedule) -> Self {
+        Self {
+            net,
+            schedule,
+            adapters: Vec::new(),
+            train: false,
+            guidance: None,
+        }
+    }
+
+    /// The same role, called as when a gradient is taken.
+    #[must_use]
+    pub fn trained(self) -> Self {
+        Self {
+            train: true,
+            ..self
+        }
+    }
+
+    /// The same role with all its adapters at `scale`; nothing changes for a network without any.
+    #[must_use]
+    pub fn scaled(mut self, scale: f64) -> Self {
+        for (_, of_adapter) in &mut self.adapters {
+            *of_adapter = scale;
+        }
+        self
+    }
+
     /// Clean prediction for `x_t [B, C, H, W]`, `t [B]`; guided calls evaluate both halves in one batch of `2 B`.
     pub fn x0(&self, x_t: &Tensor, t: &Tensor, cond: &Conditioning) -> Tensor {
         match &self.guidance {
@@ -71,15 +103,21 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn unguided(&self) -> View<'a> {
         View {
-            net: self.net,
-            schedule: self.schedule,
-            call: self.call,
             guidance: None,
+            ..self.clone()
+        }
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call {
+            train: self.train,
+            adapters: &self.adapters,
+            ..Call::default()
         }
     }
 
     fn plain_x0(&self, x_t: &Tensor, t: &Tensor, cond: &Conditioning) -> Tensor {
-        let raw = self.net.forward(x_t, t, cond, &self.call);
+        let raw = self.net.forward(x_t, t, cond, &self.call());
         self.net
             .parameterization()
             .to_x0(self.schedule, &raw, x_t, t)
@@ -143,7 +181,7 @@ impl<'a> View<'a> {
         cond: &Conditioning,
         taps: &Taps,
     ) -> Vec<Tensor> {
-        self.net.features(x_t, t, cond, &self.call, taps)
+        self.net.features(x_t, t, cond, &self.call(), taps)
     }
 
     /// Network evaluations one [`Self::x0`] costs: 2 with guidance.

@@ -77,7 +77,7 @@ fn records(step: u64) -> Vec<Record> {
             0.9 * (-t / 90.0).exp() + 0.35 - weight * gain + 0.1 * noise(step, 3),
         ),
         (
-            "grad_norm/generator",
+            "grad_norm/student",
             8.0 * (-t / 60.0).exp() + 0.3 + 0.2 * (1.0 + noise(step, 4)).powi(4),
         ),
         ("dm/real_scale", anneal(0.75, 0.0)),
@@ -118,17 +118,10 @@ fn records(step: u64) -> Vec<Record> {
         ]);
     }
     let wall = t * 1.1;
+    let loss = 0.2 + 0.5 * (-t / 40.0).exp() + 0.05 * noise(step, 7);
+    let norm = 0.5 + 0.2 * noise(step, 8);
+    train.extend([("loss/fake_score", loss), ("grad_norm/fake_score", norm)]);
     let mut all = vec![Record::new(step, Kind::Train, wall, train)];
-    for index in 0..3 {
-        let loss = 0.2 + 0.5 * (-t / 40.0).exp() + 0.05 * noise(step * 3 + index, 7);
-        let norm = 0.5 + 0.2 * noise(step * 3 + index, 8);
-        all.push(Record::new(
-            step,
-            Kind::Score,
-            wall,
-            [("loss/score", loss), ("grad_norm/score", norm)],
-        ));
-    }
     if step % 50 == 49 {
         all.push(evaluated(step, wall, gain));
         all.push(Record::new(

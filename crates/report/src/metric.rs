@@ -6,7 +6,7 @@ pub(crate) fn describe(key: &str) -> (String, &'static str) {
         "loss/dm" => ("Distribution matching loss", ""),
         "loss/rl" => ("Reinforcement learning loss", ""),
         "loss/total" => ("Total loss of the generator", ""),
-        "loss/score" => (
+        "loss/fake_score" => (
             "Fake-score loss",
             "denoising loss on the student's own samples",
         ),
@@ -20,8 +20,8 @@ pub(crate) fn describe(key: &str) -> (String, &'static str) {
         ),
         "rl/weight" => ("Weight of the reward term", "0 during the cold start"),
         "lr" => ("Learning rate", ""),
-        "grad_norm/generator" => ("Gradient norm of the generator", "before clipping"),
-        "grad_norm/score" => ("Gradient norm of the fake score", "before clipping"),
+        "grad_norm/student" => ("Gradient norm of the generator", "before clipping"),
+        "grad_norm/fake_score" => ("Gradient norm of the fake score", "before clipping"),
         "geneval/overall" => (
             "GenEval, overall",
             "mean over task kinds of the share of images the exact judge accepts",

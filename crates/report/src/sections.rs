@@ -106,7 +106,7 @@ const SIMPLE: &[(&str, &str, Belongs)] = &[
 ];
 
 fn is_update(kind: Kind) -> bool {
-    matches!(kind, Kind::Train | Kind::Score)
+    kind == Kind::Train
 }
 
 fn is_schedule(key: &str) -> bool {
@@ -142,20 +142,17 @@ impl<'a> Context<'a> {
         self.log
             .iter()
             .filter(|(kind, key, _)| belongs(*kind, key))
-            .map(|(kind, key, series)| self.single(kind, key, series))
+            .map(|(_, key, series)| self.single(key, series))
             .collect()
     }
 
     /// One number over training, with the spread inside each drawn point.
-    fn single(&self, kind: Kind, key: &str, series: &Series) -> Chart {
+    fn single(&self, key: &str, series: &Series) -> Chart {
         let (mut title, mut about) = metric::describe(key);
         let mut bins = series.bins();
         if key == "time/update_s" {
             (title, about) = ("Updates per second".to_owned(), "");
             bins = bins.into_iter().map(inverse).collect();
-        }
-        if kind == Kind::Score && !key.contains("score") {
-            title.push_str(" (fake score)");
         }
         let is_grouped = series.group() > 1;
         let band = Band {

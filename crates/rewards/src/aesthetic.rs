@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use dmdr_data::Prompts;
-use dmdr_models::{ClipPairConfig, ClipVision, Placement, RatingHead};
-use dmdr_tensor::{ParamStore, Scope, Tensor};
+use dmdr_models::{ClipPairConfig, ClipVision, RatingHead};
+use dmdr_tensor::{ParamStore, Runtime, Scope, Tensor};
 
 use crate::{
     RewardError, RewardModel, Settings,
@@ -43,11 +43,11 @@ impl Aesthetic {
         name: &str,
         tower: &Path,
         head: &Path,
-        placement: Placement,
+        runtime: Runtime,
     ) -> Result<Self, RewardError> {
         let config = ClipPairConfig::of_folder(tower)?.vision_config;
-        let store = placement.store();
-        let head_store = ParamStore::frozen(placement.device);
+        let store = runtime.store();
+        let head_store = ParamStore::frozen(runtime.device);
         let net = RatingHead::new(&Scope::root(&head_store, &[]), config.projection_dim);
         head_store.load(head)?;
         Ok(Self::new(

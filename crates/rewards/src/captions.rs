@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use dmdr_data::Prompts;
-use dmdr_models::{ClipPair, ClipPairConfig, Placement, TextTokenizer};
-use dmdr_tensor::{Kind, Tensor, no_grad_guard};
+use dmdr_models::{ClipPair, ClipPairConfig, TextTokenizer};
+use dmdr_tensor::{Kind, Runtime, Tensor, no_grad_guard};
 
 use crate::{RewardError, Settings, clean::open_clip_text, preprocess::Preprocess};
 
@@ -88,14 +88,14 @@ pub(crate) fn load(
     weights: &Path,
     tokenizer: &Path,
     is_of_open_clip: bool,
-    placement: Placement,
+    runtime: Runtime,
 ) -> Result<(ClipPair, TextTokenizer), RewardError> {
     let config = if weights.is_dir() {
         ClipPairConfig::of_folder(weights)?
     } else {
         published
     };
-    let store = placement.store();
+    let store = runtime.store();
     let max_tokens = config.text_config.max_position_embeddings as usize;
     let tokenizer = if is_of_open_clip {
         TextTokenizer::open_clip(tokenizer, max_tokens)?

@@ -8,8 +8,8 @@
 use std::path::Path;
 
 use dmdr_data::Prompts;
-use dmdr_models::{ClipActivation, ClipPair, ClipPairConfig, Placement, TextTokenizer};
-use dmdr_tensor::Tensor;
+use dmdr_models::{ClipActivation, ClipPair, ClipPairConfig, TextTokenizer};
+use dmdr_tensor::{Runtime, Tensor};
 
 use crate::{
     RewardError, RewardModel, Settings,
@@ -147,14 +147,14 @@ impl ClipSimilarity {
         checkpoint: ClipCheckpoint,
         weights: &Path,
         tokenizer: &Path,
-        placement: Placement,
+        runtime: Runtime,
     ) -> Result<Self, RewardError> {
         if weights.is_dir() {
             checkpoint.check(&ClipPairConfig::of_folder(weights)?, weights)?;
         }
         let config = checkpoint.config();
         let style = checkpoint.is_of_open_clip();
-        let (pair, tokenizer) = captions::load(config, weights, tokenizer, style, placement)?;
+        let (pair, tokenizer) = captions::load(config, weights, tokenizer, style, runtime)?;
         Ok(Self::new(name, pair, tokenizer, checkpoint))
     }
 }

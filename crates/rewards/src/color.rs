@@ -6,8 +6,8 @@
 use std::{collections::HashMap, path::Path};
 
 use dmdr_data::images_to_tensor;
-use dmdr_models::{ClipPair, ClipPairConfig, Placement, TextTokenizer};
-use dmdr_tensor::{Kind, Tensor, no_grad_guard};
+use dmdr_models::{ClipPair, ClipPairConfig, TextTokenizer};
+use dmdr_tensor::{Kind, Runtime, Tensor, no_grad_guard};
 use dmdr_world::Image;
 
 use crate::{
@@ -60,11 +60,11 @@ impl ColorClassifier {
     pub fn load(
         weights: &Path,
         tokenizer: &Path,
-        placement: Placement,
+        runtime: Runtime,
         colors: Vec<String>,
     ) -> Result<Self, RewardError> {
         let config = ClipPairConfig::l_14();
-        let (pair, tokenizer) = captions::load(config, weights, tokenizer, true, placement)?;
+        let (pair, tokenizer) = captions::load(config, weights, tokenizer, true, runtime)?;
         Ok(Self::new(pair, tokenizer, colors))
     }
 

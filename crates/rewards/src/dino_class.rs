@@ -8,8 +8,8 @@
 use std::path::Path;
 
 use dmdr_data::Prompts;
-use dmdr_models::{DinoClassifier, DinoConfig, Placement};
-use dmdr_tensor::{Kind, ParamStore, Tensor};
+use dmdr_models::{DinoClassifier, DinoConfig};
+use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor};
 
 use crate::{
     RewardError, RewardModel, Settings, captions,
@@ -46,11 +46,11 @@ impl DinoClass {
         name: &str,
         backbone: &Path,
         head: &Path,
-        placement: Placement,
+        runtime: Runtime,
     ) -> Result<Self, RewardError> {
         let config = DinoConfig::of_weights(backbone, head)?;
-        let store = placement.store();
-        let head_store = ParamStore::frozen(placement.device);
+        let store = runtime.store();
+        let head_store = ParamStore::frozen(runtime.device);
         let net = DinoClassifier::new(&store, &head_store, config)?;
         store.load(backbone)?;
         head_store.load(head)?;

@@ -8,8 +8,8 @@
 use std::path::Path;
 
 use dmdr_data::Prompts;
-use dmdr_models::{ClipPair, ClipPairConfig, Placement, TextTokenizer};
-use dmdr_tensor::Tensor;
+use dmdr_models::{ClipPair, ClipPairConfig, TextTokenizer};
+use dmdr_tensor::{Runtime, Tensor};
 
 use crate::{
     RewardError, RewardModel, Settings,
@@ -39,10 +39,10 @@ impl Hps {
         name: &str,
         weights: &Path,
         tokenizer: &Path,
-        placement: Placement,
+        runtime: Runtime,
     ) -> Result<Self, RewardError> {
         let config = ClipPairConfig::h_14();
-        let (pair, tokenizer) = captions::load(config, weights, tokenizer, true, placement)?;
+        let (pair, tokenizer) = captions::load(config, weights, tokenizer, true, runtime)?;
         Ok(Self::new(name, pair, tokenizer))
     }
 }

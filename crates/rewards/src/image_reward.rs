@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use dmdr_data::Prompts;
-use dmdr_models::{BlipConfig, BlipRating, Placement, TextTokenizer};
-use dmdr_tensor::Tensor;
+use dmdr_models::{BlipConfig, BlipRating, TextTokenizer};
+use dmdr_tensor::{Runtime, Tensor};
 
 use crate::{
     RewardError, RewardModel, Settings, captions,
@@ -49,9 +49,9 @@ impl ImageReward {
         name: &str,
         weights: &Path,
         tokenizer: &Path,
-        placement: Placement,
+        runtime: Runtime,
     ) -> Result<Self, RewardError> {
-        let store = placement.store();
+        let store = runtime.store();
         let config = BlipConfig::of_weights(weights)?;
         let tokenizer = TextTokenizer::bert(tokenizer, MAX_TOKENS)?.for_table(config.vocabulary);
         let net = BlipRating::load(&store, weights, config)?;

@@ -1,11 +1,11 @@
 //! Several rewards, each with an annealed weight and its own line in the metrics.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::rc::Rc;
 
 use dmdr_config::Curve;
 use dmdr_data::Prompts;
 use dmdr_models::{Decoder, Pixels};
-use dmdr_tensor::{Kind, Tensor, phantom};
+use dmdr_tensor::{Kind, Numbers, Tensor, phantom};
 
 use crate::{RewardError, RewardModel};
 
@@ -64,7 +64,7 @@ pub struct Mixed {
     pub present: Option<Tensor>,
     /// `reward/<name>/{mean,min,max,std}` of the scores themselves over the batch, without weight and hinge, and
     /// `reward/<name>/missing` where images were left out: their number.
-    pub observed: BTreeMap<String, f64>,
+    pub numbers: Numbers,
 }
 
 impl RewardMix {
@@ -118,7 +118,7 @@ impl RewardMix {
     pub fn score(&self, x0: &Tensor, prompts: &Prompts, step: u64) -> Result<Mixed, RewardError> {
         let images = self.decoder.decode(x0);
         let mut total = Tensor::zeros([images.size()[0]], (Kind::Float, images.device()));
-        let mut observed = BTreeMap::new();
+        let mut numbers = Numbers::default();
         let mut parts = Vec::with_capacity(self.rewards.len());
         let mut present = None::<Tensor>;
         for (place, reward) in self.rewards.iter().enumerate() {
@@ -127,7 +127,7 @@ impl RewardMix {
             let mut counted = reward.counted(&score);
             let mut plain = score.detach();
             if let Some((there, num_missing)) = left_out(reward.model.as_ref(), &plain) {
-                observed.insert(format!("reward/{name}/missing"), num_missing);
+                numbers.know(format!("reward/{name}/missing"), num_missing);
                 plain = plain.masked_select(&there);
                 counted = counted.where_self(&there, &counted.zeros_like());
                 // A reward that weighs nothing leaves nothing out.
@@ -137,7 +137,7 @@ impl RewardMix {
                 }
             }
             if plain.size()[0] > 0 {
-                observe(&mut observed, name, &plain);
+                observe(&mut numbers, name, &plain);
             }
             total += &counted * weight;
             parts.push((weight, counted));
@@ -146,7 +146,7 @@ impl RewardMix {
             total,
             parts,
             present,
-            observed,
+            numbers,
         })
     }
 }
@@ -162,17 +162,14 @@ fn left_out(reward: &dyn RewardModel, scores: &Tensor) -> Option<(Tensor, f64)> 
 }
 
 /// Adds the statistics of a reward's `scores [n]`.
-fn observe(observed: &mut BTreeMap<String, f64>, name: &str, scores: &Tensor) {
+fn observe(numbers: &mut Numbers, name: &str, scores: &Tensor) {
     for (statistic, value) in [
         ("mean", scores.mean(Kind::Float)),
         ("min", scores.min()),
         ("max", scores.max()),
         ("std", scores.std(false)),
     ] {
-        observed.insert(
-            format!("reward/{name}/{statistic}"),
-            value.double_value(&[]),
-        );
+        numbers.keep(format!("reward/{name}/{statistic}"), &value);
     }
 }
 
@@ -250,14 +247,16 @@ mod tests {
             list(&some.present.expect("one is missing")),
             [1.0, 0.0, 1.0]
         );
-        assert!((some.observed["reward/picky/missing"] - 1.0).abs() < 1e-9);
-        assert!((some.observed["reward/picky/mean"] - 0.75).abs() < 1e-7);
-        assert!((some.observed["reward/red/mean"] - 0.5).abs() < 1e-7);
+        let numbers = some.numbers.read();
+        assert!((numbers["reward/picky/missing"] - 1.0).abs() < 1e-9);
+        assert!((numbers["reward/picky/mean"] - 0.75).abs() < 1e-7);
+        assert!((numbers["reward/red/mean"] - 0.5).abs() < 1e-7);
         let none = score(2.0, &red([0.0; 3]));
         assert_eq!(list(&none.present.expect("all are missing")), [0.0; 3]);
-        assert!(!none.observed.contains_key("reward/picky/mean"));
+        assert!(!none.numbers.read().contains_key("reward/picky/mean"));
         let all = score(2.0, &red([0.5, 0.25, 1.0]));
-        assert!(all.present.is_none() && !all.observed.contains_key("reward/picky/missing"));
+        assert!(all.present.is_none());
+        assert!(!all.numbers.read().contains_key("reward/picky/missing"));
         assert!(
             score(0.0, &red([0.0; 3])).present.is_none(),
             "it weighs nothing"
@@ -300,15 +299,15 @@ mod tests {
                 .expect("no towers");
             (
                 Vec::<f32>::try_from(mixed.total).expect("f32"),
-                mixed.observed,
+                mixed.numbers.read(),
             )
         };
         assert_eq!(at(0).0, [1.0, 2.0]);
-        let (total, observed) = at(5);
+        let (total, numbers) = at(5);
         assert_eq!(total, [1.25, 2.75]);
-        assert!((observed["reward/red/mean"] - 0.75).abs() < 1e-7);
-        assert!((observed["reward/blue/max"] - 0.75).abs() < 1e-7);
-        assert!((observed["reward/blue/std"] - 0.25).abs() < 1e-7);
+        assert!((numbers["reward/red/mean"] - 0.75).abs() < 1e-7);
+        assert!((numbers["reward/blue/max"] - 0.75).abs() < 1e-7);
+        assert!((numbers["reward/blue/std"] - 0.25).abs() < 1e-7);
         assert_eq!(mix.not_differentiable(), None);
     }
 
@@ -342,7 +341,8 @@ mod tests {
         assert!((weight - 0.3).abs() < 1e-12);
         assert!((counted.double_value(&[0]) + 0.2).abs() < 1e-6);
         assert!(counted.double_value(&[1]).abs() < 1e-7);
-        assert!((mixed.observed["reward/red/mean"] - 0.7).abs() < 1e-6);
-        assert!((mixed.observed["reward/red/max"] - 0.9).abs() < 1e-6);
+        let numbers = mixed.numbers.read();
+        assert!((numbers["reward/red/mean"] - 0.7).abs() < 1e-6);
+        assert!((numbers["reward/red/max"] - 0.9).abs() < 1e-6);
     }
 }

@@ -153,16 +153,18 @@ char *dmdr_open_tangents() {
 
 bool dmdr_has_tangent(const at::Tensor *tensor) { return tensor->_fw_grad(0).defined(); }
 
-// One AdamW step (decoupled decay) over all parameters in place. `steps` counts from 1 and is advanced here.
+// One AdamW step (decoupled decay) over all parameters in place. `steps` counts from 1 and is advanced here. Nothing changes
+// where `skip`, a scalar of 32 bits on the parameters' device, is 1; it is 0 otherwise.
 char *dmdr_fused_adamw(at::Tensor **params, at::Tensor **grads, at::Tensor **exp_avgs, at::Tensor **exp_avg_sqs,
                        at::Tensor **steps, size_t n, double lr, double beta1, double beta2, double weight_decay,
-                       double eps) {
+                       double eps, at::Tensor *skip) {
   return guarded([&] {
     c10::AutoGradMode no_grad(false);
     auto state_steps = list(steps, n);
-    for (auto &step : state_steps) step.add_(1);
+    const auto one = 1 - *skip;
+    for (auto &step : state_steps) step.add_(one);
     at::_fused_adamw_(list(params, n), list(grads, n), list(exp_avgs, n), list(exp_avg_sqs, n), {}, state_steps, lr,
-                      beta1, beta2, weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+                      beta1, beta2, weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, *skip);
   });
 }
 

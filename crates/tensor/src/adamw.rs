@@ -57,25 +57,28 @@ impl AdamW {
         &self.group
     }
 
-    /// Scales `grads` so that their global L2 norm is at most `max_norm`; returns the norm before clipping.
-    pub fn clip(grads: &mut [Tensor], max_norm: f64) -> f64 {
+    /// Scales `grads` so that their global L2 norm is at most `max_norm`; returns the norm before clipping, a scalar on their
+    /// device, which nobody waits for.
+    pub fn clip(grads: &mut [Tensor], max_norm: f64) -> Tensor {
         let _guard = no_grad_guard();
         let norms: Vec<Tensor> = grads.iter().map(Tensor::norm).collect();
-        let norm = Tensor::stack(&norms, 0).norm().double_value(&[]);
-        if norm > max_norm {
-            let factor = max_norm / (norm + 1e-6);
-            for grad in grads {
-                let _ = grad.g_mul_scalar_(factor);
-            }
+        let norm = Tensor::stack(&norms, 0).norm();
+        let wide = norm.to_kind(Kind::Double);
+        let factor = (&wide + 1e-6).reciprocal() * max_norm;
+        let factor = factor.where_self(&wide.gt(max_norm), &factor.ones_like());
+        let factor = factor.to_kind(Kind::Float);
+        for grad in grads {
+            let _ = grad.g_mul_(&factor);
         }
         norm
     }
 
-    /// One step with learning rate `lr`.
+    /// One step with learning rate `lr`. Where `skip`, an f32 scalar on the parameters' device, is 1, nothing changes; otherwise
+    /// it is 0.
     ///
     /// # Errors
     /// If libtorch refuses, e.g. for a gradient of another shape.
-    pub fn step(&mut self, grads: &[Tensor], lr: f64) -> Result<(), TensorError> {
+    pub fn step(&mut self, grads: &[Tensor], lr: f64, skip: &Tensor) -> Result<(), TensorError> {
         let AdamWConfig {
             betas,
             eps,
@@ -87,7 +90,7 @@ impl AdamW {
             weight_decay,
             eps,
         };
-        shim::fused_adamw(&self.group.tensors, grads, &self.moments, hyper)
+        shim::fused_adamw(&self.group.tensors, grads, &self.moments, hyper, skip)
     }
 
     fn state(&self) -> BTreeMap<String, Tensor> {
@@ -165,6 +168,10 @@ mod tests {
         }
     }
 
+    fn go() -> Tensor {
+        Tensor::from(0.0f32)
+    }
+
     fn quadratic(group: &ParamGroup) -> Tensor {
         let target = Tensor::from_slice(&[1.0f32, -2.0, 3.0, 0.5, 0.0]);
         (&group.tensors[0] - target).square().sum(Kind::Float)
@@ -186,7 +193,7 @@ mod tests {
                 .group()
                 .grads(&quadratic(adamw.group()))
                 .expect("differentiable");
-            adamw.step(&grads, 0.05).expect("same shapes");
+            adamw.step(&grads, 0.05, &go()).expect("same shapes");
             for i in 0..5 {
                 let grad = 2.0 * (expected[i] - target[i]);
                 m[i] = 0.9 * m[i] + 0.1 * grad;
@@ -211,7 +218,7 @@ mod tests {
                     .group()
                     .grads(&quadratic(adamw.group()))
                     .expect("differentiable");
-                adamw.step(&grads, 0.05).expect("same shapes");
+                adamw.step(&grads, 0.05, &go()).expect("same shapes");
             }
             Vec::<f32>::try_from(&store.group().tensors[0]).expect("f32")
         };
@@ -241,8 +248,35 @@ mod tests {
     #[test]
     fn clip_scales_to_the_norm() {
         let mut grads = vec![Tensor::from_slice(&[3.0f32]), Tensor::from_slice(&[4.0f32])];
-        assert!((AdamW::clip(&mut grads, 1.0) - 5.0).abs() < 1e-6);
+        let mut clip = |max| AdamW::clip(&mut grads, max).double_value(&[]);
+        assert!((clip(1.0) - 5.0).abs() < 1e-6);
+        let clipped = clip(2.0);
+        assert!((clipped - 1.0).abs() < 1e-5);
+        assert!((clip(2.0) - clipped).abs() < 1e-12, "it was short enough");
         assert!((grads[1].double_value(&[0]) - 0.8).abs() < 1e-5);
-        assert!((AdamW::clip(&mut grads, 2.0) - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_skipped_step_changes_nothing() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let store = store();
+        let mut adamw = AdamW::new(store.group(), config());
+        let grads = |adamw: &AdamW| {
+            let loss = quadratic(adamw.group());
+            adamw.group().grads(&loss).expect("differentiable")
+        };
+        let state = |adamw: &AdamW| {
+            let path = dir.path().join("state.safetensors");
+            adamw.save(&path).expect("writable");
+            let weights = Vec::<f32>::try_from(&store.group().tensors[0]).expect("f32");
+            (weights, std::fs::read(path).expect("written"))
+        };
+        let of = grads(&adamw);
+        adamw.step(&of, 0.05, &go()).expect("same shapes");
+        let before = state(&adamw);
+        let broken: Vec<Tensor> = grads(&adamw).iter().map(|grad| grad * f64::NAN).collect();
+        let skip = Tensor::from(1.0f32);
+        adamw.step(&broken, 0.05, &skip).expect("same shapes");
+        assert_eq!(state(&adamw), before);
     }
 }

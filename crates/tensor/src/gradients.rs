@@ -9,7 +9,7 @@ use crate::TensorError;
 ///
 /// # Errors
 /// If `scalar` has no graph (libtorch's engine would crash), or libtorch refuses.
-pub(crate) fn gradients(scalar: &Tensor, inputs: &[Tensor]) -> Result<Vec<Tensor>, TensorError> {
+pub fn gradients(scalar: &Tensor, inputs: &[Tensor]) -> Result<Vec<Tensor>, TensorError> {
     if !scalar.requires_grad() {
         let message = "the scalar depends on nothing that requires a gradient";
         return Err(TensorError::torch("backward", message));

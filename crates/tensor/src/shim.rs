@@ -37,6 +37,7 @@ unsafe extern "C" {
         beta2: f64,
         weight_decay: f64,
         eps: f64,
+        skip: *mut c_void,
     ) -> *mut c_char;
     fn dmdr_recompute(
         inputs: *const *mut c_void,
@@ -93,6 +94,7 @@ pub(crate) fn fused_adamw(
     grads: &[Tensor],
     moments: &Moments,
     hyper: Hyper,
+    skip: &Tensor,
 ) -> Result<(), TensorError> {
     let pointers = |tensors: &[Tensor]| -> Vec<*mut c_void> {
         tensors
@@ -111,7 +113,7 @@ pub(crate) fn fused_adamw(
         [g.len(), m.len(), v.len(), s.len()] == [n; 4],
         "one gradient and moment a parameter"
     );
-    // SAFETY: all arrays hold `n` live `at::Tensor*`; the shim keeps none of them.
+    // SAFETY: all arrays hold `n` live `at::Tensor*` and `skip` is one; the shim keeps none of them.
     let message = unsafe {
         dmdr_fused_adamw(
             p.as_ptr(),
@@ -125,6 +127,7 @@ pub(crate) fn fused_adamw(
             hyper.betas.1,
             hyper.weight_decay,
             hyper.eps,
+            skip.as_ptr().cast_mut().cast(),
         )
     };
     result("AdamW step", message)

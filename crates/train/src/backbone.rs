@@ -13,7 +13,7 @@ use dmdr_models::{
 };
 use dmdr_tensor::{AdapterSpec, Kind, ParamStore};
 
-use crate::{Source, TrainError, networks::check_widths};
+use crate::{Family, Source, TrainError, text_encoder::check_widths};
 
 /// Which network, of what sizes, from where.
 #[derive(Debug)]
@@ -77,49 +77,6 @@ impl Backbone {
         })
     }
 
-    /// Builds it with parameters in `store` and LoRA as `adapters` say.
-    ///
-    /// # Errors
-    /// An adapter target that matches nothing.
-    pub fn build(
-        &self,
-        store: &ParamStore,
-        adapters: &[AdapterSpec],
-    ) -> Result<Box<dyn Denoiser>, TrainError> {
-        Ok(match &self.sizes {
-            Sizes::Dit(config) => Box::new(Dit::new(store, adapters, config.clone())?),
-            Sizes::Sit(config) => Box::new(Sit::new(store, adapters, config.clone())?),
-            Sizes::Sd3(config) => Box::new(Sd3::new(store, adapters, config.clone())?),
-            Sizes::Sdxl(config) => Box::new(SdxlUnet::new(store, adapters, config.clone())?),
-            Sizes::ZImage(config) => Box::new(ZImage::new(store, adapters, config.clone())?),
-        })
-    }
-
-    /// Where an adapter goes if a config does not say.
-    pub fn default_targets(&self) -> &'static [&'static str] {
-        match &self.sizes {
-            Sizes::Dit(_) => &Dit::LORA_TARGETS,
-            Sizes::Sit(_) => &Sit::LORA_TARGETS,
-            Sizes::Sd3(_) => &Sd3::LORA_TARGETS,
-            Sizes::Sdxl(_) => &SdxlUnet::LORA_TARGETS,
-            Sizes::ZImage(_) => &ZImage::LORA_TARGETS,
-        }
-    }
-
-    /// Fills `store` with the teacher's weights.
-    ///
-    /// # Errors
-    /// Weights that do not fit the network.
-    pub fn load(&self, store: &ParamStore) -> Result<(), TrainError> {
-        match &self.sizes {
-            Sizes::Dit(_) | Sizes::Sit(_) => store.load(&self.weights)?,
-            Sizes::Sd3(_) | Sizes::Sdxl(_) | Sizes::ZImage(_) => {
-                store.load_folder(&self.weights)?
-            }
-        };
-        Ok(())
-    }
-
     /// Writes a fully trained student, so that it describes itself.
     ///
     /// # Errors
@@ -140,13 +97,48 @@ impl Backbone {
         Ok(())
     }
 
-    /// Whether it is a network of the field: large, and never trained itself while it is the base of adapters.
-    pub fn is_published(&self) -> bool {
-        !matches!(self.sizes, Sizes::Dit(_))
+    /// `[C, H, W]` of what it predicts.
+    pub fn image_shape(&self) -> [i64; 3] {
+        self.shape
+    }
+}
+
+impl Family for Backbone {
+    fn build(
+        &self,
+        store: &ParamStore,
+        adapters: &[AdapterSpec],
+    ) -> Result<Box<dyn Denoiser>, TrainError> {
+        Ok(match &self.sizes {
+            Sizes::Dit(config) => Box::new(Dit::new(store, adapters, config.clone())?),
+            Sizes::Sit(config) => Box::new(Sit::new(store, adapters, config.clone())?),
+            Sizes::Sd3(config) => Box::new(Sd3::new(store, adapters, config.clone())?),
+            Sizes::Sdxl(config) => Box::new(SdxlUnet::new(store, adapters, config.clone())?),
+            Sizes::ZImage(config) => Box::new(ZImage::new(store, adapters, config.clone())?),
+        })
     }
 
-    /// Its noise schedule.
-    pub fn schedule(&self) -> Schedule {
+    fn load(&self, store: &ParamStore) -> Result<(), TrainError> {
+        match &self.sizes {
+            Sizes::Dit(_) | Sizes::Sit(_) => store.load(&self.weights)?,
+            Sizes::Sd3(_) | Sizes::Sdxl(_) | Sizes::ZImage(_) => {
+                store.load_folder(&self.weights)?
+            }
+        };
+        Ok(())
+    }
+
+    fn default_targets(&self) -> &'static [&'static str] {
+        match &self.sizes {
+            Sizes::Dit(_) => &Dit::LORA_TARGETS,
+            Sizes::Sit(_) => &Sit::LORA_TARGETS,
+            Sizes::Sd3(_) => &Sd3::LORA_TARGETS,
+            Sizes::Sdxl(_) => &SdxlUnet::LORA_TARGETS,
+            Sizes::ZImage(_) => &ZImage::LORA_TARGETS,
+        }
+    }
+
+    fn schedule(&self) -> Schedule {
         match &self.sizes {
             Sizes::Sdxl(_) => Schedule::ScaledLinear,
             Sizes::Dit(_) | Sizes::Sit(_) | Sizes::Sd3(_) | Sizes::ZImage(_) => {
@@ -155,9 +147,9 @@ impl Backbone {
         }
     }
 
-    /// `[C, H, W]` of what it predicts.
-    pub fn image_shape(&self) -> [i64; 3] {
-        self.shape
+    /// A network of the field is large, and never trained itself while it is the base of adapters.
+    fn is_compact(&self) -> bool {
+        !matches!(self.sizes, Sizes::Dit(_))
     }
 }
 

@@ -67,11 +67,11 @@ impl<'a> Checkpoint<'a> {
     ///
     /// # Errors
     /// If something cannot be written; earlier checkpoints are untouched.
-    pub fn save(
+    pub fn save<S: AsRef<str>>(
         &self,
         step: u64,
         wall_s: f64,
-        parts: &[(&str, Part<'_>)],
+        parts: &[(S, Part<'_>)],
     ) -> Result<PathBuf, TrainError> {
         let folder = self.run.checkpoint(step);
         let temporary = self.run.checkpoints().join(format!(".tmp-{step:06}"));
@@ -87,7 +87,7 @@ impl<'a> Checkpoint<'a> {
         fs::create_dir_all(&temporary).map_err(io("create", &temporary))?;
         let mut files = BTreeMap::new();
         for (name, part) in parts {
-            let file = format!("{name}.safetensors");
+            let file = format!("{}.safetensors", name.as_ref());
             let path = temporary.join(&file);
             match part {
                 Part::Params(store) => store.save(&path, Kind::Float, &BTreeMap::new())?,
@@ -116,7 +116,10 @@ impl<'a> Checkpoint<'a> {
     ///
     /// # Errors
     /// A checkpoint of another config, or a damaged one.
-    pub fn load_latest(&self, parts: &mut [(&str, Part<'_>)]) -> Result<(u64, f64), TrainError> {
+    pub fn load_latest<S: AsRef<str>>(
+        &self,
+        parts: &mut [(S, Part<'_>)],
+    ) -> Result<(u64, f64), TrainError> {
         let all = self.run.list_checkpoints()?;
         let Some(((_, folder), before)) = all.split_last() else {
             return Ok((0, 0.0));
@@ -149,7 +152,7 @@ impl<'a> Checkpoint<'a> {
             }
         }
         for (name, part) in parts {
-            let path = folder.join(format!("{name}.safetensors"));
+            let path = folder.join(format!("{}.safetensors", name.as_ref()));
             match part {
                 Part::Params(store) => drop(store.load(&path)?),
                 Part::Optimizer(adamw) => adamw.load(&path)?,
@@ -250,7 +253,7 @@ mod tests {
 
         let other = Checkpoint::new(&run, "xyz".into(), 2);
         let error = other
-            .load_latest(&mut [])
+            .load_latest::<&str>(&mut [])
             .expect_err("other config")
             .to_string();
         assert!(
@@ -285,7 +288,7 @@ mod tests {
         fs::write(run.checkpoint(20).join(MANIFEST), "{").expect("writable");
         assert!(refused().contains("`manifest.json`: EOF"));
         fs::remove_dir_all(run.checkpoint(20)).expect("there");
-        let (step, _) = checkpoints.load_latest(&mut []).expect("anew");
+        let (step, _) = checkpoints.load_latest::<&str>(&mut []).expect("anew");
         assert_eq!(step, 0);
     }
 

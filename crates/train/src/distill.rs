@@ -1,31 +1,60 @@
-//! The distillation loop. Read from top to bottom, [`Distillation::run`] is one iteration in order.
+//! A distillation: its trainer, with the samples, measurements and results around it.
 
-use std::{collections::BTreeMap, fs, path::Path, rc::Rc, time::Instant};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use dmdr_config::{Experiment, FakeForm, Method as MethodConfig, Tuning};
-use dmdr_diffusion::student_times;
-use dmdr_events::{EventsError, Kind, OwnedRun, RunDir, atomic_write};
-use dmdr_methods::{Dmdr, Method, RlOnly, rl::RlTerm};
-use dmdr_models::Placement;
-use dmdr_tensor::{Kind as TensorKind, device};
+use dmdr_config::{Experiment, NetForm, NetId, NetSpec, Recipe};
+use dmdr_events::{EventsError, OwnedRun, Record, RunDir, atomic_write};
+use dmdr_methods::{Batch, Feed, FeedError};
+use dmdr_tensor::{Kind, Runtime, Tensor};
 
 use crate::{
-    Alternation, Backbone, Checkpoint, Corpus, Inputs, Networks, Observer, Outcome, Recorder,
-    Source, Stats, Stores, StudentSampler, TeacherSampler, TrainError, Verdict, checkpoint::due,
-    compute, gaps::Complaints, guard::Guard, lora_file::lora_notes, rewards::rewards, sheet::Sheet,
+    Assembly, Backbone, Inputs, Observer, Outcome, Part, Source, StudentSampler, TeacherSampler,
+    TrainError, Trainer, Verdict,
+    course::{self, Course},
+    gaps::Complaints,
+    guard::Guard,
+    lora_file::lora_notes,
+    sheet::Sheet,
     watch::Watch,
 };
 
 /// A distillation, loaded and checked, ready to run.
 pub struct Distillation<'a> {
     experiment: &'a Experiment,
-    source: Source,
-    alternation: Alternation,
+    recipe: &'a dyn Recipe,
+    nets: Vec<NetSpec>,
+    feed: Prompted,
+    trainer: Trainer,
     backbone: Backbone,
     sheet: Sheet,
     watch: Option<Watch>,
+    guard: Option<Guard<'a>>,
     /// What judges elsewhere did not answer since the last update.
     complaints: Complaints,
+    /// For the headers of results.
+    notes: BTreeMap<String, String>,
+}
+
+/// A source as the feed of a method.
+struct Prompted {
+    source: Source,
+    batch_size: usize,
+}
+
+impl Feed for Prompted {
+    fn batch(&self, iteration: u64) -> Result<Batch, FeedError> {
+        let prompts = self.source.training(iteration, self.batch_size)?;
+        let cond = self.source.encode(&prompts)?;
+        Ok(Batch { prompts, cond })
+    }
+
+    fn true_images(
+        &self,
+        prompts: &dmdr_data::Prompts,
+        update: u64,
+    ) -> Result<Option<Tensor>, FeedError> {
+        Ok(self.source.true_images(prompts, update))
+    }
 }
 
 impl std::fmt::Debug for Distillation<'_> {
@@ -37,118 +66,50 @@ impl std::fmt::Debug for Distillation<'_> {
 }
 
 impl<'a> Distillation<'a> {
-    /// Loads and checks everything; no training yet.
+    /// Loads and checks everything that `experiment` names; no training yet.
     ///
     /// # Errors
     /// Any input that is missing, unreadable or does not fit.
     pub fn new(experiment: &'a Experiment) -> Result<Self, TrainError> {
-        let corpus = Corpus::read(experiment)?;
-        Self::with_corpus(experiment, corpus.map(Rc::new).as_ref())
+        let runtime = Runtime::new(experiment.device, experiment.precision)?;
+        Assembly::of(experiment, runtime).distillation()
     }
 
-    /// As [`Self::new`], where the prompt files were read already: `corpus` is that of `experiment`.
-    ///
-    /// # Errors
-    /// As for [`Self::new`].
-    ///
-    /// # Panics
-    /// The experiment has prompt files, and `corpus` is none.
-    pub fn with_corpus(
+    pub(crate) fn of_parts(
         experiment: &'a Experiment,
-        corpus: Option<&Rc<Corpus>>,
-    ) -> Result<Self, TrainError> {
-        let device = device(&experiment.device.to_string())?;
-        let source = Source::with_corpus(experiment, corpus, device)?;
-        let compute = compute(experiment.precision, device);
-        let networks = Networks::build(experiment, &source, device, compute)?;
-        Self::assemble(experiment, source, networks)
-    }
-
-    /// What `experiment` trains, of its source and its networks.
-    pub(crate) fn assemble(
-        experiment: &'a Experiment,
+        recipe: &'a dyn Recipe,
+        runtime: Runtime,
         source: Source,
-        networks: Networks,
+        trainer: Trainer,
+        backbone: Backbone,
+        complaints: Complaints,
     ) -> Result<Self, TrainError> {
-        let device = networks.student.device();
-        let image_shape = networks.backbone.image_shape();
-        let Networks {
-            roles,
-            student,
-            score,
-            reference,
-            backbone,
-            ..
-        } = networks;
-        let of = &experiment.student;
-        let times = student_times(of.num_steps, of.shift, of.conditioning_time);
-        let complaints = Complaints::default();
-        let rl = match experiment.method.rl_algorithm() {
-            Some(algorithm) => {
-                let rewards = rewards(experiment, &source, device, &complaints)?;
-                Some(RlTerm::new(
-                    algorithm,
-                    rewards,
-                    times.clone(),
-                    roles.schedule,
-                )?)
-            }
-            None => None,
-        };
-        let method: Box<dyn Method> = match (&experiment.method, rl) {
-            (MethodConfig::Rl(config), Some(rl)) => Box::new(RlOnly::new(
-                (**config).clone(),
-                times,
-                roles,
-                rl,
-                source.true_images(),
-                image_shape,
-            )),
-            (MethodConfig::Dmdr(config), rl) => Box::new(Dmdr::new(
-                (**config).clone(),
-                times,
-                experiment.fake_score.scale,
-                roles,
-                rl,
-                image_shape,
-            )),
-            (MethodConfig::Rl(_), None) => unreachable!("`[method.rl]` has an algorithm"),
-        };
-        let placement = Placement {
-            device,
-            compute: compute(experiment.precision, device),
-        };
+        let image_shape = backbone.image_shape();
         let watch = (experiment.events.evaluate_every > 0)
-            .then(|| Watch::load(experiment, &source, image_shape, placement, &complaints))
+            .then(|| Watch::load(experiment, &source, image_shape, runtime, &complaints))
             .transpose()?;
-        let stores = Stores {
-            student,
-            score,
-            reference,
-        };
-        let alternation = Alternation::new(
-            method,
-            stores,
-            &experiment.optim,
-            experiment.ema,
-            experiment.method.ttur(),
-            experiment.seed,
-        );
         let prompts = source.sheet(experiment.events.num_sample_prompts)?;
         Ok(Self {
             experiment,
-            alternation,
-            sheet: Sheet::new(prompts, image_shape, device),
-            source,
+            recipe,
+            nets: recipe.nets(&experiment.setup()),
+            trainer,
+            sheet: Sheet::new(prompts, image_shape, runtime.device),
+            feed: Prompted {
+                source,
+                batch_size: recipe.plan().batch_size,
+            },
             backbone,
             watch,
+            guard: None,
             complaints,
+            notes: BTreeMap::new(),
         })
     }
 
     /// What is allowed but probably not meant, and only known once everything is loaded.
     pub fn warnings(&self) -> Vec<String> {
-        self.source.warnings(self.experiment)
+        self.feed.source.warnings(self.experiment)
     }
 
     /// Trains to the end, or until the observer asks to stop. With `resume` it continues from the newest checkpoint,
@@ -165,103 +126,141 @@ impl<'a> Distillation<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Outcome, TrainError> {
         self.keep_inputs(run)?;
-        let events = &self.experiment.events;
-        let checkpoints = Checkpoint::new(run, self.experiment.identity(), events.keep_checkpoints);
-        let resumed = if resume {
-            Some(checkpoints.load_latest(&mut self.alternation.parts())?)
-        } else {
-            None
+        self.notes.clone_from(notes);
+        let schedule = course::Schedule {
+            num_updates: self.recipe.plan().num_updates,
+            events: &self.experiment.events,
+            identity: self.experiment.identity(),
         };
-        let mut recorder = Recorder::open(run, resumed)?;
-        if resumed.is_none_or(|(step, _)| step == 0) && events.sample_every > 0 {
-            self.draw_teacher(run, observer)?;
-            self.draw_student(run, 0, observer)?;
-        }
-
-        let log = dmdr_events::read(run.metrics())?;
-        let mut guard = Guard::new(self.experiment, &log);
-        let num_updates = self.experiment.method.num_updates();
-        for update in resumed.map_or(0, |(step, _)| step)..num_updates {
-            if let Some(guard) = &guard {
-                if guard.has_stopped() {
-                    break;
-                }
-                self.alternation.set_rl_factor(guard.rl_factor());
-            }
-            let started = Instant::now();
-            let updated = self.update(run.path(), update);
-            // A batch that was kept for study is worth a folder as well.
-            if matches!(updated, Ok(_) | Err(TrainError::NotFinite { .. })) {
-                run.keep();
-            }
-            let Stats { generator, score } = updated?;
-
-            // Nothing below can change a number of the training: every update reseeds.
-            let done = update + 1;
-            let mut shown = generator;
-            shown.insert("time/update_s".into(), started.elapsed().as_secs_f64());
-            if due(done, events.log_every) {
-                recorder.record(update, Kind::Train, &shown)?;
-                if !score.is_empty() {
-                    recorder.record(update, Kind::Score, &score)?;
-                }
-            }
-            shown.extend(score);
-            observer.updated(done, num_updates, &shown);
-            self.pass_on(done, observer);
-            if due(done, events.sample_every) {
-                self.draw_student(run, done, observer)?;
-            }
-            if due(done, events.evaluate_every) {
-                let values = self.evaluate()?;
-                recorder.record(update, Kind::Evaluate, &values)?;
-                observer.evaluated(done, &values);
-                self.pass_on(done, observer);
-                if let Some(guard) = &mut guard
-                    && let Some(value) = values.get(guard.metric())
-                {
-                    let verdict = guard.observe(update, *value);
-                    observer.guarded(done, guard.metric(), verdict);
-                    if verdict == Verdict::Best {
-                        self.save_student(&run.best(), notes)?;
-                    }
-                }
-            }
-            let stop = observer.interrupted();
-            let is_last = done == num_updates || guard.as_ref().is_some_and(Guard::has_stopped);
-            if due(done, events.checkpoint_every) || stop || is_last {
-                let wall_s = recorder.wall_s();
-                let path = checkpoints.save(done, wall_s, &self.alternation.parts())?;
-                observer.wrote("checkpoint", &path);
-            }
-            if stop {
-                return Ok(Outcome::Interrupted { step: done });
-            }
-        }
-        let has_stopped = guard.is_some_and(|guard| guard.has_stopped());
-        self.write_results(run, has_stopped, notes, observer)?;
-        Ok(Outcome::Finished)
+        course::train(self, schedule, run, resume, observer)
     }
 
     /// Writes down what the run reads, if it begins now; refuses what changed since, if it goes on.
     fn keep_inputs(&self, run: &RunDir) -> Result<(), TrainError> {
-        if let Some(corpus) = self.source.corpus() {
+        if let Some(corpus) = self.feed.source.corpus() {
             corpus.keep(run)?;
         }
-        let pipeline = self.source.pipeline().map(|(_, folder)| folder);
+        let pipeline = self.feed.source.pipeline().map(|(_, folder)| folder);
         Inputs::of(self.experiment, pipeline)?.keep(run)
     }
 
-    /// Writes the student, of a run that a guard `has_stopped` the best one, and the fake score.
-    fn write_results(
+    fn student_sampler(&self) -> StudentSampler<'_> {
+        let nets = self.trainer.nets();
+        StudentSampler::of(
+            &self.experiment.student,
+            nets.view(nets.sampled()),
+            &self.feed.source,
+        )
+    }
+
+    fn draw_teacher(&self, run: &RunDir, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let teacher = self.trainer.nets().teacher();
+        let sampler = TeacherSampler::of(&self.experiment.teacher, teacher, &self.feed.source);
+        let path = Sheet::teacher_path(run);
+        self.sheet.write(&sampler, &path)?;
+        self.sheet.write_legend(run)?;
+        observer.wrote("teacher", &path);
+        Ok(())
+    }
+
+    /// The student, or its average where there is one.
+    fn save_student(&self, path: &Path) -> Result<(), TrainError> {
+        let student = &self.experiment.student;
+        let mut notes = self.notes.clone();
+        notes.insert("num_steps".into(), student.num_steps.to_string());
+        notes.insert("shift".into(), student.shift.to_string());
+        if let Some(time) = student.conditioning_time {
+            notes.insert("conditioning_time".into(), time.to_string());
+        }
+        self.save(self.trainer.nets().sampled(), path, notes)
+    }
+
+    /// Writes a network, so that another run can go on from it.
+    fn save(
         &self,
+        id: NetId,
+        path: &Path,
+        notes: BTreeMap<String, String>,
+    ) -> Result<(), TrainError> {
+        let store = self.trainer.nets().store(id);
+        let spec = self.nets.iter().find(|spec| spec.id == id);
+        match &spec.expect("one of the table").form {
+            NetForm::Full => self.backbone.save(store, path, &notes)?,
+            NetForm::Heads { .. } => store.save(path, Kind::Float, &notes)?,
+            NetForm::Lora(lora) | NetForm::OutputLora(lora) => {
+                store.save(path, Kind::Float, &lora_notes(notes, lora))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Course for Distillation<'_> {
+    fn parts(&mut self) -> Vec<(String, Part<'_>)> {
+        self.trainer.parts()
+    }
+
+    fn update(&mut self, update: u64, run: &Path) -> Result<BTreeMap<String, f64>, TrainError> {
+        self.trainer.update(update, &self.feed, run)
+    }
+
+    fn begin(&mut self, run: &RunDir, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        self.draw_teacher(run, observer)?;
+        course::sample(self, run, 0, observer)
+    }
+
+    fn recall(&mut self, log: &[Record]) {
+        self.guard = Guard::new(self.experiment, self.recipe.rl(), log);
+        self.heed_guard();
+    }
+
+    fn is_over(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::has_stopped)
+    }
+
+    fn sample(&self, path: &Path) -> Result<bool, TrainError> {
+        self.sheet.write(&self.student_sampler(), path)?;
+        Ok(true)
+    }
+
+    /// Means of all metrics; of none, where nothing is ever due.
+    fn evaluate(&self) -> Result<BTreeMap<String, f64>, TrainError> {
+        match &self.watch {
+            None => Ok(BTreeMap::new()),
+            Some(watch) => watch.measure(&self.student_sampler(), &self.feed.source),
+        }
+    }
+
+    fn judge(
+        &mut self,
+        update: u64,
+        values: &BTreeMap<String, f64>,
         run: &RunDir,
-        has_stopped: bool,
-        notes: &BTreeMap<String, String>,
         observer: &mut dyn Observer,
     ) -> Result<(), TrainError> {
+        let Some(guard) = &mut self.guard else {
+            return Ok(());
+        };
+        let metric = guard.metric();
+        if let Some(value) = values.get(metric) {
+            let verdict = guard.observe(update, *value);
+            observer.guarded(update + 1, metric, verdict);
+            self.heed_guard();
+            if verdict == Verdict::Best {
+                self.save_student(&run.best())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        self.complaints.take()
+    }
+
+    /// Writes the student, of a run that a guard has stopped the best one, and the fake score.
+    fn finish(&mut self, run: &RunDir, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let path = run.path().join("student.safetensors");
-        if has_stopped {
+        if self.is_over() {
             let best = run.best();
             let bytes = fs::read(&best).map_err(|source| EventsError::Io {
                 action: "read",
@@ -270,111 +269,22 @@ impl<'a> Distillation<'a> {
             })?;
             atomic_write(&path, bytes)?;
         } else {
-            self.save_student(&path, notes)?;
+            self.save_student(&path)?;
         }
         observer.wrote("student", &path);
-        self.save_score(&run.path().join("fake-score.safetensors"), notes)
-    }
-
-    /// One update; a batch that makes a loss that is not finite is kept in `post_mortem`.
-    pub(crate) fn update(&mut self, post_mortem: &Path, update: u64) -> Result<Stats, TrainError> {
-        let Self {
-            experiment,
-            source,
-            alternation,
-            ..
-        } = self;
-        let batch_size = experiment.method.batch_size();
-        alternation.update(post_mortem, update, |iteration| {
-            let prompts = source.training(iteration, batch_size)?;
-            let cond = source.encode(&prompts)?;
-            Ok((prompts, cond))
-        })
-    }
-
-    /// Tells `observer` what judges did not answer.
-    fn pass_on(&self, done: u64, observer: &mut dyn Observer) {
-        for complaint in self.complaints.take() {
-            observer.warned(&format!("after update {done}: {complaint}"));
-        }
-    }
-
-    fn student_sampler(&self) -> StudentSampler<'_> {
-        StudentSampler {
-            roles: self.alternation.method().roles(),
-            source: &self.source,
-            num_steps: self.experiment.student.num_steps,
-            shift: self.experiment.student.shift,
-            conditioning_time: self.experiment.student.conditioning_time,
-        }
-    }
-
-    fn draw_teacher(&self, run: &RunDir, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        let sampler = TeacherSampler {
-            view: self.alternation.method().roles().teacher(),
-            source: &self.source,
-            num_steps: self.experiment.teacher.num_steps,
-            shift: self.experiment.teacher.shift,
-        };
-        let path = Sheet::teacher_path(run);
-        self.sheet.write(&sampler, &path)?;
-        self.sheet.write_legend(run)?;
-        observer.wrote("teacher", &path);
-        Ok(())
-    }
-
-    fn draw_student(
-        &self,
-        run: &RunDir,
-        step: u64,
-        observer: &mut dyn Observer,
-    ) -> Result<(), TrainError> {
-        let path = run.sample(step);
-        self.alternation
-            .with_average(|| self.sheet.write(&self.student_sampler(), &path))?;
-        observer.wrote("samples", &path);
-        Ok(())
-    }
-
-    /// Means of all metrics; of none, where nothing is ever due.
-    fn evaluate(&self) -> Result<BTreeMap<String, f64>, TrainError> {
-        let Some(watch) = &self.watch else {
-            return Ok(BTreeMap::new());
-        };
-        let measure = || watch.measure(&self.student_sampler(), &self.source);
-        self.alternation.with_average(measure)
-    }
-
-    /// The fake score, so that another run can go on from this one.
-    fn save_score(&self, path: &Path, notes: &BTreeMap<String, String>) -> Result<(), TrainError> {
-        let store = self.alternation.score();
-        if self.experiment.fake_score.form == FakeForm::Full {
-            return self.backbone.save(store, path, notes);
-        }
-        let notes = lora_notes(notes.clone(), &self.experiment.fake_score.lora());
-        store.save(path, TensorKind::Float, &notes)?;
-        Ok(())
-    }
-
-    fn save_student(
-        &self,
-        path: &Path,
-        notes: &BTreeMap<String, String>,
-    ) -> Result<(), TrainError> {
-        let student = &self.experiment.student;
-        let mut notes = notes.clone();
-        notes.insert("num_steps".into(), student.num_steps.to_string());
-        notes.insert("shift".into(), student.shift.to_string());
-        if let Some(time) = student.conditioning_time {
-            notes.insert("conditioning_time".into(), time.to_string());
-        }
-        let store = self.alternation.averaged();
-        match student.tuning {
-            Tuning::Full => self.backbone.save(store, path, &notes)?,
-            Tuning::Lora(ref lora) => {
-                store.save(path, TensorKind::Float, &lora_notes(notes, lora))?;
-            }
+        if self.trainer.nets().has(NetId::FAKE_SCORE) {
+            let path = run.path().join("fake-score.safetensors");
+            self.save(NetId::FAKE_SCORE, &path, self.notes.clone())?;
         }
         Ok(())
+    }
+}
+
+impl Distillation<'_> {
+    /// Lets the guard have its way with the updates to come.
+    fn heed_guard(&mut self) {
+        if let Some(guard) = &self.guard {
+            self.trainer.lower("rl", guard.rl_factor());
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dmdr_config::{Experiment, Tuning, World};
+use dmdr_config::{Experiment, NetId, Tuning, World};
 use dmdr_diffusion::student_times;
 use dmdr_events::atomic_write;
 use dmdr_models::Pipeline;
@@ -141,13 +141,12 @@ pub fn export(
     kind: Kind,
     output: &Path,
 ) -> Result<Vec<PathBuf>, TrainError> {
-    let networks = &run.networks;
     let Some((pipeline, source)) = run.source.pipeline() else {
         return Err(TrainError::Export(
             "only students of published pipelines have other tools".to_owned(),
         ));
     };
-    let student = &networks.student;
+    let student = run.nets.store(NetId::STUDENT);
     let lora = match &run.experiment.student.tuning {
         Tuning::Full => None,
         Tuning::Lora(lora) => Some(lora),
@@ -176,7 +175,11 @@ pub fn export(
         (Layout::Diffusers, lora) => {
             let weights = match lora {
                 None => student.tensors(),
-                Some(lora) => merged(&networks.base, student, lora.alpha / lora.rank as f64),
+                Some(lora) => merged(
+                    &run.nets.frozen().store,
+                    student,
+                    lora.alpha / lora.rank as f64,
+                ),
             };
             let folder = output.join(network);
             write(folder.join(WEIGHTS), &weights)?;

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use dmdr_config::Experiment;
+use dmdr_config::{Experiment, NetId, NetSpec, Start};
 use dmdr_data::images_from_tensor;
 use dmdr_eval::{Evaluator, Sampler};
 use dmdr_events::RunDir;
-use dmdr_tensor::{Device, Kind, Tensor, device, reseed};
+use dmdr_methods::Nets;
+use dmdr_tensor::{Kind, Runtime, Tensor, reseed};
 use dmdr_world::Image;
 
-use crate::{Inputs, Networks, Source, StudentSampler, TeacherSampler, TrainError, compute};
+use crate::{Backbone, Inputs, Source, StudentSampler, TeacherSampler, TrainError, networks};
 
 /// Networks of a run with its student.
 #[derive(Debug)]
@@ -20,10 +21,12 @@ pub struct FinishedRun {
     pub experiment: Experiment,
     /// Where its prompts come from.
     pub source: Source,
-    /// Teacher, fake score (fresh) and student.
-    pub networks: Networks,
-    /// Where they are.
-    pub device: Device,
+    /// Teacher and student, and what else was asked for.
+    pub nets: Nets,
+    /// Which network the teacher is.
+    pub backbone: Backbone,
+    /// Where they are, and how they compute.
+    pub runtime: Runtime,
     /// The file the student was read from.
     pub weights: PathBuf,
 }
@@ -57,20 +60,34 @@ impl FinishedRun {
     /// # Errors
     /// A folder that is no run, a file that does not fit, or one that is another than when the run began.
     pub fn with_student(path: &Path, weights: &Path) -> Result<Self, TrainError> {
+        Self::with_nets(path, weights, &[])
+    }
+
+    /// As [`Self::with_student`], with `others` of its method's networks, which are as the method would start them.
+    ///
+    /// # Errors
+    /// As for [`Self::with_student`].
+    pub fn with_nets(path: &Path, weights: &Path, others: &[NetId]) -> Result<Self, TrainError> {
         let run = RunDir::open(path)?;
         let experiment = Experiment::load(run.config(), &[])?;
         Inputs::of_pictures(&experiment)?.check(&run)?;
-        let device = device(&experiment.device.to_string())?;
-        let source = Source::load(&experiment, device)?;
-        let compute = compute(experiment.precision, device);
-        let networks = Networks::build(&experiment, &source, device, compute)?;
-        networks.student.load(weights)?;
+        let runtime = Runtime::new(experiment.device, experiment.precision)?;
+        let source = Source::load(&experiment, runtime)?;
+        let mut specs = experiment.nets();
+        specs.retain(|spec| spec.id == NetId::STUDENT || others.contains(&spec.id));
+        let is_student = |spec: &&mut NetSpec| spec.id == NetId::STUDENT;
+        for student in specs.iter_mut().filter(is_student) {
+            student.start = Start::Teacher; // not from the file that training began with
+        }
+        let (backbone, nets) = networks(&experiment, &source, &specs, runtime)?;
+        nets.store(NetId::STUDENT).load(weights)?;
         Ok(Self {
             run,
             experiment,
             source,
-            networks,
-            device,
+            nets,
+            backbone,
+            runtime,
             weights: weights.to_owned(),
         })
     }
@@ -85,12 +102,8 @@ impl FinishedRun {
 
     /// The teacher, with guidance.
     pub fn teacher(&self) -> TeacherSampler<'_> {
-        TeacherSampler {
-            view: self.networks.roles.teacher(),
-            source: &self.source,
-            num_steps: self.experiment.teacher.num_steps,
-            shift: self.experiment.teacher.shift,
-        }
+        let teacher = self.nets.teacher();
+        TeacherSampler::of(&self.experiment.teacher, teacher, &self.source)
     }
 
     /// Images of `caption` by `sampler`, one of this run's: the `i`-th from noise that depends on `seed + i` alone, and all of
@@ -106,11 +119,11 @@ impl FinishedRun {
         count: usize,
     ) -> Result<Vec<Image>, TrainError> {
         let prompts = self.source.described(&vec![caption.to_owned(); count])?;
-        let shape = self.networks.backbone.image_shape();
+        let shape = self.backbone.image_shape();
         let noise: Vec<Tensor> = (0..count as u64)
             .map(|index| {
                 reseed(&[seed + index]);
-                Tensor::randn(shape, (Kind::Float, self.device))
+                Tensor::randn(shape, (Kind::Float, self.runtime.device))
             })
             .collect();
         reseed(&[seed]);
@@ -120,12 +133,7 @@ impl FinishedRun {
 
     /// The student.
     pub fn student(&self) -> StudentSampler<'_> {
-        StudentSampler {
-            roles: &self.networks.roles,
-            source: &self.source,
-            num_steps: self.experiment.student.num_steps,
-            shift: self.experiment.student.shift,
-            conditioning_time: self.experiment.student.conditioning_time,
-        }
+        let student = self.nets.view(NetId::STUDENT);
+        StudentSampler::of(&self.experiment.student, student, &self.source)
     }
 }

@@ -1,6 +1,6 @@
 //! The stop rule against reward hacking: patience on a metric that no reward model is trained on.
 
-use dmdr_config::{Experiment, Guard as Config, GuardAction, Method};
+use dmdr_config::{Experiment, Guard as Config, GuardAction, RlPart};
 use dmdr_events::{Kind, Record};
 
 /// What a guard makes of an evaluation.
@@ -19,8 +19,8 @@ pub enum Verdict {
 /// Follows the watched metric. Its state is a fold over the run's evaluations, so a resumed run rebuilds it from its log.
 #[derive(Debug)]
 pub(crate) struct Guard<'a> {
-    experiment: &'a Experiment,
     config: &'a Config,
+    rl: Option<RlPart>,
     best: f64,
     since_best: u64,
     rl_factor: f64,
@@ -28,11 +28,15 @@ pub(crate) struct Guard<'a> {
 }
 
 impl<'a> Guard<'a> {
-    /// The guard of `experiment`, if it has one, after the evaluations in `log`.
-    pub(crate) fn new(experiment: &'a Experiment, log: &[Record]) -> Option<Self> {
+    /// The guard of `experiment`, if it has one, after the evaluations in `log`. `rl` is what the method's recipe has.
+    pub(crate) fn new(
+        experiment: &'a Experiment,
+        rl: Option<RlPart>,
+        log: &[Record],
+    ) -> Option<Self> {
         let mut guard = Self {
-            experiment,
             config: experiment.guard.as_ref()?,
+            rl,
             best: f64::NEG_INFINITY,
             since_best: 0,
             rl_factor: 1.0,
@@ -90,10 +94,7 @@ impl<'a> Guard<'a> {
 
     /// The cold start is no reference: there, metrics move for reasons of their own.
     fn watches(&self, step: u64) -> bool {
-        match &self.experiment.method {
-            Method::Dmdr(dmdr) => dmdr.rl.as_ref().is_none_or(|rl| rl.weight.at(step) > 0.0),
-            Method::Rl(_) => true,
-        }
+        self.rl.is_none_or(|rl| rl.weight.at(step) > 0.0)
     }
 }
 
@@ -116,13 +117,17 @@ mod tests {
             [rewards.model.preference]
             weights = "preference.safetensors"
             [optim]
-            generator = {{ lr = 1e-4 }}
-            score = {{ lr = 1e-4 }}
+            student = {{ lr = 1e-4 }}
+            fake_score = {{ lr = 1e-4 }}
             [events]
             evaluate_every = 50
             "#
         );
         Experiment::parse(Path::new("x.toml"), &text, &[]).expect("valid")
+    }
+
+    fn rl(experiment: &Experiment) -> Option<RlPart> {
+        experiment.method.recipe().rl()
     }
 
     fn verdicts(guard: &mut Guard<'_>, values: &[f64]) -> Vec<Verdict> {
@@ -136,7 +141,7 @@ mod tests {
     fn patience_counts_from_the_first_joint_evaluation() {
         use Verdict::{Best, Lowered, Wait};
         let experiment = experiment("{ lower_rl = 0.5 }");
-        let mut guard = Guard::new(&experiment, &[]).expect("configured");
+        let mut guard = Guard::new(&experiment, rl(&experiment), &[]).expect("configured");
         let found = verdicts(&mut guard, &[0.9, 0.8, 0.5, 0.5, 0.4, 0.6, 0.6, 0.6]);
         assert_eq!(
             found,
@@ -169,7 +174,7 @@ mod tests {
                 )
             })
             .collect();
-        let mut guard = Guard::new(&experiment, &records).expect("configured");
+        let mut guard = Guard::new(&experiment, rl(&experiment), &records).expect("configured");
         assert_eq!(guard.observe(249, 0.45), Verdict::Stop);
         assert!(guard.has_stopped());
     }
@@ -178,6 +183,6 @@ mod tests {
     fn nothing_is_watched_without_a_guard() {
         let mut experiment = experiment("\"stop\"");
         experiment.guard = None;
-        assert!(Guard::new(&experiment, &[]).is_none());
+        assert!(Guard::new(&experiment, rl(&experiment), &[]).is_none());
     }
 }

@@ -1,9 +1,10 @@
 //! Training: update step, checkpoints, events, and the two loops, [`pretrain`] and [`Distillation`].
 
-mod alternation;
+mod assembly;
 mod backbone;
 mod checkpoint;
 mod corpus;
+mod course;
 mod distill;
 mod error;
 mod export;
@@ -17,9 +18,8 @@ mod inputs;
 mod lora_file;
 mod metrics;
 mod mmdit;
-mod networks;
+mod nets;
 mod observer;
-mod precision;
 pub mod pretrain;
 mod recorder;
 mod rehearsal;
@@ -30,11 +30,12 @@ mod sgm;
 mod sheet;
 mod source;
 mod table;
-mod update;
+mod text_encoder;
+mod trainer;
 mod vlm_reward;
 mod watch;
 
-pub use alternation::{Alternation, Stats, Stores};
+pub use assembly::{Assembly, Build, networks};
 pub use backbone::Backbone;
 pub use checkpoint::{Checkpoint, Manifest, Part};
 pub use corpus::Corpus;
@@ -48,15 +49,15 @@ pub use import::{AdapterFile, Imported, TextEncoders, import};
 pub use inputs::Inputs;
 pub use lora_file::lora_notes;
 pub use metrics::MetricSource;
-pub use networks::{Networks, TextEncoder};
+pub use nets::{Family, Placing, build_nets};
 pub use observer::{Observer, Outcome, Silent};
-pub use precision::{compute, precision_warning};
 pub use recorder::Recorder;
 pub use rehearsal::Rehearsal;
 pub use samplers::{StudentSampler, TeacherSampler};
 pub use source::{Classes, Emoji, Published, Source};
 pub use table::{TableReport, measure_table};
-pub use update::{Update, UpdateStats};
+pub use text_encoder::TextEncoder;
+pub use trainer::Trainer;
 
 /// The embedded world a config names.
 ///

@@ -7,8 +7,9 @@ use dmdr_config::{
 };
 use dmdr_eval::{Detector, Diversity, Rater};
 use dmdr_events::InputFile;
-use dmdr_models::{Lpips, LpipsTrunk, Placement};
+use dmdr_models::{Lpips, LpipsTrunk};
 use dmdr_rewards::Settings;
+use dmdr_tensor::Runtime;
 use serde::Serialize;
 
 use crate::{TrainError, gaps::Complaints, rewards::reward_model};
@@ -45,12 +46,12 @@ pub(crate) fn rater(
     metrics: &[Metric],
     detectors: &[DetectorConfig],
     diversity: Option<&DiversityConfig>,
-    placement: Placement,
+    runtime: Runtime,
     complaints: Option<&Complaints>,
 ) -> Result<Rater, TrainError> {
     let mut rater = Rater::default();
     for metric in metrics {
-        let model = reward_model(metric.name(), &metric.model, placement, complaints)?;
+        let model = reward_model(metric.name(), &metric.model, runtime, complaints)?;
         rater.push(metric.name(), metric.factor(), model);
     }
     for detector in detectors {
@@ -66,7 +67,7 @@ pub(crate) fn rater(
             TrunkConfig::Alex => LpipsTrunk::Alex,
             TrunkConfig::Vgg => LpipsTrunk::Vgg16,
         };
-        let net = Lpips::load(&config.features, &config.linear, trunk, placement.device)?;
+        let net = Lpips::load(&config.features, &config.linear, trunk, runtime.device)?;
         rater.measure_diversity(Diversity::new(net, config.size as i64));
     }
     Ok(rater)

@@ -1,17 +1,18 @@
 //! What a distillation takes, from an update on a device without memory.
 
-use std::{path::Path, rc::Rc};
+use std::path::Path;
 
-use dmdr_config::{Experiment, Precision};
-use dmdr_tensor::{Device, Kind, ParamStore, phantom};
+use dmdr_config::Motion;
+use dmdr_methods::Nets;
+use dmdr_tensor::{ParamStore, phantom};
 
-use crate::{Corpus, Distillation, Networks, Source, TrainError, compute};
+use crate::{Assembly, TrainError, course::Course};
 
 /// Bytes of a distillation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rehearsal {
     /// What is there all the time, by name, in the order it is loaded.
-    pub resident: Vec<(&'static str, u64)>,
+    pub resident: Vec<(String, u64)>,
     /// What an update takes on top of it at most: activations and gradients.
     pub update: u64,
     /// What the text encoders take while they encode what the cache lacks, before anything else is loaded.
@@ -21,67 +22,30 @@ pub struct Rehearsal {
 }
 
 impl Rehearsal {
-    /// Loads names and shapes of everything that `experiment` would load on `target`, and rehearses its last update, when
-    /// all terms of the loss are there. Of weights only headers are read where their names are ours; nothing is written.
+    /// Loads names and shapes of everything that `assembly` would load, and rehearses its last update, when all terms of the
+    /// loss are there. Of weights only headers are read where their names are ours; nothing is written.
     ///
     /// # Errors
     /// Any input that is missing, unreadable or does not fit.
-    pub fn of(experiment: &Experiment, target: Device) -> Result<Self, TrainError> {
-        let corpus = Corpus::read(experiment)?;
-        Self::with_corpus(experiment, corpus.map(Rc::new).as_ref(), target)
-    }
-
-    /// As [`Self::of`], where the prompt files were read already: `corpus` is that of `experiment`.
-    ///
-    /// # Errors
-    /// As for [`Self::of`].
-    ///
-    /// # Panics
-    /// The experiment has prompt files, and `corpus` is none.
-    pub fn with_corpus(
-        experiment: &Experiment,
-        corpus: Option<&Rc<Corpus>>,
-        target: Device,
-    ) -> Result<Self, TrainError> {
-        let device = phantom::device();
-        let kind = compute(experiment.precision, target);
-        let experiment = Experiment {
-            precision: match kind {
-                Kind::BFloat16 => Precision::Bf16,
-                _ => Precision::F32,
-            },
-            ..experiment.clone()
-        };
+    pub fn of(assembly: &Assembly<'_>) -> Result<Self, TrainError> {
+        let assembly = assembly.on_phantom();
         let count = phantom::Count::start();
-        let source = Source::with_corpus(&experiment, corpus, device)?;
+        let source = assembly.source()?;
         let source_bytes = count.live_bytes();
         let encoding = count.peak_bytes() - source_bytes;
-        let mut resident = vec![("text and images", source_bytes)];
 
-        let networks = Networks::build(&experiment, &source, device, kind)?;
-        let bytes = |store: &ParamStore| store.num_bytes() as u64;
-        let average = u64::from(experiment.ema.is_some());
-        resident.push(("teacher", bytes(&networks.base)));
-        let (student, score) = (bytes(&networks.student), bytes(&networks.score));
-        resident.push(("student", student));
-        resident.push(("student's moments", 2 * student));
-        resident.push(("student's average", average * student));
-        resident.push(("fake score", score));
-        resident.push(("fake score's moments", 2 * score));
-        if let Some(reference) = &networks.reference {
-            resident.push(("reference", bytes(reference)));
-        }
-
-        let mut distillation = Distillation::assemble(&experiment, source, networks)?;
+        let (backbone, nets) = assembly.networks(&source)?;
+        let resident = resident(source_bytes, &nets);
+        let mut distillation = assembly.assemble(source, backbone, nets)?;
         let all = count.live_bytes();
         let named: u64 = resident.iter().map(|(_, bytes)| bytes).sum();
-        resident.push(("rewards and metrics", all.saturating_sub(named)));
+        let others = ("rewards and metrics".to_owned(), all.saturating_sub(named));
         count.peak_bytes(); // of loading
-        let last = experiment.method.num_updates() - 1;
-        distillation.update(Path::new("."), last)?;
+        let last = assembly.recipe().plan().num_updates - 1;
+        distillation.update(last, Path::new("."))?;
         Ok(Self {
             warnings: distillation.warnings(),
-            resident,
+            resident: resident.into_iter().chain([others]).collect(),
             update: count.peak_bytes() - all,
             encoding,
         })
@@ -98,12 +62,30 @@ impl Rehearsal {
     }
 }
 
+/// Bytes of the source, the teacher, and each network with its optimiser, by name.
+fn resident(source: u64, nets: &Nets) -> Vec<(String, u64)> {
+    let bytes = |store: &ParamStore| store.num_bytes() as u64;
+    let mut resident = vec![
+        ("text and images".to_owned(), source),
+        ("teacher".to_owned(), bytes(&nets.frozen().store)),
+    ];
+    for net in nets.iter() {
+        let (name, bytes) = (net.id.words(), bytes(&net.store));
+        resident.push((name.clone(), bytes));
+        if net.motion == Motion::Trained {
+            resident.push((format!("{name}'s moments"), 2 * bytes));
+        }
+    }
+    resident
+}
+
 #[cfg(test)]
 mod tests {
-    use dmdr_config::{Method, Tuning};
-    use dmdr_tensor::Meter;
+    use dmdr_config::{Experiment, Method, Precision, Tuning};
+    use dmdr_tensor::{Device, Meter, Runtime};
 
     use super::*;
+    use crate::Distillation;
 
     /// The demo in small, without anything that only watches.
     fn demo() -> Experiment {
@@ -135,8 +117,8 @@ mod tests {
     fn measured(experiment: &Experiment) -> u64 {
         let meter = Meter::start();
         let mut distillation = Distillation::new(experiment).expect("loads");
-        let last = experiment.method.num_updates() - 1;
-        distillation.update(Path::new("."), last).expect("finite");
+        let last = experiment.method.recipe().plan().num_updates - 1;
+        distillation.update(last, Path::new(".")).expect("finite");
         meter.peak_bytes()
     }
 
@@ -157,7 +139,8 @@ mod tests {
             ("in f32", f32s),
         ] {
             let expected = measured(&experiment);
-            let found = Rehearsal::of(&experiment, Device::Cpu)
+            let runtime = Runtime::on(Device::Cpu, experiment.precision);
+            let found = Rehearsal::of(&Assembly::of(&experiment, runtime))
                 .expect("fits")
                 .peak();
             let ratio = found as f64 / expected as f64;

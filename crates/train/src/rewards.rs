@@ -1,16 +1,14 @@
 //! The reward models that a config names.
 
 use dmdr_config::{ClipCheckpoint as ClipConfig, Experiment, RewardModel as RewardConfig};
-use dmdr_models::Placement;
 use dmdr_rewards::{
     Aesthetic, Augmented, ClipCheckpoint, ClipScore, ClipSimilarity, DinoClass, Hps, ImageReward,
     JudgeReward, PickScore, Prefixed, RewardMix, RewardModel, WeightedReward,
 };
-use dmdr_tensor::Device;
+use dmdr_tensor::Runtime;
 
 use crate::{
-    Source, TrainError, compute, gaps::Complaints, remote_reward::RemoteReward,
-    vlm_reward::VlmReward,
+    Source, TrainError, gaps::Complaints, remote_reward::RemoteReward, vlm_reward::VlmReward,
 };
 
 /// The mix that `[[rewards]]` of `experiment` names, on what `source` decodes. Pictures that a judge elsewhere gives no
@@ -21,13 +19,9 @@ use crate::{
 pub(crate) fn rewards(
     experiment: &Experiment,
     source: &Source,
-    device: Device,
+    runtime: Runtime,
     complaints: &Complaints,
 ) -> Result<RewardMix, TrainError> {
-    let placement = Placement {
-        device,
-        compute: compute(experiment.precision, device),
-    };
     let mut mix = RewardMix::new(source.decoder());
     for (index, reward) in experiment.rewards.iter().enumerate() {
         let name = reward.model.name();
@@ -36,14 +30,14 @@ pub(crate) fn rewards(
                 RewardConfig::WorldClip(model) | RewardConfig::Preference(model),
                 Source::Emoji(emoji),
             ) => {
-                let score = ClipScore::load(name, &model.weights, device)?;
+                let score = ClipScore::load(name, &model.weights, runtime.device)?;
                 let key = format!("rewards.{index}.model.{name}.weights");
                 let tokens = score.towers().config().text.max_tokens;
                 emoji.text.check_length(&key, tokens as usize)?;
                 Box::new(score)
             }
             (RewardConfig::Judge, Source::Emoji(emoji)) => Box::new(JudgeReward::new(&emoji.world)),
-            (model, _) => reward_model(name, model, placement, Some(complaints))?,
+            (model, _) => reward_model(name, model, runtime, Some(complaints))?,
         };
         let model = match &reward.prefix {
             None => model,
@@ -84,35 +78,32 @@ pub(crate) fn clip_checkpoint(named: ClipConfig) -> ClipCheckpoint {
 pub(crate) fn reward_model(
     name: &str,
     model: &RewardConfig,
-    placement: Placement,
+    runtime: Runtime,
     complaints: Option<&Complaints>,
 ) -> Result<Box<dyn RewardModel>, TrainError> {
     Ok(match model {
         RewardConfig::Clip(clip) => {
             let checkpoint = clip_checkpoint(clip.checkpoint);
             let (weights, tokenizer) = (&clip.weights, &clip.tokenizer);
-            let score = ClipSimilarity::load(name, checkpoint, weights, tokenizer, placement)?;
+            let score = ClipSimilarity::load(name, checkpoint, weights, tokenizer, runtime)?;
             Box::new(score)
         }
-        RewardConfig::Hps(files) => Box::new(Hps::load(
-            name,
-            &files.weights,
-            &files.tokenizer,
-            placement,
-        )?),
+        RewardConfig::Hps(files) => {
+            Box::new(Hps::load(name, &files.weights, &files.tokenizer, runtime)?)
+        }
         RewardConfig::PickScore(files) => {
-            let score = PickScore::load(name, &files.weights, &files.tokenizer, placement)?;
+            let score = PickScore::load(name, &files.weights, &files.tokenizer, runtime)?;
             Box::new(score)
         }
         RewardConfig::ImageReward(files) => {
-            let score = ImageReward::load(name, &files.weights, &files.tokenizer, placement)?;
+            let score = ImageReward::load(name, &files.weights, &files.tokenizer, runtime)?;
             Box::new(score)
         }
         RewardConfig::Aesthetic(files) => {
-            Box::new(Aesthetic::load(name, &files.tower, &files.head, placement)?)
+            Box::new(Aesthetic::load(name, &files.tower, &files.head, runtime)?)
         }
         RewardConfig::Dino(files) => {
-            Box::new(DinoClass::load(name, &files.tower, &files.head, placement)?)
+            Box::new(DinoClass::load(name, &files.tower, &files.head, runtime)?)
         }
         RewardConfig::Remote(server) => Box::new(RemoteReward::new(server, complaints)?),
         RewardConfig::Vlm(judge) => Box::new(VlmReward::new(judge, complaints)?),

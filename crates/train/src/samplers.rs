@@ -1,9 +1,9 @@
 //! Teacher and student as things that make images from given noise.
 
+use dmdr_config::{Student, Teacher};
 use dmdr_data::Prompts;
 use dmdr_diffusion::{sampler, student_times, time_grid};
 use dmdr_eval::{EvalError, Sampler};
-use dmdr_methods::Roles;
 use dmdr_models::{Conditioning, View};
 use dmdr_tensor::{Tensor, no_grad_guard};
 
@@ -22,10 +22,9 @@ pub struct TeacherSampler<'a> {
 }
 
 /// The student without guidance, predict and renoise.
-#[derive(Debug)]
 pub struct StudentSampler<'a> {
-    /// Networks.
-    pub roles: &'a Roles,
+    /// The student or its average.
+    pub view: View<'a>,
     /// Where prompts are encoded and predictions decoded.
     pub source: &'a Source,
     /// Steps, as trained.
@@ -34,6 +33,31 @@ pub struct StudentSampler<'a> {
     pub shift: f64,
     /// The time that a single step is told, if not that of pure noise.
     pub conditioning_time: Option<f64>,
+}
+
+impl<'a> TeacherSampler<'a> {
+    /// `view` sampled as `config` says.
+    pub fn of(config: &Teacher, view: View<'a>, source: &'a Source) -> Self {
+        Self {
+            view,
+            source,
+            num_steps: config.num_steps,
+            shift: config.shift,
+        }
+    }
+}
+
+impl<'a> StudentSampler<'a> {
+    /// `view` sampled as `config` says.
+    pub fn of(config: &Student, view: View<'a>, source: &'a Source) -> Self {
+        Self {
+            view,
+            source,
+            num_steps: config.num_steps,
+            shift: config.shift,
+            conditioning_time: config.conditioning_time,
+        }
+    }
 }
 
 fn encode(source: &Source, name: &str, prompts: &Prompts) -> Result<Conditioning, EvalError> {
@@ -73,8 +97,7 @@ impl Sampler for StudentSampler<'_> {
     fn sample(&self, prompts: &Prompts, noise: &Tensor) -> Result<Tensor, EvalError> {
         let _guard = no_grad_guard();
         let cond = encode(self.source, self.name(), prompts)?;
-        let adapters = self.roles.generator_adapters();
-        let view = self.roles.generator(&adapters, false);
+        let view = &self.view;
         let times = student_times(self.num_steps, self.shift, self.conditioning_time);
         let x = sampler::renoise(view.schedule, &times, noise, |x, t| view.x0(x, t, &cond));
         Ok(self.source.decoder().decode(&x))

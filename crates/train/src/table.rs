@@ -9,13 +9,12 @@ use dmdr_config::{Experiment, Table, TableModel, Teacher, Who};
 use dmdr_data::Prompts;
 use dmdr_eval::{EvalError, LEAST_IMAGES, Rated, Rater, RatingTable, Sampler};
 use dmdr_events::{Environment, InputFile, atomic_write};
-use dmdr_models::Placement;
-use dmdr_tensor::device;
+use dmdr_tensor::Runtime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::truth::Truth;
-use crate::{FinishedRun, MetricSource, TrainError, compute, corpus, hub, metrics};
+use crate::{FinishedRun, MetricSource, TrainError, corpus, hub, metrics};
 
 /// A finished table: `table.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -106,14 +105,10 @@ pub fn measure_table(
     progress: &mut dyn FnMut(&str, usize, usize),
 ) -> Result<TableReport, TrainError> {
     let (prompts, census, captions) = captions(table)?;
-    let device = device(&table.device.to_string())?;
-    let placement = Placement {
-        device,
-        compute: compute(table.precision, device),
-    };
+    let runtime = Runtime::new(table.device, table.precision)?;
     let (columns, detectors) = (&table.metrics, &table.detectors);
     let diversity = table.diversity.as_ref();
-    let mut rater = metrics::rater(columns, detectors, diversity, placement, None)?;
+    let mut rater = metrics::rater(columns, detectors, diversity, runtime, None)?;
     let mut metrics = metrics::sources(&rater, columns, detectors, diversity)?;
     let truth = match &table.fidelity {
         None => None,
@@ -122,7 +117,7 @@ pub fn measure_table(
                 EvalError::Set("`[fidelity]` needs at least 4 images of each model").into(),
             );
         }
-        Some(fidelity) => Some(Truth::open(fidelity, placement)?),
+        Some(fidelity) => Some(Truth::open(fidelity, runtime)?),
     };
     metrics.extend(truth.iter().map(|truth| truth.source.clone()));
     let mut runs = BTreeMap::new();
@@ -146,7 +141,7 @@ pub fn measure_table(
     if let Some(truth) = truth {
         let path = scores.join("reference.safetensors");
         let mut tell = |done, of| progress("reference", done, of);
-        let reference = truth.reference(&path, table.batch_size, device, &mut tell)?;
+        let reference = truth.reference(&path, table.batch_size, runtime.device, &mut tell)?;
         rater.compare_with(truth.encoder, reference);
     }
     let mut open: Option<FinishedRun> = None;
@@ -226,7 +221,7 @@ fn rate(
         Who::Teacher => &teacher,
         Who::Student => &student,
     };
-    let noise = (run.networks.backbone.image_shape(), run.device);
+    let noise = (run.backbone.image_shape(), run.runtime.device);
     let mut tell = |done, of| progress(&model.name, done, of);
     Ok(rater.rate(sampler, batches, &table.seeds, noise, &mut tell)?)
 }

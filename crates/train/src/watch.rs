@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use dmdr_config::Experiment;
 use dmdr_data::Prompts;
 use dmdr_eval::{EvalSet, Evaluator, Rater, Sampler, scalars};
-use dmdr_models::Placement;
-use dmdr_tensor::Device;
+use dmdr_tensor::{Device, Runtime};
 use dmdr_world::Split;
 
 use crate::{Source, TrainError, gaps::Complaints, metrics::rater};
@@ -46,7 +45,7 @@ impl Watch {
         experiment: &Experiment,
         source: &Source,
         image_shape: [i64; 3],
-        placement: Placement,
+        runtime: Runtime,
         complaints: &Complaints,
     ) -> Result<Self, TrainError> {
         let config = &experiment.evaluation;
@@ -63,13 +62,13 @@ impl Watch {
         }
         let diversity = config.diversity.as_ref();
         let (metrics, detectors) = (&config.metrics, &config.detectors);
-        let rater = rater(metrics, detectors, diversity, placement, Some(complaints))?;
+        let rater = rater(metrics, detectors, diversity, runtime, Some(complaints))?;
         Ok(Self::Pictures {
             rater: Box::new(rater),
             captions: source.validation(config.num_prompts)?,
-            batch_size: experiment.method.batch_size(),
+            batch_size: experiment.method.recipe().plan().batch_size,
             seeds,
-            noise: (image_shape, placement.device),
+            noise: (image_shape, runtime.device),
         })
     }
 

@@ -3,9 +3,12 @@
 use std::{fs, io, path::Path, process::ExitCode, rc::Rc};
 
 use anyhow::Result;
-use dmdr_config::{Experiment, Lora, Method, Tuning};
-use dmdr_tensor::{Device, LIBTORCH_VERSION, device, get_num_threads, total_memory_bytes};
-use dmdr_train::{Corpus, Rehearsal, compute, precision_warning};
+use dmdr_config::{Experiment, Lora, Tuning};
+use dmdr_tensor::{
+    Device, LIBTORCH_VERSION, Runtime, device, get_num_threads, precision_warning,
+    total_memory_bytes,
+};
+use dmdr_train::{Assembly, Corpus, Rehearsal};
 
 use super::check_files;
 use crate::{args::DoctorArgs, environment, progress::print_data};
@@ -41,17 +44,18 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
             (device, total_memory_bytes(device).ok())
         }
     };
+    let runtime = Runtime::on(target, experiment.precision);
     print_data(&format!(
         "products   {:?} (precision = {:?})",
-        compute(experiment.precision, target),
-        experiment.precision
+        runtime.compute, experiment.precision
     ));
 
     if let Some(warning) = precision_warning(experiment.precision, target) {
         print_data(&format!("warning    {warning}"));
     }
 
-    let rehearsal = Rehearsal::with_corpus(&experiment, corpus.as_ref(), target)?;
+    let assembly = Assembly::of(&experiment, runtime).with_corpus(corpus.clone());
+    let rehearsal = Rehearsal::of(&assembly)?;
     for warning in &rehearsal.warnings {
         print_data(&format!("warning    {warning}"));
     }
@@ -80,7 +84,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let fits = |peak: u64| capacity.is_none_or(|capacity| peak <= capacity);
     print_data("switches");
     for (switch, changed) in switches(&experiment) {
-        let peak = Rehearsal::with_corpus(&changed, corpus.as_ref(), target)?.peak();
+        let assembly = Assembly::of(&changed, runtime).with_corpus(corpus.clone());
+        let peak = Rehearsal::of(&assembly)?.peak();
         let verdict = if fits(peak) { "" } else { "does not fit" };
         print_data(&format!("  {switch:<36} {:>10}  {verdict}", in_words(peak)));
     }
@@ -114,14 +119,11 @@ fn switches(experiment: &Experiment) -> Vec<(String, Experiment)> {
         format!("gradient_checkpointing = {recomputes}"),
         changed(&|changed| changed.gradient_checkpointing = recomputes),
     )];
-    let half = experiment.method.batch_size() / 2;
+    let half = experiment.method.recipe().plan().batch_size / 2;
     if half > 0 {
         switches.push((
             format!("batch_size = {half}"),
-            changed(&|changed| match &mut changed.method {
-                Method::Dmdr(dmdr) => dmdr.batch_size = half,
-                Method::Rl(rl) => rl.batch_size = half,
-            }),
+            changed(&|changed| changed.method.recipe_mut().set_batch_size(half)),
         ));
     }
     if experiment.student.tuning == Tuning::Full && experiment.student.init.is_none() {

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Result, bail};
-use dmdr_config::{Experiment, Tuning};
-use dmdr_tensor::{Kind, phantom, write_tensors};
-use dmdr_train::{AdapterFile, Networks, Source, TextEncoders, import, lora_notes, pin};
+use dmdr_config::{Experiment, NetId, Tuning};
+use dmdr_tensor::{Kind, Runtime, phantom, write_tensors};
+use dmdr_train::{AdapterFile, Source, TextEncoders, import, lora_notes, networks, pin};
 
 use super::{check_files, say_warning};
 use crate::{
@@ -38,11 +38,17 @@ pub(crate) fn run(args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
     }
     check_files(&experiment.referenced_files())?;
     // Only the names and shapes of the adapter are asked for.
-    let device = phantom::device();
-    let source = Source::load(&experiment, device)?;
-    let networks = Networks::build(&experiment, &source, device, Kind::Float)?;
+    let runtime = Runtime::f32(phantom::device());
+    let source = Source::load(&experiment, runtime)?;
+    let specs = experiment.nets();
+    let (_, nets) = networks(&experiment, &source, &specs, runtime)?;
     let scaling = lora.alpha / lora.rank as f64;
-    let imported = import(&networks.student, scaling, experiment.seed, &adapter)?;
+    let imported = import(
+        nets.store(NetId::STUDENT),
+        scaling,
+        experiment.seed,
+        &adapter,
+    )?;
     let notes = lora_notes(BTreeMap::new(), &lora);
     write_tensors(&args.output, &imported.tensors, Kind::Float, &notes)?;
     for note in &imported.notes {

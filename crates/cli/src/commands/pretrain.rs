@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use dmdr_config::Pretrain;
-use dmdr_tensor::device;
+use dmdr_tensor::{Runtime, precision_warning};
 use dmdr_train::{
-    Inputs, precision_warning,
+    Inputs,
     pretrain::{objective, pretrain},
 };
 
@@ -25,8 +25,8 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     for warning in config.warnings() {
         say_warning(Some(&warning));
     }
-    let device = device(&config.device.to_string())?;
-    say_warning(precision_warning(config.precision, device).as_deref());
+    let runtime = Runtime::new(config.device, config.precision)?;
+    say_warning(precision_warning(config.precision, runtime.device).as_deref());
     check_files(&config.referenced_files())?;
     check_output(args, &config.name, &config.referenced_files())?;
     if let Some(run) = &resumed {
@@ -34,19 +34,12 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
         say_warning(warning.as_deref());
     }
     // Everything is loaded before a folder is made: bad inputs leave nothing behind.
-    let objective = objective(&config)?;
+    let objective = objective(&config, runtime)?;
     let environment = environment::detect(&config.device.to_string());
     let run = begin(resumed, args, &config.name, &config.to_toml(), &environment)?;
     interrupt::install();
     let mut progress = Progress::new(quiet, &["loss/", "accuracy"]);
     let notes = environment::notes(&environment, config.seed);
-    let outcome = pretrain(
-        &config,
-        &*objective,
-        &run,
-        args.resume,
-        &notes,
-        &mut progress,
-    )?;
+    let outcome = pretrain(&config, objective, &run, args.resume, &notes, &mut progress)?;
     finish(outcome, &run, "model.safetensors", args, quiet)
 }

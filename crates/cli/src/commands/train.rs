@@ -5,8 +5,8 @@ use std::{process::ExitCode, rc::Rc};
 use anyhow::{Context as _, Result};
 use dmdr_config::{Experiment, World};
 use dmdr_events::OwnedRun;
-use dmdr_tensor::device;
-use dmdr_train::{Corpus, Distillation, Inputs, Outcome, pin, precision_warning};
+use dmdr_tensor::{Runtime, precision_warning};
+use dmdr_train::{Assembly, Corpus, Distillation, Inputs, Outcome, pin};
 
 use super::{
     begin, check_config, check_files, check_output, damaged_config, finish, resumed, say_warning,
@@ -35,8 +35,8 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     for warning in pinned.into_iter().chain(experiment.warnings()) {
         say_warning(Some(&warning));
     }
-    let device = device(&experiment.device.to_string())?;
-    say_warning(precision_warning(experiment.precision, device).as_deref());
+    let runtime = Runtime::new(experiment.device, experiment.precision)?;
+    say_warning(precision_warning(experiment.precision, runtime.device).as_deref());
     check_files(&experiment.referenced_files())?;
     check_output(args, &experiment.name, &experiment.referenced_files())?;
     if let Some(run) = &resumed {
@@ -45,7 +45,8 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     }
     let corpus = read_prompts(&experiment, resumed.as_ref(), quiet)?;
     // Everything is loaded before a folder is made: bad inputs leave nothing behind.
-    let distillation = Distillation::with_corpus(&experiment, corpus.as_ref())?;
+    let assembly = Assembly::of(&experiment, runtime).with_corpus(corpus);
+    let distillation = assembly.distillation()?;
     for warning in distillation.warnings() {
         say_warning(Some(&warning));
     }

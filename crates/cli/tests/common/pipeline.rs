@@ -270,9 +270,9 @@ targets = ["*to_q"]
 [method.dmdr]
 num_updates = 1
 batch_size = 2
-[optim.generator]
+[optim.student]
 lr = 1e-2
-[optim.score]
+[optim.fake_score]
 lr = 1e-2
 [events]
 sample_every = 0

@@ -4,7 +4,6 @@ use crate::error::Problem;
 use crate::experiment::Experiment;
 use crate::fidelity::Detector;
 use crate::guard::{Guard, GuardAction};
-use crate::method::Method;
 use crate::metric;
 use crate::reward::{Reward, RewardModel};
 use crate::world::World;
@@ -90,7 +89,8 @@ pub(super) fn guard(e: &Experiment, problems: &mut Vec<Problem>) {
         World::Preset(_) => watches_scenes(e, guard, problems),
         World::Prompts(_) | World::Classes(_) => watches_pictures(e, guard, problems),
     }
-    let has_both = matches!(&e.method, Method::Dmdr(dmdr) if dmdr.rl.is_some());
+    let recipe = e.method.recipe();
+    let has_both = recipe.rl().is_some() && recipe.has_other_terms();
     if matches!(guard.action, GuardAction::LowerRl(_)) && !has_both {
         problems.push(Problem::new(
             &["guard.action", &format!("method.{}", e.method.name())],

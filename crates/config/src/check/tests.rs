@@ -13,9 +13,9 @@ weight = 0.3
 [[rewards]]
 [rewards.model.preference]
 weights = "assets/preference.safetensors"
-[optim.generator]
+[optim.student]
 lr = 1e-4
-[optim.score]
+[optim.fake_score]
 lr = 1e-4
 "#;
 
@@ -135,7 +135,7 @@ fn a_batch_may_be_smaller_than_the_number_of_steps() {
     experiment(&["method.dmdr.batch_size=1", "student.num_steps=8"])
         .expect("drawn over iterations");
     let alone = "method={ rl = { batch_size = 1 } }";
-    experiment(&[alone, "student.num_steps=8"]).expect("likewise");
+    experiment(&[alone, "optim.fake_score=", "student.num_steps=8"]).expect("likewise");
 }
 
 #[test]

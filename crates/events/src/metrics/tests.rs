@@ -126,7 +126,7 @@ fn numbers_that_json_lacks_survive() {
         ("c", f64::NEG_INFINITY),
         ("d", -0.0),
     ];
-    let text = serde_json::to_string(&Record::new(0, Kind::Score, 0.0, values)).expect("renders");
+    let text = serde_json::to_string(&Record::new(0, Kind::Train, 0.0, values)).expect("renders");
     assert!(
         text.contains(r#""a":"NaN","b":"inf","c":"-inf","d":-0.0"#),
         "{text}"

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dmdr_config::Method;
+use dmdr_config::{Method, NetId};
 use dmdr_diffusion::{sampler, time_grid};
 use dmdr_eval::{Manifold, Sampler};
 use dmdr_events::RunDir;
@@ -42,8 +42,8 @@ pub fn probe(of: &EmojiOutcome, update: u64, converged: &EmojiOutcome) -> Result
     let checkpoint = RunDir::open(&of.run)?.checkpoint(update);
     let now = open(
         &of.run,
-        &checkpoint.join("generator.safetensors"),
-        &checkpoint.join("score.adapter.safetensors"),
+        &checkpoint.join("student.safetensors"),
+        &checkpoint.join("fake_score.safetensors"),
     )?;
     let then = open(
         &of.run,
@@ -54,34 +54,35 @@ pub fn probe(of: &EmojiOutcome, update: u64, converged: &EmojiOutcome) -> Result
     let scale = now.experiment.fake_score.scale;
     let real_scale = match &now.experiment.method {
         Method::Dmdr(dmdr) => dmdr.dm.real_scale.at(update),
-        Method::Rl(_) => 0.0,
+        _ => 0.0,
     };
     let prompts = now.source.sheet(PROMPTS)?;
     let cond = now.source.encode(&prompts)?;
-    let shape = now.networks.backbone.image_shape();
+    let shape = now.backbone.image_shape();
     reseed(&[0xF7]);
     let noise = Tensor::randn(
         [&[PROMPTS as i64][..], &shape].concat(),
-        (Kind::Float, now.device),
+        (Kind::Float, now.runtime.device),
     );
 
-    let adapters = now.networks.roles.score_adapters(real_scale);
-    let real = now.networks.roles.real_score(&adapters);
-    let adapters = now.networks.roles.score_adapters(scale);
-    let fake = now.networks.roles.fake_score(&adapters, false);
-    let towers = ClipScore::load("world_clip", &now.experiment.assets.world_clip, now.device)?;
+    let real = now.nets.teacher_with(NetId::FAKE_SCORE, real_scale);
+    let fake = now.nets.view(NetId::FAKE_SCORE).scaled(scale);
+    let towers = ClipScore::load(
+        "world_clip",
+        &now.experiment.assets.world_clip,
+        now.runtime.device,
+    )?;
     let of_real = features(&towers, &real, &noise, &cond);
     let of_fake = features(&towers, &fake, &noise, &cond);
     let precision = Manifold::new(&of_real).share_of(&of_fake);
     let recall = Manifold::new(&of_fake).share_of(&of_real);
 
-    let adapters = then.networks.roles.score_adapters(scale);
-    let exact_fake = then.networks.roles.fake_score(&adapters, false);
-    let exact_real = then.networks.roles.teacher();
+    let exact_fake = then.nets.view(NetId::FAKE_SCORE).scaled(scale);
+    let exact_real = then.nets.teacher();
     let x0 = now.student().sample(&prompts, &noise)? * 2.0 - 1.0;
     let mut cosines = Vec::new();
     for time in TIMES {
-        let t = Tensor::full([PROMPTS as i64], time, (Kind::Float, now.device));
+        let t = Tensor::full([PROMPTS as i64], time, (Kind::Float, now.runtime.device));
         let x_t = real.schedule.add_noise(&x0, &x0.randn_like(), &t);
         let taken = fake.x0(&x_t, &t, &cond) - real.x0(&x_t, &t, &cond);
         let exact = exact_fake.x0(&x_t, &t, &cond) - exact_real.x0(&x_t, &t, &cond);
@@ -95,8 +96,8 @@ pub fn probe(of: &EmojiOutcome, update: u64, converged: &EmojiOutcome) -> Result
 
 /// The run in `path` with this student and this fake score.
 fn open(path: &Path, student: &Path, score: &Path) -> Result<FinishedRun, LabError> {
-    let run = FinishedRun::with_student(path, student)?;
-    run.networks.score.load(score)?;
+    let run = FinishedRun::with_nets(path, student, &[NetId::FAKE_SCORE])?;
+    run.nets.store(NetId::FAKE_SCORE).load(score)?;
     Ok(run)
 }
 

@@ -14,7 +14,7 @@ pub use reward::{Bump, PointReward};
 pub use run::{PlaneArm, PlaneOutcome, Snapshot, train};
 pub use teacher::{HIDDEN, LAYERS, PlaneTeacher};
 
-use dmdr_config::{Curve, Optim, Optimizer};
+use dmdr_config::{Curve, NetId, Optim, Optimizer};
 use dmdr_tensor::{Device, Kind, Tensor};
 use dmdr_world::{Mixture, Point};
 
@@ -24,7 +24,7 @@ pub(crate) fn ring() -> Mixture {
 }
 
 /// Adam at constant rates.
-pub(crate) fn optim(generator: f64, score: f64) -> Optim {
+pub(crate) fn optim(student: f64, fake_score: f64) -> Optim {
     let adam = |lr| Optimizer {
         lr: Curve::Constant(lr),
         betas: [0.0, 0.99],
@@ -32,10 +32,10 @@ pub(crate) fn optim(generator: f64, score: f64) -> Optim {
         weight_decay: 0.0,
         clip_norm: 10.0,
     };
-    Optim {
-        generator: adam(generator),
-        score: adam(score),
-    }
+    Optim::new([
+        (NetId::STUDENT, adam(student)),
+        (NetId::FAKE_SCORE, adam(fake_score)),
+    ])
 }
 
 /// Points as `[B, 2, 1, 1]`.

@@ -1,7 +1,8 @@
 //! What the two scores are worth at one moment, against the exact ones.
 
+use dmdr_config::NetId;
 use dmdr_diffusion::{sampler, time_grid};
-use dmdr_methods::Roles;
+use dmdr_methods::Nets;
 use dmdr_models::{Conditioning, View};
 use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard, reseed};
 use dmdr_world::{Mixture, Point};
@@ -29,11 +30,11 @@ pub struct Probe {
     pub cosine: f64,
 }
 
-/// Probes the scores of `roles` with the LoRA at `real_scale` in the real score; `student` are the student's samples.
-pub fn probe(roles: &Roles, real_scale: f64, mixture: &Mixture, student: &[Point]) -> Probe {
+/// Probes the scores among `nets` with the LoRA at `real_scale` in the real score; `student` are the student's samples.
+pub fn probe(nets: &Nets, real_scale: f64, mixture: &Mixture, student: &[Point]) -> Probe {
     let _guard = no_grad_guard();
-    let (real, fake) = (roles.score_adapters(real_scale), roles.score_adapters(1.0));
-    let (real, fake) = (roles.real_score(&real), roles.fake_score(&fake, false));
+    let real = nets.teacher_with(NetId::FAKE_SCORE, real_scale);
+    let fake = nets.view(NetId::FAKE_SCORE);
     Probe {
         overlap: histogram(&real).overlap(&histogram(&fake)),
         cosine: cosine(&real, &fake, mixture, student),

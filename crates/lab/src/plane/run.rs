@@ -1,15 +1,15 @@
 //! One arm on the plane: the method of the papers with points for images.
 
-use dmdr_config::{Dmdr as DmdrConfig, Ema, Optim};
+use dmdr_config::{
+    Dmdr as DmdrConfig, Ema, FakeForm, FakeScore, NetId, Optim, Recipe, Setup, Student, World,
+};
 use dmdr_data::Prompts;
 use dmdr_diffusion::{Schedule, sampler, time_grid};
-use dmdr_methods::{Dmdr, FakeScore, Generator, Roles, rl::RlTerm};
+use dmdr_methods::{Batch, Dmdr, Feed, FeedError, Nets, Simulation, rl::RlTerm};
 use dmdr_models::{Conditioning, Denoiser, ExactMixture, Guidance, PointNet};
 use dmdr_rewards::RewardMix;
-use dmdr_tensor::{
-    AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor, no_grad_guard, reseed,
-};
-use dmdr_train::{Alternation, Stores};
+use dmdr_tensor::{AdapterSpec, Device, Kind, ParamStore, Runtime, Tensor, no_grad_guard, reseed};
+use dmdr_train::{Family, Placing, TrainError, Trainer, build_nets};
 use dmdr_world::{Mixture, Point};
 
 use super::{
@@ -31,7 +31,7 @@ pub struct PlaneArm {
     pub num_steps: usize,
     /// The fake score: a LoRA of this rank on the trained teacher, whose real score is that teacher; or else a
     /// network of its own beside the exact score.
-    pub rank: Option<i64>,
+    pub rank: Option<usize>,
     /// Updates between snapshots.
     pub snapshot_every: u64,
     /// Whether snapshots probe the scores.
@@ -78,7 +78,6 @@ const SHOWN: usize = 1500;
 /// Samples that stand for the student's distribution in a probe.
 const PROBED: usize = 4000;
 const BINS: usize = 48;
-const SCORE: AdapterId = AdapterId(0);
 
 /// Trains `arm` from `teacher`'s weights; `mixture` is the truth.
 ///
@@ -90,103 +89,144 @@ pub fn train(
     arm: &PlaneArm,
     seed: u64,
 ) -> Result<PlaneOutcome, LabError> {
-    let student = ParamStore::trainable(Device::Cpu, seed);
-    let student_net = PointNet::new(&student, &[], HIDDEN, LAYERS)?;
-    student.copy_from(&teacher.store);
-    let score = ParamStore::trainable(Device::Cpu, seed);
-    let (base, fake) = scores(mixture, teacher, arm, &score)?;
-    let roles = Roles {
-        base,
-        generator: Generator::Full(Box::new(student_net)),
-        reference: None,
-        score: fake,
-        schedule: Schedule::RectifiedFlow,
-        guidance: Guidance {
-            scale: 1.0,
-            null: Conditioning::none(1, Device::Cpu),
-        },
-    };
+    let mut nets = nets(mixture, teacher, arm, seed)?;
     let times = time_grid(arm.num_steps, 1.0);
-    let rl = match (&arm.dmdr.rl, &arm.reward) {
-        (Some(rl), Some(reward)) => {
+    let rl = match (Recipe::rl(&arm.dmdr), &arm.reward) {
+        (Some(part), Some(reward)) => {
             let mut rewards = RewardMix::default();
             rewards.push(dmdr_config::Curve::Constant(1.0), Box::new(reward.clone()));
-            Some(RlTerm::new(
-                rl.algorithm,
-                rewards,
-                times.clone(),
-                Schedule::RectifiedFlow,
-            )?)
+            let schedule = Schedule::RectifiedFlow;
+            Some(RlTerm::new(part, rewards, times.clone(), schedule)?)
         }
         _ => None,
     };
-    let method = Dmdr::new(arm.dmdr.clone(), times.clone(), 1.0, roles, rl, [2, 1, 1]);
-    let stores = Stores {
-        student,
-        score,
-        reference: None,
+    let simulation = Simulation {
+        times: times.clone(),
+        image_shape: [2, 1, 1],
     };
-    let ema = Some(Ema { decay: 0.98 });
-    let mut alternation = Alternation::new(
-        Box::new(method),
-        stores,
-        &arm.optim,
-        ema,
-        arm.dmdr.ttur,
-        seed,
-    );
+    let method = Dmdr::new(arm.dmdr.clone(), 1.0, rl, simulation);
+    nets.train_by(&arm.optim);
+    let plan = arm.dmdr.plan();
+    let mut trainer = Trainer::new(Box::new(method), nets, plan.iterations, seed);
 
-    let batch = arm.dmdr.batch_size;
+    let feed = Nothing(plan.batch_size);
     let post_mortem = std::env::temp_dir();
-    let mut snapshots = vec![snapshot(&alternation, mixture, &times, arm, 0)];
-    for update in 0..arm.dmdr.num_updates {
-        alternation.update(&post_mortem, update, |_| {
-            let nothing = Conditioning::none(batch as i64, Device::Cpu);
-            Ok((
-                Prompts::plain(vec![String::new(); batch], Device::Cpu),
-                nothing,
-            ))
-        })?;
+    let mut snapshots = vec![snapshot(trainer.nets(), mixture, &times, arm, 0)];
+    for update in 0..plan.num_updates {
+        trainer.update(update, &feed, &post_mortem)?;
         let done = update + 1;
-        if done.is_multiple_of(arm.snapshot_every) || done == arm.dmdr.num_updates {
-            snapshots.push(snapshot(&alternation, mixture, &times, arm, done));
+        if done.is_multiple_of(arm.snapshot_every) || done == plan.num_updates {
+            snapshots.push(snapshot(trainer.nets(), mixture, &times, arm, done));
         }
     }
     Ok(PlaneOutcome { snapshots })
 }
 
-/// The base and the fake score: teacher with LoRA, or exact score with a copy of the teacher.
-fn scores(
+/// Batches of so many points, which no prompt describes.
+pub(super) struct Nothing(pub(super) usize);
+
+impl Feed for Nothing {
+    fn batch(&self, _: u64) -> Result<Batch, FeedError> {
+        Ok(Batch {
+            prompts: Prompts::plain(vec![String::new(); self.0], Device::Cpu),
+            cond: Conditioning::none(self.0 as i64, Device::Cpu),
+        })
+    }
+}
+
+/// Networks on points. The teacher is the trained one where adapters are put on it, or else the exact one.
+struct Points<'a> {
+    mixture: &'a Mixture,
+    teacher: &'a PlaneTeacher,
+}
+
+impl Family for Points<'_> {
+    fn build(
+        &self,
+        store: &ParamStore,
+        adapters: &[AdapterSpec],
+    ) -> Result<Box<dyn Denoiser>, TrainError> {
+        Ok(Box::new(PointNet::new(store, adapters, HIDDEN, LAYERS)?))
+    }
+
+    fn load(&self, store: &ParamStore) -> Result<(), TrainError> {
+        store.copy_from(&self.teacher.store);
+        Ok(())
+    }
+
+    fn teacher(
+        &self,
+        store: &ParamStore,
+        adapters: &[AdapterSpec],
+    ) -> Result<Box<dyn Denoiser>, TrainError> {
+        if !adapters.is_empty() {
+            let net = self.build(store, adapters)?;
+            self.load(store)?;
+            return Ok(net);
+        }
+        let components = self.mixture.components();
+        let weights: Vec<f64> = components.iter().map(|c| c.weight).collect();
+        let means: Vec<Vec<f64>> = components.iter().map(|c| c.mean.to_vec()).collect();
+        let stds: Vec<f64> = components.iter().map(|c| c.std).collect();
+        let exact = ExactMixture::new(&weights, &means, &stds, Device::Cpu);
+        Ok(Box::new(exact))
+    }
+
+    fn default_targets(&self) -> &'static [&'static str] {
+        &["*"]
+    }
+
+    fn schedule(&self) -> Schedule {
+        Schedule::RectifiedFlow
+    }
+}
+
+/// The networks of `arm`.
+fn nets(
     mixture: &Mixture,
     teacher: &PlaneTeacher,
     arm: &PlaneArm,
-    score: &ParamStore,
-) -> Result<(Box<dyn Denoiser>, FakeScore), LabError> {
-    if let Some(rank) = arm.rank {
-        let base = ParamStore::frozen(Device::Cpu);
-        let targets = ["*".to_owned()];
-        let specs = [AdapterSpec::new(rank, rank as f64, &targets, score.clone())];
-        let net = PointNet::new(&base, &specs, HIDDEN, LAYERS)?;
-        base.copy_from(&teacher.store);
-        return Ok((Box::new(net), FakeScore::Adapter(SCORE)));
-    }
-    let net = PointNet::new(score, &[], HIDDEN, LAYERS)?;
-    score.copy_from(&teacher.store);
-    let components = mixture.components();
-    let exact = ExactMixture::new(
-        &components.iter().map(|c| c.weight).collect::<Vec<_>>(),
-        &components
-            .iter()
-            .map(|c| c.mean.to_vec())
-            .collect::<Vec<_>>(),
-        &components.iter().map(|c| c.std).collect::<Vec<_>>(),
-        Device::Cpu,
-    );
-    Ok((Box::new(exact), FakeScore::Full(Box::new(net))))
+    seed: u64,
+) -> Result<Nets, LabError> {
+    let fake_score = match arm.rank {
+        Some(rank) => FakeScore {
+            rank,
+            alpha: rank as f64,
+            ..FakeScore::default()
+        },
+        None => FakeScore {
+            form: FakeForm::Full,
+            ..FakeScore::default()
+        },
+    };
+    let setup = Setup {
+        student: &Student::default(),
+        fake_score: &fake_score,
+        rewards: &[],
+        optim: &arm.optim,
+        ema: Some(Ema { decay: 0.98 }),
+        world: &World::default(),
+    };
+    let placing = Placing {
+        runtime: Runtime::f32(Device::Cpu),
+        recomputes: false,
+        seed,
+    };
+    let guidance = Guidance {
+        scale: 1.0,
+        null: Conditioning::none(1, Device::Cpu),
+    };
+    let points = Points { mixture, teacher };
+    Ok(build_nets(
+        &arm.dmdr.nets(&setup),
+        &points,
+        placing,
+        guidance,
+    )?)
 }
 
 fn snapshot(
-    alternation: &Alternation,
+    nets: &Nets,
     mixture: &Mixture,
     times: &[f64],
     arm: &PlaneArm,
@@ -195,13 +235,10 @@ fn snapshot(
     let _guard = no_grad_guard();
     reseed(&[0x5A_4D]); // the same noise every time
     let noise = Tensor::randn([MEASURED, 2, 1, 1], (Kind::Float, Device::Cpu));
-    let x = alternation.with_average(|| {
-        let roles = alternation.method().roles();
-        let student = roles.generator(&[], false);
-        let nothing = Conditioning::none(MEASURED, Device::Cpu);
-        sampler::renoise(student.schedule, times, &noise, |x, t| {
-            student.x0(x, t, &nothing)
-        })
+    let student = nets.view(NetId::AVERAGE);
+    let nothing = Conditioning::none(MEASURED, Device::Cpu);
+    let x = sampler::renoise(student.schedule, times, &noise, |x, t| {
+        student.x0(x, t, &nothing)
     });
     let reward = arm
         .reward
@@ -217,12 +254,7 @@ fn snapshot(
     }
     let probe = arm.has_probes.then(|| {
         let real_scale = arm.dmdr.dm.real_scale.at(update);
-        probe(
-            alternation.method().roles(),
-            real_scale,
-            mixture,
-            &points[..PROBED],
-        )
+        probe(nets, real_scale, mixture, &points[..PROBED])
     });
     Snapshot {
         update,

@@ -1,10 +1,14 @@
 //! A perceptron trained to denoise a mixture, where a teacher with weights is needed (for a LoRA on it).
 
+use dmdr_config::{Curve, Motion, NetId, Optim, Optimizer};
 use dmdr_diffusion::{Schedule, loss};
-use dmdr_models::{Call, Conditioning, PointNet, View};
-use dmdr_tensor::{AdamW, AdamWConfig, Device, Kind, ParamStore, Tensor, mix, reseed};
+use dmdr_methods::{Losses, Method, MethodError, Net, Nets, Network, Step};
+use dmdr_models::{Conditioning, PointNet, View};
+use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix};
+use dmdr_train::Trainer;
 use dmdr_world::Mixture;
 
+use super::run::Nothing;
 use crate::LabError;
 
 /// Width and depth of all networks of the plane.
@@ -21,6 +25,30 @@ pub struct PlaneTeacher {
     pub store: ParamStore,
 }
 
+const MODEL: NetId = NetId::new("model");
+
+/// Flow matching on samples of a mixture.
+struct FlowMatching<'a> {
+    mixture: &'a Mixture,
+    net: PointNet,
+}
+
+impl Method for FlowMatching<'_> {
+    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
+        let index = step.begin();
+        let seed = mix(&[step.place().seed, index]) as u64;
+        let view = View::new(&self.net, Schedule::RectifiedFlow);
+        let nothing = Conditioning::none(BATCH as i64, Device::Cpu);
+        let x0 = super::to_tensor(&self.mixture.sample(BATCH, seed));
+        let t = Tensor::rand([BATCH as i64], (Kind::Float, Device::Cpu)).clamp(0.02, 1.0);
+        let x_t = view.schedule.add_noise(&x0, &x0.randn_like(), &t);
+        let per_sample = loss::denoise(view.schedule, &view.x0(&x_t, &t, &nothing), &x0, &t);
+        let mut losses = Losses::default();
+        losses.add("flow", 1.0, per_sample.mean(Kind::Float));
+        step.minimise(MODEL, losses)
+    }
+}
+
 impl PlaneTeacher {
     /// Flow matching on `num_steps` batches of the mixture's samples.
     ///
@@ -29,29 +57,24 @@ impl PlaneTeacher {
     pub fn train(mixture: &Mixture, num_steps: u64, seed: u64) -> Result<Self, LabError> {
         let store = ParamStore::trainable(Device::Cpu, seed);
         let net = PointNet::new(&store, &[], HIDDEN, LAYERS)?;
-        let view = View {
-            net: &net,
-            schedule: Schedule::RectifiedFlow,
-            call: Call::default(),
-            guidance: None,
-        };
-        let config = AdamWConfig {
-            betas: (0.9, 0.99),
+        let model = Net::new(MODEL, store.clone(), Network::Held, Motion::Trained);
+        let mut nets = Nets::new(None, vec![model]);
+        let optimizer = Optimizer {
+            lr: Curve::Cosine {
+                from: LR,
+                to: 0.0,
+                over: num_steps,
+            },
+            betas: [0.9, 0.99],
             eps: 1e-8,
             weight_decay: 0.0,
+            clip_norm: f64::MAX,
         };
-        let mut adamw = AdamW::new(store.group(), config);
-        let nothing = Conditioning::none(BATCH as i64, Device::Cpu);
-        for step in 0..num_steps {
-            reseed(&[seed, step]);
-            let x0 = super::to_tensor(&mixture.sample(BATCH, mix(&[seed, step]) as u64));
-            let t = Tensor::rand([BATCH as i64], (Kind::Float, Device::Cpu)).clamp(0.02, 1.0);
-            let x_t = view.schedule.add_noise(&x0, &x0.randn_like(), &t);
-            let loss = loss::denoise(view.schedule, &view.x0(&x_t, &t, &nothing), &x0, &t);
-            let grads = adamw.group().grads(&loss.mean(Kind::Float))?;
-            let progress = step as f64 / num_steps as f64;
-            let lr = LR * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-            adamw.step(&grads, lr)?;
+        nets.train_by(&Optim::new([(MODEL, optimizer)]));
+        let method = Box::new(FlowMatching { mixture, net });
+        let mut trainer = Trainer::new(method, nets, 1, seed);
+        for update in 0..num_steps {
+            trainer.update(update, &Nothing(BATCH), &std::env::temp_dir())?;
         }
         Ok(Self { store })
     }

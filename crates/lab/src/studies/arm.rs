@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dmdr_config::{Curve, Dpo, Experiment, Groups, Grpo, RlAlgorithm};
+use dmdr_config::{Curve, Dpo, Experiment, Groups, Grpo, NetId, RlAlgorithm};
 
 use crate::emoji::{joint, rl_only};
 
@@ -89,7 +89,7 @@ impl Arm {
                 reward.weight = Curve::Constant(1.0);
             }
         }
-        experiment.optim.generator.lr = Curve::Cosine {
+        experiment.optim.get_mut(NetId::STUDENT).lr = Curve::Cosine {
             from: lr,
             to: 0.1 * lr,
             over: updates,

@@ -1,7 +1,8 @@
 //! Fig. 4: distribution matching alone seeks one mode; with a reward it leaves the bad one and covers the good ones.
 
 use dmdr_config::{
-    Curve, DistributionMatching, Dmdr, ReinforcementLearning, RlAlgorithm, Score, TimeDistribution,
+    Curve, DistributionMatching, Dmdr, FakeScoreLoss, ReinforcementLearning, RlAlgorithm,
+    TimeDistribution,
 };
 use dmdr_world::{Component, Mixture};
 
@@ -113,7 +114,7 @@ fn arm(name: &str, mixture: &Mixture, num_updates: u64) -> PlaneArm {
                 normalize: false,
                 ..DistributionMatching::default()
             },
-            score: Score { renoise },
+            fake_score: FakeScoreLoss { renoise },
             rl: (name == DMD_RL).then_some(ReinforcementLearning {
                 weight: Curve::Step {
                     from: 0.0,

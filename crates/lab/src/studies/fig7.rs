@@ -2,7 +2,7 @@
 
 mod emoji;
 
-use dmdr_config::{Curve, DistributionMatching, Dmdr, Score, TimeDistribution};
+use dmdr_config::{Curve, DistributionMatching, Dmdr, FakeScoreLoss, TimeDistribution};
 use dmdr_report::{Curve as Drawn, curves};
 use dmdr_train::Observer;
 
@@ -111,7 +111,7 @@ fn arm(name: &str, num_updates: u64) -> PlaneArm {
                 normalize: false,
                 ..DistributionMatching::default()
             },
-            score: Score::default(),
+            fake_score: FakeScoreLoss::default(),
             rl: None,
         },
         optim: plane::optim(5e-4, 2e-3),

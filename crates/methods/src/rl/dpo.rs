@@ -2,13 +2,35 @@
 //!
 //! A few-step student is no denoiser at arbitrary times, so errors are taken on its own grid.
 
-use std::collections::BTreeMap;
-
-use dmdr_diffusion::loss::{self, PairErrors};
+use dmdr_config::Dpo;
+use dmdr_diffusion::{
+    Transition,
+    loss::{self, PairErrors},
+};
 use dmdr_models::View;
-use dmdr_tensor::{Kind, Tensor, no_grad_guard};
+use dmdr_tensor::{Kind, Numbers, Tensor, no_grad_guard};
 
-use super::{Group, RlLoss};
+use super::{Algorithm, Context, Group, RlLoss, sample_group};
+use crate::MethodError;
+
+impl Algorithm for Dpo {
+    /// It compares what the student's own sampler makes, each from noise of its own.
+    fn group(&self, context: &Context<'_>) -> Result<Option<Group>, MethodError> {
+        let transition = Transition::CoefficientPreserving { eta: 1.0 };
+        sample_group(context, transition, self.groups, false).map(Some)
+    }
+
+    fn loss(
+        &self,
+        context: &Context<'_>,
+        _: &Tensor,
+        group: Option<&Group>,
+    ) -> Result<RlLoss, MethodError> {
+        let group = group.expect("`group` sampled one");
+        let (student, reference) = (&context.student, context.reference.as_ref());
+        Ok(dpo(student, reference, context.times, group, self.beta))
+    }
+}
 
 /// Rows of the best and the worst sample of each group in the batch, `[P]` (i64) each, and whether they differ at all.
 #[derive(Debug)]
@@ -81,16 +103,14 @@ pub fn dpo(
     let per_pair = loss::dpo(&errors, &reference, beta) * &valid;
     let count = valid.sum(Kind::Float).clamp_min(1.0);
 
-    let mean = |x: &Tensor| x.mean(Kind::Float).double_value(&[]);
-    let observed = BTreeMap::from([
-        ("rl/pairs".into(), valid.sum(Kind::Float).double_value(&[])),
-        // Both can rise at once (likelihood displacement): a warning sign.
-        ("rl/error_better".into(), mean(&errors.better)),
-        ("rl/error_worse".into(), mean(&errors.worse)),
-    ]);
+    let mut numbers = Numbers::default();
+    numbers.keep("rl/pairs", &valid.sum(Kind::Float));
+    // Both can rise at once (likelihood displacement): a warning sign.
+    numbers.keep("rl/error_better", &errors.better.mean(Kind::Float));
+    numbers.keep("rl/error_worse", &errors.worse.mean(Kind::Float));
     RlLoss {
         loss: per_pair.sum(Kind::Float) / count,
-        observed,
+        numbers,
     }
 }
 

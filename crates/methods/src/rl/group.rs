@@ -1,14 +1,11 @@
 //! Groups: several samples of the same prompt from the current student, scored and compared with each other.
 
-use std::collections::BTreeMap;
-
 use dmdr_config::Groups;
-use dmdr_data::Prompts;
 use dmdr_diffusion::{Transition, log_prob, loss, sampler::batch_time};
-use dmdr_models::{Conditioning, View};
-use dmdr_rewards::RewardMix;
-use dmdr_tensor::{Kind, Tensor, no_grad_guard};
+use dmdr_models::Conditioning;
+use dmdr_tensor::{Kind, Numbers, Tensor, no_grad_guard};
 
+use super::Context;
 use crate::MethodError;
 
 /// `P` prompts with `G` samples each, `B = P G`; the samples of a prompt follow each other.
@@ -28,35 +25,38 @@ pub struct Group {
     /// with (`[P, G]`, f32). None where all have rewards.
     pub present: Option<Tensor>,
     /// What is worth logging of the rewards.
-    pub observed: BTreeMap<String, f64>,
+    pub numbers: Numbers,
 }
 
-/// Runs the student from `noise [B, C, H, W]` down `times` and scores what it made of the first prompts.
+/// Runs the student down its grid and scores what it made of the first prompts of the batch.
 ///
 /// Every reward is normalised by itself, so that none rules by its scale. A sample that a reward left out is none of its
 /// group: the others are compared as if it had not been drawn.
 ///
+/// With noise of its own a sample's reward depends on something that no transition probability answers for; noise that a
+/// prompt's samples share keeps that out of the advantages (DanceGRPO, arXiv 2505.07818).
+///
 /// # Errors
 /// If a reward cannot be computed.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is another noun of the algorithm"
-)]
 pub fn sample_group(
-    student: &View<'_>,
-    times: &[f64],
+    context: &Context<'_>,
     transition: Transition,
     groups: Groups,
-    noise: &Tensor,
-    prompts: &Prompts,
-    cond: &Conditioning,
-    rewards: &RewardMix,
-    update: u64,
+    shares_noise: bool,
 ) -> Result<Group, MethodError> {
     let _guard = no_grad_guard();
+    let Context {
+        student,
+        rollout,
+        rewards,
+        times,
+        update,
+        ..
+    } = context;
     let (p, g) = (groups.num_prompts as i64, groups.size as i64);
-    let prompts = prompts.groups(groups.num_prompts, groups.size);
-    let cond = cond.narrow(0, p).repeat(g);
+    let noise = noise(p, g, &rollout.x_t, shares_noise);
+    let prompts = rollout.prompts.groups(groups.num_prompts, groups.size);
+    let cond = rollout.cond.narrow(0, p).repeat(g);
 
     let mut states = vec![noise.shallow_clone()];
     let mut log_probs = Vec::new();
@@ -73,8 +73,8 @@ pub fn sample_group(
         }
     }
 
-    let mixed = rewards.score(&x0, &prompts, update)?;
-    let mut observed = mixed.observed;
+    let mixed = rewards.score(&x0, &prompts, *update)?;
+    let mut numbers = mixed.numbers;
     let present = mixed
         .present
         .map(|present| comparable(&present.reshape([p, g])));
@@ -92,10 +92,10 @@ pub fn sample_group(
         None => total.std_dim(&[1i64][..], false, false).mean(Kind::Float),
         Some(present) => spread(&total, present),
     };
-    observed.insert("rl/group_std".into(), spread.double_value(&[]));
+    numbers.keep("rl/group_std", &spread);
     if let Some(present) = &present {
-        let num_left_out = (p * g) as f64 - present.sum(Kind::Float).double_value(&[]);
-        observed.insert("rl/left_out".into(), num_left_out);
+        let num_present = present.sum(Kind::Float);
+        numbers.keep("rl/left_out", &(num_present * -1.0 + (p * g) as f64));
     }
     Ok(Group {
         cond,
@@ -104,8 +104,19 @@ pub fn sample_group(
         x0,
         advantages,
         present,
-        observed,
+        numbers,
     })
+}
+
+/// What `p` groups of `g` samples like `x [B, C, H, W]` start from, `[p g, C, H, W]`.
+fn noise(p: i64, g: i64, x: &Tensor, is_shared: bool) -> Tensor {
+    let image = &x.size()[1..];
+    let options = (Kind::Float, x.device());
+    if is_shared {
+        Tensor::randn([&[p], image].concat(), options).repeat_interleave_self_int(g, 0, None)
+    } else {
+        Tensor::randn([&[p * g], image].concat(), options)
+    }
 }
 
 /// `present [P, G]` without the only samples of their groups.

@@ -1,13 +1,42 @@
 //! GRPO (arXiv 2402.03300, on flow models 2505.05470) of a few-step sampler with exact transition probabilities.
 
-use std::collections::BTreeMap;
-
-use dmdr_config::{Grpo, StepWeighting};
+use dmdr_config::{Grpo, StepWeighting, Transition as TransitionConfig};
 use dmdr_diffusion::{Transition, log_prob, loss, sampler::batch_time};
 use dmdr_models::View;
-use dmdr_tensor::{Kind, Tensor, no_grad_guard};
+use dmdr_tensor::{Kind, Numbers, Tensor, no_grad_guard};
 
-use super::{Group, RlLoss};
+use super::{Algorithm, Context, Group, RlLoss, sample_group};
+use crate::MethodError;
+
+impl Algorithm for Grpo {
+    fn group(&self, context: &Context<'_>) -> Result<Option<Group>, MethodError> {
+        let (transition, is_shared) = (transition(self), self.shared_noise);
+        sample_group(context, transition, self.groups, is_shared).map(Some)
+    }
+
+    fn num_inner_updates(&self) -> usize {
+        self.num_inner_updates
+    }
+
+    fn loss(
+        &self,
+        context: &Context<'_>,
+        _: &Tensor,
+        group: Option<&Group>,
+    ) -> Result<RlLoss, MethodError> {
+        let group = group.expect("`group` sampled one");
+        let (student, reference) = (&context.student, context.reference.as_ref());
+        let (times, transition) = (context.times, transition(self));
+        Ok(grpo(student, reference, times, transition, group, self))
+    }
+}
+
+fn transition(config: &Grpo) -> Transition {
+    match config.transition {
+        TransitionConfig::CoefficientPreserving(eta) => Transition::CoefficientPreserving { eta },
+        TransitionConfig::FlowSde(noise_level) => Transition::FlowSde { noise_level },
+    }
+}
 
 /// The clipped surrogate, averaged over the trained transitions of `group` with the weights of `config`, plus `kl` times
 /// the divergence from `reference` where one is given. Both are means over the samples with rewards.
@@ -26,14 +55,16 @@ pub fn grpo(
     let steps = trained_steps(group.log_probs.len(), config.num_train_steps);
     let weights = step_weights(config.step_weighting, transition, times);
     let mut total = Tensor::zeros([1], (Kind::Float, advantage.device())).squeeze();
-    let (mut ratios, mut divergences) = (0.0, 0.0);
+    let zero = || Tensor::zeros([0i64; 0], (Kind::Double, advantage.device()));
+    let (mut ratios, mut divergences) = (zero(), zero());
     for &step in &steps {
         let (x, t, next) = (&group.states[step], times[step], times[step + 1]);
         let time = batch_time(x, t);
         let law = |view: &View<'_>| transition.law(x, &view.x0(x, &time, &group.cond), t, next);
         let (mean, std) = law(student);
         let log_ratio = log_prob(&group.states[step + 1], &mean, std) - &group.log_probs[step];
-        ratios += log_ratio.detach().exp().mean(Kind::Float).double_value(&[]);
+        let ratio = log_ratio.detach().exp().mean(Kind::Float);
+        ratios += ratio.to_kind(Kind::Double);
         let surrogate = group.mean(&loss::grpo(&log_ratio, &advantage, config.clip));
         let mut loss = surrogate * weights[step];
         if let Some(reference) = reference {
@@ -42,19 +73,20 @@ pub fn grpo(
                 law(reference).0
             };
             let kl = group.mean(&loss::gaussian_kl(&mean, &anchor, std));
-            divergences += kl.detach().double_value(&[]);
+            divergences += kl.detach().to_kind(Kind::Double);
             loss += kl * config.kl;
         }
         total += loss;
     }
     let count = steps.len() as f64;
-    let mut observed = BTreeMap::from([("rl/ratio".into(), ratios / count)]);
+    let mut numbers = Numbers::default();
+    numbers.keep("rl/ratio", &(ratios / count));
     if reference.is_some() {
-        observed.insert("rl/kl".into(), divergences / count);
+        numbers.keep("rl/kl", &(divergences / count));
     }
     RlLoss {
         loss: total / count,
-        observed,
+        numbers,
     }
 }
 

@@ -1,13 +1,15 @@
 //! Reinforcement learning, one algorithm a file.
 
+mod algorithm;
 mod dpo;
 mod group;
 mod grpo;
 mod refl;
 mod term;
 
+pub use algorithm::{Algorithm, Context, RlLoss};
 pub use dpo::{Pairs, dpo, pairs};
 pub use group::{Group, sample_group};
 pub use grpo::grpo;
-pub use refl::refl;
-pub use term::{RlLoss, RlTerm};
+pub use refl::{Refl, refl};
+pub use term::RlTerm;

@@ -7,7 +7,24 @@ use dmdr_data::Prompts;
 use dmdr_rewards::{RewardError, RewardMix};
 use dmdr_tensor::{Kind, Tensor};
 
-use super::RlLoss;
+use super::{Algorithm, Context, Group, RlLoss};
+use crate::MethodError;
+
+/// The algorithm.
+#[derive(Debug, Clone, Copy)]
+pub struct Refl;
+
+impl Algorithm for Refl {
+    fn loss(
+        &self,
+        context: &Context<'_>,
+        x0: &Tensor,
+        _: Option<&Group>,
+    ) -> Result<RlLoss, MethodError> {
+        let prompts = &context.rollout.prompts;
+        Ok(refl(x0, prompts, context.rewards, context.update)?)
+    }
+}
 
 /// `-mean r(decode(x0), c)` with the reward breakdown. `x0 [B, C, H, W]`, with gradient.
 ///
@@ -22,6 +39,6 @@ pub fn refl(
     let mixed = rewards.score(x0, prompts, update)?;
     Ok(RlLoss {
         loss: -mixed.total.mean(Kind::Float),
-        observed: mixed.observed,
+        numbers: mixed.numbers,
     })
 }

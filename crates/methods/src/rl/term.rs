@@ -1,177 +1,113 @@
-//! The reinforcement learning term of a method: one of three algorithms on a mix of rewards.
+//! The reinforcement learning term of a method: an algorithm on a mix of rewards.
 
-use std::collections::BTreeMap;
-
-use dmdr_config::{Groups, RlAlgorithm, Transition as TransitionConfig};
-use dmdr_diffusion::{Schedule, Transition};
+use dmdr_config::{NetId, RlPart};
+use dmdr_diffusion::Schedule;
 use dmdr_rewards::RewardMix;
-use dmdr_tensor::{Kind, Tensor};
+use dmdr_tensor::Tensor;
 
-use super::{Group, dpo, grpo, refl, sample_group};
-use crate::{MethodError, Roles, Rollout};
+use super::{Algorithm, Context, Group, RlLoss, algorithm::algorithm};
+use crate::{MethodError, Rollout, Step};
 
 /// An algorithm with its rewards.
-#[derive(Debug)]
 pub struct RlTerm {
-    algorithm: RlAlgorithm,
+    part: RlPart,
+    algorithm: Box<dyn Algorithm>,
     rewards: RewardMix,
     times: Vec<f64>,
 }
 
-/// A loss and what is worth logging beside it.
-#[derive(Debug)]
-pub struct RlLoss {
-    /// Scalar.
-    pub loss: Tensor,
-    /// By metric name.
-    pub observed: BTreeMap<String, f64>,
+impl std::fmt::Debug for RlTerm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RlTerm")
+            .field("part", &self.part)
+            .field("rewards", &self.rewards)
+            .finish_non_exhaustive()
+    }
 }
 
 impl RlTerm {
     /// The term for a student on the grid `times` of `schedule`.
     ///
     /// # Errors
-    /// `ReFL` with a reward that has no gradient; DPO or GRPO with a schedule that is not the rectified flow's.
+    /// An algorithm that needs another schedule, or the gradient of a reward that has none.
     pub fn new(
-        algorithm: RlAlgorithm,
+        part: RlPart,
         rewards: RewardMix,
         times: Vec<f64>,
         schedule: Schedule,
     ) -> Result<Self, MethodError> {
-        if algorithm != RlAlgorithm::Refl && schedule != Schedule::RectifiedFlow {
+        let needs = part.algorithm.needs();
+        if needs.flow && schedule != Schedule::RectifiedFlow {
             return Err(MethodError::Schedule {
-                algorithm: algorithm.name(),
+                algorithm: part.algorithm.name(),
             });
         }
         match rewards.not_differentiable() {
-            Some(reward) if algorithm == RlAlgorithm::Refl => Err(MethodError::NotDifferentiable {
+            Some(reward) if needs.reward_gradient => Err(MethodError::NotDifferentiable {
                 reward: reward.to_owned(),
             }),
             _ => Ok(Self {
-                algorithm,
+                algorithm: algorithm(part.algorithm),
+                part,
                 rewards,
                 times,
             }),
         }
     }
 
-    /// The algorithm.
-    pub fn algorithm(&self) -> RlAlgorithm {
-        self.algorithm
+    /// `lambda` of Eq. 2, and what a guard leaves of it.
+    pub fn weight(&self, step: &Step<'_>) -> f64 {
+        self.part.weight.at(step.update()) * step.factor("rl")
     }
 
-    /// Updates on one rollout.
-    pub fn num_inner_updates(&self) -> usize {
-        match self.algorithm {
-            RlAlgorithm::Grpo(grpo) => grpo.num_inner_updates,
-            RlAlgorithm::Refl | RlAlgorithm::Dpo(_) => 1,
+    /// Makes the frozen copy of the student, when it is due.
+    pub fn take_reference(&self, step: &Step<'_>) {
+        if self.part.takes_reference(step.update()) {
+            step.copy(NetId::STUDENT, NetId::REFERENCE);
         }
+    }
+
+    /// Updates of the student on one rollout.
+    pub fn num_inner_updates(&self) -> usize {
+        self.algorithm.num_inner_updates()
     }
 
     /// Samples groups for the first prompts of `r`, if the algorithm compares samples.
     ///
     /// # Errors
     /// If a reward cannot be computed.
-    pub fn group(
-        &self,
-        roles: &Roles,
-        r: &Rollout,
-        update: u64,
-    ) -> Result<Option<Group>, MethodError> {
-        let Some(groups) = self.algorithm.groups() else {
-            return Ok(None);
-        };
-        let noise = self.noise(groups, &r.x_t);
-        let adapters = roles.generator_adapters();
-        // As in training, so that the ratio to these probabilities is 1 to the bit before the first update.
-        let student = roles.generator(&adapters, true);
-        sample_group(
-            &student,
-            &self.times,
-            self.transition(),
-            groups,
-            &noise,
-            &r.prompts,
-            &r.cond,
-            &self.rewards,
-            update,
-        )
-        .map(Some)
+    pub fn group(&self, step: &mut Step<'_>, r: &Rollout) -> Result<Option<Group>, MethodError> {
+        let mut group = self.algorithm.group(&self.context(step, r))?;
+        if let Some(group) = &mut group {
+            step.observe(std::mem::take(&mut group.numbers));
+        }
+        Ok(group)
     }
 
     /// The loss. `x0` is the student's prediction for the rollout, with gradient.
     ///
     /// # Errors
     /// If a reward cannot be computed.
-    ///
-    /// # Panics
-    /// If the algorithm compares samples and `group` is none, or has a reference and `roles` has none.
     pub fn loss(
         &self,
-        roles: &Roles,
+        step: &Step<'_>,
         x0: &Tensor,
         r: &Rollout,
         group: Option<&Group>,
-        update: u64,
     ) -> Result<RlLoss, MethodError> {
-        let adapters = roles.generator_adapters();
-        let student = roles.generator(&adapters, true);
-        let frozen = roles.reference_adapters();
-        let reference = self
-            .algorithm
-            .has_reference()
-            .then(|| roles.reference(&frozen));
-        let group = || group.expect("`group` sampled one");
-        let mut rl = match &self.algorithm {
-            RlAlgorithm::Refl => return Ok(refl(x0, &r.prompts, &self.rewards, update)?),
-            RlAlgorithm::Dpo(config) => dpo(
-                &student,
-                reference.as_ref(),
-                &self.times,
-                group(),
-                config.beta,
-            ),
-            RlAlgorithm::Grpo(config) => grpo(
-                &student,
-                reference.as_ref(),
-                &self.times,
-                self.transition(),
-                group(),
-                config,
-            ),
-        };
-        rl.observed.extend(group().observed.clone());
-        Ok(rl)
+        self.algorithm.loss(&self.context(step, r), x0, group)
     }
 
-    /// What groups are sampled from, for images like `x [B, C, H, W]`.
-    ///
-    /// With noise of its own a sample's reward depends on something that no transition probability answers for; shared
-    /// noise keeps that out of the advantages (DanceGRPO, arXiv 2505.07818).
-    fn noise(&self, groups: Groups, x: &Tensor) -> Tensor {
-        let (p, g) = (groups.num_prompts as i64, groups.size as i64);
-        let image = &x.size()[1..];
-        let options = (Kind::Float, x.device());
-        let is_shared = matches!(self.algorithm, RlAlgorithm::Grpo(grpo) if grpo.shared_noise);
-        if is_shared {
-            Tensor::randn([&[p], image].concat(), options).repeat_interleave_self_int(g, 0, None)
-        } else {
-            Tensor::randn([&[p * g], image].concat(), options)
-        }
-    }
-
-    /// How a group is sampled: DPO compares what the student's own sampler makes.
-    fn transition(&self) -> Transition {
-        match self.algorithm {
-            RlAlgorithm::Grpo(grpo) => match grpo.transition {
-                TransitionConfig::CoefficientPreserving(eta) => {
-                    Transition::CoefficientPreserving { eta }
-                }
-                TransitionConfig::FlowSde(noise_level) => Transition::FlowSde { noise_level },
-            },
-            RlAlgorithm::Refl | RlAlgorithm::Dpo(_) => {
-                Transition::CoefficientPreserving { eta: 1.0 }
-            }
+    /// Student and reference are called as in training, so that they agree to the bit as long as their weights do.
+    fn context<'a>(&'a self, step: &'a Step<'_>, rollout: &'a Rollout) -> Context<'a> {
+        let reference = self.part.algorithm.needs().reference;
+        Context {
+            student: step.view(NetId::STUDENT).trained(),
+            reference: reference.map(|_| step.view(NetId::REFERENCE).trained()),
+            rollout,
+            rewards: &self.rewards,
+            times: &self.times,
+            update: step.update(),
         }
     }
 }

@@ -14,7 +14,7 @@ mod tokenizer;
 mod transformers;
 mod z_image;
 
-use dmdr_tensor::{Device, Kind, ParamStore, Tensor};
+use dmdr_tensor::Tensor;
 
 use crate::{Conditioning, ModelError};
 
@@ -45,24 +45,6 @@ pub trait TextEncoder {
     /// # Errors
     /// As for [`Self::encode`].
     fn unconditional(&self) -> Result<Conditioning, ModelError>;
-}
-
-/// Where the networks of a pipeline live, and the kind their large products are computed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placement {
-    /// Of parameters and results.
-    pub device: Device,
-    /// Results are f32 whatever it is.
-    pub compute: Kind,
-}
-
-impl Placement {
-    /// A store for one network, which is never trained.
-    pub fn store(self) -> ParamStore {
-        ParamStore::frozen(self.device)
-            .with_compute(self.compute)
-            .compact()
-    }
 }
 
 /// Rows of `table [V, D]` at `ids [B, L]` (i64, on any device): `[B, L, D]`.

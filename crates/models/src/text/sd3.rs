@@ -5,11 +5,9 @@
 
 use std::path::Path;
 
-use dmdr_tensor::Tensor;
+use dmdr_tensor::{Runtime, Tensor};
 
-use super::{
-    ClipArchitecture, Placement, T5Encoder, TextEncoder, TextTokenizer, Transformers, sdxl::Clip,
-};
+use super::{ClipArchitecture, T5Encoder, TextEncoder, TextTokenizer, Transformers, sdxl::Clip};
 use crate::{Conditioning, ModelError};
 
 /// The encoders. Conditioning: tokens `[B, 77 + T, 4096]`, where T5 reads `T` tokens, 256 by default; pooled
@@ -33,16 +31,16 @@ impl Sd3Text {
     /// Files that are missing or do not fit; widths that contradict each other.
     pub fn load(
         folder: &Path,
-        placement: Placement,
+        runtime: Runtime,
         width: i64,
         t5_tokens: usize,
         with_t5: bool,
     ) -> Result<Self, ModelError> {
-        let clip = |index| Clip::load(folder, index, ClipArchitecture::WithProjection, placement);
+        let clip = |index| Clip::load(folder, index, ClipArchitecture::WithProjection, runtime);
         let (l, g) = (clip(1)?, clip(2)?);
         l.check_length(&g, "SD3's text encoders")?;
         let t5 = if with_t5 {
-            let net = T5Encoder::load(&placement.store(), &folder.join("text_encoder_3"))?;
+            let net = T5Encoder::load(&runtime.store(), &folder.join("text_encoder_3"))?;
             let tokenizer = TextTokenizer::t5(&folder.join("tokenizer_3"), t5_tokens)?;
             Some((tokenizer.for_table(net.config().vocab_size), net))
         } else {

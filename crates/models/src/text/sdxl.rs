@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use dmdr_tensor::Tensor;
+use dmdr_tensor::{Runtime, Tensor};
 
-use super::{ClipArchitecture, ClipText, Placement, TextEncoder, TextTokenizer};
+use super::{ClipArchitecture, ClipText, TextEncoder, TextTokenizer};
 use crate::{Conditioning, ModelError};
 
 /// Both encoders. Conditioning: tokens `[B, 77, 768 + 1280]`, pooled `[B, 1280]`, bigG's projected.
@@ -32,7 +32,7 @@ impl Clip {
         folder: &Path,
         index: usize,
         architecture: ClipArchitecture,
-        placement: Placement,
+        runtime: Runtime,
     ) -> Result<Self, ModelError> {
         let suffix = if index == 1 {
             String::new()
@@ -40,7 +40,7 @@ impl Clip {
             format!("_{index}")
         };
         let weights = folder.join(format!("text_encoder{suffix}"));
-        let net = ClipText::load_as(&placement.store(), &weights, architecture)?;
+        let net = ClipText::load_as(&runtime.store(), &weights, architecture)?;
         let tokenizer = folder.join(format!("tokenizer{suffix}"));
         let most = net.config().max_position_embeddings as usize;
         let length = TextTokenizer::model_max_length(&tokenizer)?.unwrap_or(most);
@@ -90,13 +90,9 @@ impl SdxlText {
     ///
     /// # Errors
     /// Files that are missing or do not fit.
-    pub fn load(
-        folder: &Path,
-        placement: Placement,
-        forces_zeros: bool,
-    ) -> Result<Self, ModelError> {
-        let l = Clip::load(folder, 1, ClipArchitecture::Plain, placement)?;
-        let g = Clip::load(folder, 2, ClipArchitecture::WithProjection, placement)?;
+    pub fn load(folder: &Path, runtime: Runtime, forces_zeros: bool) -> Result<Self, ModelError> {
+        let l = Clip::load(folder, 1, ClipArchitecture::Plain, runtime)?;
+        let g = Clip::load(folder, 2, ClipArchitecture::WithProjection, runtime)?;
         l.check_length(&g, "SDXL's text encoders")?;
         Ok(Self { l, g, forces_zeros })
     }

@@ -6,7 +6,9 @@
 
 use std::path::Path;
 
-use super::{Placement, Qwen3, TextEncoder, TextTokenizer, Transformers};
+use dmdr_tensor::Runtime;
+
+use super::{Qwen3, TextEncoder, TextTokenizer, Transformers};
 use crate::{Conditioning, ModelError, ZImage};
 
 /// The encoder. Conditioning: tokens `[B, L, 2560]`, where Qwen3 reads `L` tokens, the chat template's with them, of which the first `pooled [B, 1]` are a prompt's; see
@@ -23,13 +25,9 @@ impl ZImageText {
     ///
     /// # Errors
     /// Files that are missing or do not fit.
-    pub fn load(
-        folder: &Path,
-        placement: Placement,
-        max_tokens: usize,
-    ) -> Result<Self, ModelError> {
+    pub fn load(folder: &Path, runtime: Runtime, max_tokens: usize) -> Result<Self, ModelError> {
         let tokenizer = TextTokenizer::qwen3(&folder.join("tokenizer"), max_tokens)?;
-        let net = Qwen3::load(&placement.store(), &folder.join("text_encoder"))?;
+        let net = Qwen3::load(&runtime.store(), &folder.join("text_encoder"))?;
         Ok(Self {
             tokenizer: tokenizer.for_table(net.config().vocab_size),
             net,

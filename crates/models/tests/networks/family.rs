@@ -2,7 +2,7 @@
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{
-    Call, Conditioning, Denoiser, Dit, DitConfig, DownBlockType, Guidance, Interpolant, PointNet,
+    Conditioning, Denoiser, Dit, DitConfig, DownBlockType, Guidance, Interpolant, PointNet,
     Prediction, QkNormalization, Sd3, Sd3Config, SdxlConfig, SdxlUnet, Sit, SitConfig, UpBlockType,
     View, ZImage, ZImageConfig,
 };
@@ -68,13 +68,11 @@ impl Family {
     /// The network in a role, guided at `scale`.
     pub(crate) fn view(&self, scale: f64) -> View<'_> {
         View {
-            net: &*self.net,
-            schedule: self.schedule,
-            call: Call::default(),
             guidance: Some(Guidance {
                 scale,
                 null: self.null.clone(),
             }),
+            ..View::new(&*self.net, self.schedule)
         }
     }
 

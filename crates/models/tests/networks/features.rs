@@ -204,12 +204,7 @@ fn layers_of_the_perceptron_by_hand() {
     let net = PointNet::new(&store, &[], 16, 3).expect("no adapters");
     let x_t = random(&[4, 2, 1, 1]);
     let t = Tensor::from_slice(&[0.1f32, 0.4, 0.6, 0.9]);
-    let view = View {
-        net: &net,
-        schedule: Schedule::RectifiedFlow,
-        call: Call::default(),
-        guidance: None,
-    };
+    let view = View::new(&net, Schedule::RectifiedFlow);
     let nothing = Conditioning::none(4, Device::Cpu);
     let found = view.features(&x_t, &t, &nothing, &taps_at(&net, &[0, 1, 2]));
     for pair in found.windows(2).zip([1, 2]) {

@@ -116,11 +116,8 @@ fn check(
     let view = |train| View {
         net,
         schedule,
-        call: Call {
-            train,
-            adapters: &[(AdapterId(0), SCALE)],
-            ..Call::default()
-        },
+        adapters: vec![(AdapterId(0), SCALE)],
+        train,
         guidance: Some(Guidance {
             scale: GUIDANCE,
             null: null.clone(),

@@ -2,17 +2,14 @@
 //! those saved.
 
 use dmdr_models::{
-    ClipFeatures, ClipText, Conditioning, Placement, Qwen3, Qwen3Config, RopeParameters, Sd3Text,
-    SdxlText, T5Config, T5Encoder, TextEncoder, Transformers, ZImageText, load_transformers_config,
+    ClipFeatures, ClipText, Conditioning, Qwen3, Qwen3Config, RopeParameters, Sd3Text, SdxlText,
+    T5Config, T5Encoder, TextEncoder, Transformers, ZImageText, load_transformers_config,
 };
-use dmdr_tensor::{Device, Kind, ParamStore, Tensor};
+use dmdr_tensor::{Device, Kind, ParamStore, Runtime, Tensor};
 
 use crate::fixture::{self, Fixture};
 
-const F32: Placement = Placement {
-    device: Device::Cpu,
-    compute: Kind::Float,
-};
+const F32: Runtime = Runtime::f32(Device::Cpu);
 
 /// The encoder in `folder`, whose parameters take gradients.
 fn load<N: Transformers>(folder: &str) -> (ParamStore, N) {
@@ -168,7 +165,7 @@ fn z_image() {
 /// What a conditioning costs in bf16 depends on the networks; here it is a few per cent. The result is f32.
 #[test]
 fn half_precision_stays_close() {
-    let half = Placement {
+    let half = Runtime {
         compute: Kind::BFloat16,
         ..F32
     };

@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use dmdr_models::{ModelError, Placement, SdxlText, TextEncoder, TextTokenizer};
-use dmdr_tensor::{Device, Kind};
+use dmdr_models::{ModelError, SdxlText, TextEncoder, TextTokenizer};
+use dmdr_tensor::{Device, Runtime};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -236,11 +236,8 @@ fn sdxl_with_lengths(lengths: [usize; 2]) -> (TempDir, Result<SdxlText, ModelErr
         let path = dir.path().join(name).join("tokenizer_config.json");
         fs::write(path, config).expect("writable");
     }
-    let placement = Placement {
-        device: Device::Cpu,
-        compute: Kind::Float,
-    };
-    let text = SdxlText::load(dir.path(), placement, true);
+    let runtime = Runtime::f32(Device::Cpu);
+    let text = SdxlText::load(dir.path(), runtime, true);
     (dir, text)
 }
 

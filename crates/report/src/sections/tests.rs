@@ -36,7 +36,7 @@ fn every_number_is_shown_once() {
             ("dm/real_scale", 0.75),
             ("renoise/a", 4.0),
             ("renoise/b", 1.5),
-            ("grad_norm/generator", 1.0),
+            ("grad_norm/student", 1.0),
             ("time/update_s", 0.5),
             ("something/new", 3.0),
         ],
@@ -49,7 +49,7 @@ fn every_number_is_shown_once() {
             "Schedules: dm/real_scale",
             "Schedules: renoise/a, renoise/b",
             "Schedules: renoise/a, renoise/b",
-            "Gradients: grad_norm/generator",
+            "Gradients: grad_norm/student",
             "Speed and memory: time/update_s",
             "Other numbers: something/new",
         ]

@@ -1,26 +1,20 @@
-//! What a pretraining minimises.
+//! What a pretraining makes.
 
 use std::{collections::BTreeMap, path::Path};
 
-use dmdr_methods::Losses;
+use dmdr_methods::Method;
 use dmdr_tensor::ParamStore;
 use dmdr_world::Image;
 
 use crate::TrainError;
 
-/// A network under pretraining with its data and loss.
-pub trait Objective {
+/// A method that trains one network, [`super::MODEL`], from data of its own.
+pub trait Objective: Method {
     /// The trained parameters.
     fn store(&self) -> &ParamStore;
 
     /// A second store of the same structure, for the average.
     fn twin(&self) -> ParamStore;
-
-    /// The losses of update `step`; libtorch was reseeded for it.
-    ///
-    /// # Errors
-    /// A caption that cannot be encoded.
-    fn losses(&self, step: u64) -> Result<Losses, TrainError>;
 
     /// A picture of what the network with these parameters does, if it makes pictures.
     ///

@@ -7,13 +7,13 @@ use std::{collections::BTreeMap, path::Path};
 
 use dmdr_config::{PreferenceModel, Pretrain};
 use dmdr_data::{PromptStream, Prompts, SceneBatch, augment, images_from_tensor};
-use dmdr_methods::Losses;
+use dmdr_methods::{Losses, Method, MethodError, Step};
 use dmdr_models::{Stored, WorldClip};
-use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix, reseed};
+use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor, mix, reseed};
 use dmdr_world::{Image, Prompt, World};
 
-use super::{Objective, repaint::Repainter, world_clip};
-use crate::{TrainError, compute};
+use super::{Objective, minimise, repaint::Repainter, world_clip};
+use crate::TrainError;
 
 pub(super) struct PreferenceObjective {
     world: World,
@@ -31,19 +31,13 @@ impl PreferenceObjective {
         config: &Pretrain,
         model: &PreferenceModel,
         world: World,
-        device: Device,
+        runtime: Runtime,
     ) -> Result<Self, TrainError> {
-        let compute = compute(config.precision, device);
-        let store = ParamStore::trainable(device, config.seed).with_compute(compute);
+        let store =
+            ParamStore::trainable(runtime.device, config.seed).with_compute(runtime.compute);
         let net = WorldClip::new(&store, world_clip::towers(&model.towers(), &world));
         let repainter = match &model.repaint {
-            Some(repaint) => Some(Repainter::load(
-                repaint,
-                &world,
-                model.max_tokens,
-                device,
-                compute,
-            )?),
+            Some(repaint) => Some(Repainter::load(repaint, &world, model.max_tokens, runtime)?),
             None => None,
         };
         Ok(Self {
@@ -120,17 +114,7 @@ fn damaged(images: &Tensor) -> Tensor {
         .squeeze_dim(0)
 }
 
-impl Objective for PreferenceObjective {
-    fn store(&self) -> &ParamStore {
-        &self.store
-    }
-
-    fn twin(&self) -> ParamStore {
-        let twin = ParamStore::frozen(self.store.device());
-        let _ = WorldClip::new(&twin, self.net.config().clone());
-        twin
-    }
-
+impl PreferenceObjective {
     fn losses(&self, step: u64) -> Result<Losses, TrainError> {
         let stream = PromptStream::training(&self.world, self.seed);
         let device = self.store.device();
@@ -149,18 +133,30 @@ impl Objective for PreferenceObjective {
         };
         let margin = (score(&better) - score(&worse)) * self.net.temperature() - self.margin;
         let mut losses = Losses::default();
-        losses.observe(
-            "accuracy",
-            margin
-                .gt(0.0)
-                .to_kind(Kind::Float)
-                .mean(Kind::Float)
-                .double_value(&[]),
-        );
+        let accuracy = margin.gt(0.0).to_kind(Kind::Float).mean(Kind::Float);
+        losses.numbers.keep("accuracy", &accuracy);
         losses.keep("better", &better);
         losses.keep("worse", &worse);
         losses.add("preference", 1.0, -margin.log_sigmoid().mean(Kind::Float));
         Ok(losses)
+    }
+}
+
+impl Method for PreferenceObjective {
+    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
+        minimise(step, |index| self.losses(index))
+    }
+}
+
+impl Objective for PreferenceObjective {
+    fn store(&self) -> &ParamStore {
+        &self.store
+    }
+
+    fn twin(&self) -> ParamStore {
+        let twin = ParamStore::frozen(self.store.device());
+        let _ = WorldClip::new(&twin, self.net.config().clone());
+        twin
     }
 
     /// Pairs: a row of better images, below it the worse ones, and so on.

@@ -3,11 +3,11 @@
 use dmdr_config::Repaint;
 use dmdr_data::Prompts;
 use dmdr_diffusion::Schedule;
-use dmdr_models::{Call, Decoder, Dit, Pixels, View, load_config};
-use dmdr_tensor::{Device, Kind, ParamStore, Tensor, no_grad_guard};
+use dmdr_models::{Decoder, Dit, Pixels, View, load_config};
+use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor, no_grad_guard};
 use dmdr_world::World;
 
-use crate::{TextEncoder, TrainError, networks::check_widths};
+use crate::{TextEncoder, TrainError, text_encoder::check_widths};
 
 /// Noising times, `[low, high)`: at the low end outlines and tints suffer, at the high end objects change or melt together.
 const TIMES: [f64; 2] = [0.7, 1.0];
@@ -28,15 +28,19 @@ impl Repainter {
         config: &Repaint,
         world: &World,
         max_tokens: usize,
-        device: Device,
-        compute: Kind,
+        runtime: Runtime,
     ) -> Result<Self, TrainError> {
         let key = |name| format!("model.preference.repaint.{name}");
-        let text = TextEncoder::load(&key("text_encoder"), &config.text_encoder, world, device)?;
+        let text = TextEncoder::load(
+            &key("text_encoder"),
+            &config.text_encoder,
+            world,
+            runtime.device,
+        )?;
         text.check_length("model.preference.max_tokens", max_tokens)?;
         let sizes = load_config::<Dit>(&config.teacher)?;
         check_widths(&key("teacher"), &config.teacher, &sizes, &text)?;
-        let store = ParamStore::frozen(device).with_compute(compute);
+        let store = ParamStore::frozen(runtime.device).with_compute(runtime.compute);
         let net = Dit::new(&store, &[], sizes)?;
         store.load(&config.teacher)?;
         Ok(Self { text, net })
@@ -47,12 +51,7 @@ impl Repainter {
     pub(super) fn repaint(&self, images: &Tensor, prompts: &Prompts) -> Tensor {
         let _guard = no_grad_guard();
         let cond = self.text.encode(prompts);
-        let teacher = View {
-            net: &self.net,
-            schedule: Schedule::RectifiedFlow,
-            call: Call::default(),
-            guidance: None,
-        };
+        let teacher = View::new(&self.net, Schedule::RectifiedFlow);
         let [low, high] = TIMES;
         let first = Tensor::rand([images.size()[0]], (Kind::Float, images.device()));
         let first = first * (high - low) + low;

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, path::Path};
 use dmdr_config::{Prediction as ConfigPrediction, Pretrain, TeacherModel, TimeDistribution};
 use dmdr_data::{KindShares, PromptStream};
 use dmdr_diffusion::{Schedule, loss, sample_times};
-use dmdr_methods::Losses;
-use dmdr_models::{Call, Dit, DitConfig, Guidance, Prediction, Stored, View};
-use dmdr_tensor::{Device, Kind, ParamStore, Tensor};
+use dmdr_methods::{Losses, Method, MethodError, Step};
+use dmdr_models::{Dit, DitConfig, Guidance, Prediction, Stored, View};
+use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor};
 use dmdr_world::{Image, World};
 
-use super::Objective;
-use crate::{Emoji, Source, TeacherSampler, TrainError, compute, sheet::Sheet};
+use super::{Objective, minimise};
+use crate::{Emoji, Source, TeacherSampler, TrainError, sheet::Sheet};
 
 /// Sampling of the sheets that are written during training.
 const SHEET_STEPS: usize = 25;
@@ -33,10 +33,10 @@ impl TeacherObjective {
         config: &Pretrain,
         model: &TeacherModel,
         world: World,
-        device: Device,
+        runtime: Runtime,
     ) -> Result<Self, TrainError> {
         let key = "model.teacher.text_encoder";
-        let emoji = Emoji::read_by(key, &model.text_encoder, world, config.seed, device)?;
+        let emoji = Emoji::read_by(key, &model.text_encoder, world, config.seed, runtime.device)?;
         let (context_dim, pooled_dim) = emoji.text.widths();
         let dit = DitConfig {
             image_size: emoji.world.canvas() as i64,
@@ -52,8 +52,8 @@ impl TeacherObjective {
                 ConfigPrediction::Velocity => Prediction::Flow,
             },
         };
-        let store = ParamStore::trainable(device, config.seed)
-            .with_compute(compute(config.precision, device));
+        let store =
+            ParamStore::trainable(runtime.device, config.seed).with_compute(runtime.compute);
         let net = Dit::new(&store, &[], dit)?;
         if let Some(path) = &model.init {
             store.load(path)?;
@@ -73,29 +73,11 @@ impl TeacherObjective {
 
 /// The network in its one role here, without guidance.
 fn view(net: &Dit, train: bool) -> View<'_> {
-    View {
-        net,
-        schedule: Schedule::RectifiedFlow,
-        call: Call {
-            train,
-            adapters: &[],
-            ..Call::default()
-        },
-        guidance: None,
-    }
+    let view = View::new(net, Schedule::RectifiedFlow);
+    View { train, ..view }
 }
 
-impl Objective for TeacherObjective {
-    fn store(&self) -> &ParamStore {
-        &self.store
-    }
-
-    fn twin(&self) -> ParamStore {
-        let twin = ParamStore::frozen(self.store.device());
-        Dit::new(&twin, &[], self.net.config().clone()).expect("built once already");
-        twin
-    }
-
+impl TeacherObjective {
     fn losses(&self, step: u64) -> Result<Losses, TrainError> {
         let device = self.store.device();
         let Source::Emoji(emoji) = &self.source else {
@@ -123,6 +105,24 @@ impl Objective for TeacherObjective {
         losses.keep("eps", &eps);
         losses.add("flow", 1.0, per_sample.mean(Kind::Float));
         Ok(losses)
+    }
+}
+
+impl Method for TeacherObjective {
+    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
+        minimise(step, |index| self.losses(index))
+    }
+}
+
+impl Objective for TeacherObjective {
+    fn store(&self) -> &ParamStore {
+        &self.store
+    }
+
+    fn twin(&self) -> ParamStore {
+        let twin = ParamStore::frozen(self.store.device());
+        Dit::new(&twin, &[], self.net.config().clone()).expect("built once already");
+        twin
     }
 
     fn sheet(&self, store: &ParamStore, num_prompts: usize) -> Result<Option<Image>, TrainError> {

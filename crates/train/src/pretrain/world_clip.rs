@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, path::Path};
 
 use dmdr_config::{Pretrain, WorldClipModel};
 use dmdr_data::{KindShares, PromptStream, Prompts, SceneBatch, augment};
-use dmdr_methods::Losses;
+use dmdr_methods::{Losses, Method, MethodError, Step};
 use dmdr_models::{ClipConfig, ImageTowerConfig, Stored, TextTowerConfig, WorldClip};
-use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix};
+use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor, mix};
 use dmdr_world::{Prompt, Split, Tokenizer, World};
 
-use super::Objective;
-use crate::{TrainError, compute};
+use super::{Objective, minimise};
+use crate::TrainError;
 
 pub(super) struct ClipObjective {
     world: World,
@@ -66,10 +66,10 @@ impl ClipObjective {
         config: &Pretrain,
         model: &WorldClipModel,
         world: World,
-        device: Device,
+        runtime: Runtime,
     ) -> Result<Self, TrainError> {
-        let store = ParamStore::trainable(device, config.seed)
-            .with_compute(compute(config.precision, device));
+        let store =
+            ParamStore::trainable(runtime.device, config.seed).with_compute(runtime.compute);
         let net = WorldClip::new(&store, towers(model, &world));
         if let Some(path) = &model.init {
             store.load(path)?;
@@ -98,17 +98,7 @@ impl ClipObjective {
     }
 }
 
-impl Objective for ClipObjective {
-    fn store(&self) -> &ParamStore {
-        &self.store
-    }
-
-    fn twin(&self) -> ParamStore {
-        let twin = ParamStore::frozen(self.store.device());
-        let _ = WorldClip::new(&twin, self.net.config().clone());
-        twin
-    }
-
+impl ClipObjective {
     fn losses(&self, step: u64) -> Result<Losses, TrainError> {
         let device = self.store.device();
         let max_tokens = self.net.config().text.max_tokens as usize;
@@ -153,10 +143,28 @@ impl Objective for ClipObjective {
             .argmax(1, false)
             .eq_tensor(&target)
             .to_kind(Kind::Float);
-        losses.observe("accuracy", accuracy.mean(Kind::Float).double_value(&[]));
+        losses.numbers.keep("accuracy", &accuracy.mean(Kind::Float));
         losses.keep("images", &images);
         losses.add("contrastive", 0.5, image_loss + text_loss);
         Ok(losses)
+    }
+}
+
+impl Method for ClipObjective {
+    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
+        minimise(step, |index| self.losses(index))
+    }
+}
+
+impl Objective for ClipObjective {
+    fn store(&self) -> &ParamStore {
+        &self.store
+    }
+
+    fn twin(&self) -> ParamStore {
+        let twin = ParamStore::frozen(self.store.device());
+        let _ = WorldClip::new(&twin, self.net.config().clone());
+        twin
     }
 
     fn save(

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use dmdr_config::{Experiment, WorldPreset};
-use dmdr_data::{KindShares, PromptStream, Prompts};
+use dmdr_data::{KindShares, PromptStream, Prompts, SceneBatch};
 use dmdr_eval::Evaluator;
-use dmdr_methods::TrueImages;
-use dmdr_tensor::Device;
+use dmdr_tensor::{Device, Tensor};
 use dmdr_world::{Kind, Prompt, Split, World};
 
 use crate::{TextEncoder, TrainError, world};
@@ -75,11 +74,9 @@ impl Emoji {
         Ok(evaluator)
     }
 
-    pub(super) fn true_images(&self) -> TrueImages {
-        TrueImages {
-            world: self.world.clone(),
-            seed: self.seed,
-        }
+    pub(super) fn true_images(&self, prompts: &Prompts, update: u64) -> Tensor {
+        let images = SceneBatch::render(&self.world, prompts, self.seed, update);
+        images.to_device(self.device) * 2.0 - 1.0
     }
 
     pub(super) fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {

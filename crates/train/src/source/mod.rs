@@ -9,11 +9,10 @@ use std::{path::Path, rc::Rc};
 use dmdr_config::{Experiment, World};
 use dmdr_data::Prompts;
 use dmdr_eval::Evaluator;
-use dmdr_methods::TrueImages;
-use dmdr_models::{Conditioning, Decoder, Pipeline, Pixels, Placement};
-use dmdr_tensor::Device;
+use dmdr_models::{Conditioning, Decoder, Pipeline, Pixels};
+use dmdr_tensor::{Device, Runtime, Tensor};
 
-use crate::{Corpus, TrainError, compute, hub};
+use crate::{Corpus, TrainError, hub};
 
 pub use classes::Classes;
 pub use emoji::Emoji;
@@ -35,31 +34,29 @@ impl Source {
     ///
     /// # Errors
     /// An input that is missing, unreadable or does not fit.
-    pub fn load(experiment: &Experiment, device: Device) -> Result<Self, TrainError> {
+    pub fn load(experiment: &Experiment, runtime: Runtime) -> Result<Self, TrainError> {
         let corpus = Corpus::read(experiment)?;
-        Self::with_corpus(experiment, corpus.map(Rc::new).as_ref(), device)
+        Self::with_corpus(experiment, corpus.map(Rc::new).as_ref(), runtime)
     }
 
     /// As [`Self::load`], where the prompt files were read already.
     pub(crate) fn with_corpus(
         experiment: &Experiment,
         corpus: Option<&Rc<Corpus>>,
-        device: Device,
+        runtime: Runtime,
     ) -> Result<Self, TrainError> {
         match &experiment.world {
             World::Preset(preset) => {
-                let emoji = Emoji::load(experiment, *preset, device)?;
+                let emoji = Emoji::load(experiment, *preset, runtime.device)?;
                 Ok(Self::Emoji(Box::new(emoji)))
             }
             World::Prompts(files) => {
-                let compute = compute(experiment.precision, device);
-                let placement = Placement { device, compute };
                 let folder = hub::folder(&experiment.teacher)?;
                 let corpus = corpus.expect("a world of prompt files has them");
-                let source = Published::load(experiment, files, corpus, &folder, placement)?;
+                let source = Published::load(experiment, files, corpus, &folder, runtime)?;
                 Ok(Self::Published(Box::new(source)))
             }
-            World::Classes(_) => Ok(Self::Classes(Classes::load(experiment, device)?)),
+            World::Classes(_) => Ok(Self::Classes(Classes::load(experiment, runtime.device)?)),
         }
     }
 
@@ -162,10 +159,10 @@ impl Source {
         }
     }
 
-    /// Images to compare with, where the truth can be drawn.
-    pub(crate) fn true_images(&self) -> Option<TrueImages> {
+    /// True images of `prompts` for an update, `[B, C, H, W]` from -1 to 1, where the truth can be drawn.
+    pub(crate) fn true_images(&self, prompts: &Prompts, update: u64) -> Option<Tensor> {
         match self {
-            Self::Emoji(emoji) => Some(emoji.true_images()),
+            Self::Emoji(emoji) => Some(emoji.true_images(prompts, update)),
             Self::Published(_) | Self::Classes(_) => None,
         }
     }

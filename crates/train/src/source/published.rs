@@ -7,10 +7,10 @@ use dmdr_config::{Experiment, PromptFiles, Teacher};
 use dmdr_data::Prompts;
 use dmdr_models::{
     AutoencoderKl, Conditioning, Decoder, EmbeddingCache, ImageSides, ModelError, Pipeline,
-    PipelineIndex, Placement, Sd3, Sd3Text, SdxlText, SdxlUnet, TextEncoder, TrainedSchedule,
-    ZImageText, load_diffusers_config,
+    PipelineIndex, Sd3, Sd3Text, SdxlText, SdxlUnet, TextEncoder, TrainedSchedule, ZImageText,
+    load_diffusers_config,
 };
-use dmdr_tensor::{ParamStore, Tensor, no_grad_guard, phantom};
+use dmdr_tensor::{ParamStore, Runtime, Tensor, no_grad_guard, phantom};
 
 use crate::{Corpus, TrainError};
 
@@ -34,7 +34,7 @@ pub struct Published {
     /// Height and width in pixels.
     size: i64,
     seed: u64,
-    placement: Placement,
+    runtime: Runtime,
 }
 
 /// Encoded prompts.
@@ -56,7 +56,7 @@ impl Published {
         files: &PromptFiles,
         corpus: &Rc<Corpus>,
         folder: &Path,
-        placement: Placement,
+        runtime: Runtime,
     ) -> Result<Self, TrainError> {
         let index = PipelineIndex::read(folder)?;
         check_size(files.size as i64, index.pipeline(), folder)?;
@@ -65,7 +65,7 @@ impl Published {
         let max_sequence_length = sequence_length(index.pipeline(), &experiment.teacher)?;
         let rule = rule(&index, max_sequence_length)?;
         let vae_folder = folder.join("vae");
-        let store = ParamStore::frozen(placement.device);
+        let store = ParamStore::frozen(runtime.device);
         let config = load_diffusers_config::<AutoencoderKl>(&vae_folder)?;
         check_shift_factor(index.pipeline(), &vae_folder, config.shift_factor)?;
         let vae = AutoencoderKl::new(&store, config)?;
@@ -77,23 +77,23 @@ impl Published {
         let num_patches = num_patches(&index, vae.latent_shape(files.size as i64))?;
         let mut source = Self {
             corpus: Rc::clone(corpus),
-            embeddings: Embeddings::Rehearsed(Conditioning::none(1, placement.device)),
+            embeddings: Embeddings::Rehearsed(Conditioning::none(1, runtime.device)),
             index,
             max_sequence_length,
-            null: Conditioning::none(1, placement.device),
+            null: Conditioning::none(1, runtime.device),
             vae: Rc::new(vae),
             trained_shift: schedule.and_then(|schedule| schedule.shift(num_patches)),
             warnings,
             size: files.size as i64,
             seed: experiment.seed,
-            placement,
+            runtime,
         };
         let prompts = || corpus.train.iter().chain(corpus.validation.iter());
-        if phantom::is_phantom(placement.device) {
+        if phantom::is_phantom(runtime.device) {
             source.rehearse(prompts())?;
             return Ok(source);
         }
-        let cache = EmbeddingCache::open(&files.embeddings, folder, &rule, placement.compute)?;
+        let cache = EmbeddingCache::open(&files.embeddings, folder, &rule, runtime.compute)?;
         source.embeddings = Embeddings::Cached(RefCell::new(cache));
         source.encode_missing(prompts)?;
         source.null = source.cached_null()?;
@@ -150,7 +150,7 @@ impl Published {
 
     fn cached(&self, prompts: &[&str]) -> Result<Conditioning, TrainError> {
         let cond = match &self.embeddings {
-            Embeddings::Cached(cache) => cache.borrow().get(prompts, self.placement.device)?,
+            Embeddings::Cached(cache) => cache.borrow().get(prompts, self.runtime.device)?,
             Embeddings::Rehearsed(one) => one.repeat(prompts.len() as i64),
         };
         Ok(self.sized(cond))
@@ -158,31 +158,31 @@ impl Published {
 
     fn cached_null(&self) -> Result<Conditioning, TrainError> {
         let cond = match &self.embeddings {
-            Embeddings::Cached(cache) => cache.borrow().null(self.placement.device)?,
+            Embeddings::Cached(cache) => cache.borrow().null(self.runtime.device)?,
             Embeddings::Rehearsed(_) => return Ok(self.null.clone()),
         };
         Ok(self.sized(cond))
     }
 
     fn text_encoder(&self) -> Result<Box<dyn TextEncoder>, TrainError> {
-        let (folder, placement) = (self.index.folder(), self.placement);
+        let (folder, runtime) = (self.index.folder(), self.runtime);
         let tokens = self.max_sequence_length.unwrap_or_default();
         Ok(match self.index.pipeline() {
             Pipeline::StableDiffusionXl => {
                 let forces_zeros = self.index.forces_zeros()?;
-                Box::new(SdxlText::load(folder, placement, forces_zeros)?)
+                Box::new(SdxlText::load(folder, runtime, forces_zeros)?)
             }
             Pipeline::StableDiffusion3 => {
                 let config = load_diffusers_config::<Sd3>(&folder.join("transformer"))?;
                 Box::new(Sd3Text::load(
                     folder,
-                    placement,
+                    runtime,
                     config.joint_attention_dim,
                     tokens,
                     self.index.has_t5()?,
                 )?)
             }
-            Pipeline::ZImage => Box::new(ZImageText::load(folder, placement, tokens)?),
+            Pipeline::ZImage => Box::new(ZImageText::load(folder, runtime, tokens)?),
         })
     }
 
@@ -192,7 +192,7 @@ impl Published {
             Pipeline::StableDiffusionXl => {
                 let side = self.size as f32;
                 let sizes = Tensor::from_slice(&[side, side, 0.0, 0.0, side, side])
-                    .to_device(self.placement.device)
+                    .to_device(self.runtime.device)
                     .expand([cond.batch(), 6], false);
                 SdxlUnet::condition(cond.tokens, &cond.pooled, &sizes)
             }
@@ -203,9 +203,14 @@ impl Published {
     /// Every prompt once an epoch: a pure function of seed and iteration.
     pub(super) fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {
         let train = &self.corpus.train;
-        let order = train.order(self.seed, count as u64, 0, 1);
+        let order = train.order(
+            self.seed,
+            count as u64,
+            self.runtime.rank,
+            self.runtime.ranks,
+        );
         let captions = train.batch(&order, iteration)?;
-        Ok(Prompts::plain(captions, self.placement.device))
+        Ok(Prompts::plain(captions, self.runtime.device))
     }
 
     /// The first prompts for validation, again from the start where there are fewer.
@@ -213,7 +218,7 @@ impl Published {
         let validation = &self.corpus.validation;
         let caption = |index| validation.get(index % validation.len());
         let captions = (0..count).map(caption).collect::<Result<_, _>>()?;
-        Ok(Prompts::plain(captions, self.placement.device))
+        Ok(Prompts::plain(captions, self.runtime.device))
     }
 
     /// Encodes all of `captions` that the cache lacks, so that the text encoders are loaded once for them.

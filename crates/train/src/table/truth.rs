@@ -7,12 +7,12 @@ use std::{
 
 use dmdr_config::{Fidelity, FidelityEncoder};
 use dmdr_eval::{Encoder, Features, Reference, pictures};
-use dmdr_models::{ClipPairConfig, ClipVision, DinoVision, Inception, Placement};
+use dmdr_models::{ClipPairConfig, ClipVision, DinoVision, Inception};
 use dmdr_rewards::{
     Settings,
     preprocess::{Fit, Preprocess},
 };
-use dmdr_tensor::{Device, Kind, read_metadata, read_tensors, write_tensors};
+use dmdr_tensor::{Device, Kind, Runtime, read_metadata, read_tensors, write_tensors};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -33,13 +33,13 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    pub(super) fn open(config: &Fidelity, placement: Placement) -> Result<Self, TrainError> {
+    pub(super) fn open(config: &Fidelity, runtime: Runtime) -> Result<Self, TrainError> {
         let files = pictures(&config.reference)?;
-        let store = placement.store();
+        let store = runtime.store();
         let mut settings = Settings::new();
         let encoder = match &config.encoder {
             FidelityEncoder::Inception { weights } => {
-                Encoder::Inception(Inception::load(weights, placement.device)?)
+                Encoder::Inception(Inception::load(weights, runtime.device)?)
             }
             FidelityEncoder::Clip { checkpoint, tower } => {
                 let checkpoint = clip_checkpoint(*checkpoint);

@@ -2,9 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use dmdr_bench::geneval::{Color, Detection, Detections, Layout, Metadata, Rules};
-use dmdr_models::Placement;
 use dmdr_rewards::{ColorClassifier, Cutout};
-use dmdr_tensor::{Kind, device};
+use dmdr_tensor::{Runtime, device};
 use dmdr_world::Image;
 
 use crate::{args::GenevalArgs, progress::Counter};
@@ -21,12 +20,9 @@ impl Colors {
         let (Some(weights), Some(tokenizer)) = (&args.clip, &args.clip_tokenizer) else {
             return Ok(None);
         };
-        let placement = Placement {
-            device: device(&args.device)?,
-            compute: Kind::Float,
-        };
+        let runtime = Runtime::f32(device(&args.device)?);
         let names = Color::ALL.iter().map(Color::to_string).collect();
-        let classifier = ColorClassifier::load(weights, tokenizer, placement, names)?;
+        let classifier = ColorClassifier::load(weights, tokenizer, runtime, names)?;
         Ok(Some(Self(classifier)))
     }
 

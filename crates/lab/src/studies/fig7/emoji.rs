@@ -1,6 +1,6 @@
 //! The same question on the emoji world, where a fake score that was trained to the end stands for the exact one.
 
-use dmdr_config::{Curve, Experiment, Method, TimeDistribution};
+use dmdr_config::{Curve, Experiment, Method, NetId, TimeDistribution};
 use dmdr_eval::EvalSet;
 use dmdr_train::Observer;
 use dmdr_world::Split;
@@ -102,7 +102,7 @@ fn experiment(base: &Experiment, arm: &str, updates: u64) -> Experiment {
             _ => Curve::Constant(0.0),
         };
         dmdr.dm.renoise = TimeDistribution::Uniform;
-        dmdr.score.renoise = TimeDistribution::Uniform;
+        dmdr.fake_score.renoise = TimeDistribution::Uniform;
     }
     cold
 }
@@ -116,10 +116,10 @@ fn train_further(
     let run = dmdr_events::RunDir::open(&of.run)?;
     let checkpoint = run.checkpoint(update);
     let mut further = Experiment::load(run.config(), &[])?;
-    further.student.init = Some(checkpoint.join("generator.safetensors"));
-    further.fake_score.init = Some(checkpoint.join("score.adapter.safetensors"));
-    further.optim.generator.lr = Curve::Constant(STANDSTILL);
-    further.optim.score.lr = Curve::Cosine {
+    further.student.init = Some(checkpoint.join("student.safetensors"));
+    further.fake_score.init = Some(checkpoint.join("fake_score.safetensors"));
+    further.optim.get_mut(NetId::STUDENT).lr = Curve::Constant(STANDSTILL);
+    further.optim.get_mut(NetId::FAKE_SCORE).lr = Curve::Cosine {
         from: 8e-4,
         to: 4e-5,
         over: updates,

@@ -1,6 +1,6 @@
 //! The demo's student of four steps on the emoji world.
 
-use dmdr_config::{Curve, Ema, Experiment, Method};
+use dmdr_config::{Curve, Ema, Experiment, Method, NetId};
 use dmdr_eval::EvalSet;
 use dmdr_train::Observer;
 use dmdr_world::{Image, Split};
@@ -134,14 +134,14 @@ fn tunings(
 
 fn experiment(base: &Experiment, arm: Arm, half: u64, settings: Settings) -> Experiment {
     let mut cold = cold_start(base, 2 * half);
-    cold.optim.generator.lr = Curve::Constant(settings.lr);
+    cold.optim.get_mut(NetId::STUDENT).lr = Curve::Constant(settings.lr);
     cold.ema = Some(EMA);
     cold.events.checkpoint_every = half;
     cold.events.keep_checkpoints = 2;
     if let Method::Dmdr(dmdr) = &mut cold.method {
         dmdr.dm.real_scale = arm.real_scale(settings, half);
         dmdr.dm.renoise = arm.renoise(settings, half);
-        dmdr.score.renoise = arm.renoise(settings, half);
+        dmdr.fake_score.renoise = arm.renoise(settings, half);
     }
     cold
 }

@@ -1,6 +1,6 @@
 //! A one-step student of a ring of modes on the plane, where its divergences from the data are known.
 
-use dmdr_config::{DistributionMatching, Dmdr, Score};
+use dmdr_config::{DistributionMatching, Dmdr, FakeScoreLoss};
 
 use super::{
     Measured,
@@ -142,7 +142,7 @@ fn experiment(arm: Arm, regime: &Regime, half: u64, settings: Settings) -> Plane
                 normalize: false,
                 ..DistributionMatching::default()
             },
-            score: Score { renoise },
+            fake_score: FakeScoreLoss { renoise },
             rl: None,
         },
         optim: plane::optim(settings.lr, settings.lr),

@@ -1,13 +1,63 @@
-//! What large matrix products are computed in.
+//! Where a run computes, in what kind of numbers, and which of several processes it is.
 
-use dmdr_config::Precision;
-use dmdr_tensor::{Device, Kind};
+use dmdr_config::{Device as DeviceConfig, Precision};
+use tch::{Device, Kind};
+
+use crate::{ParamStore, TensorError, device};
+
+/// Made once by a command and handed down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runtime {
+    /// Of parameters and results.
+    pub device: Device,
+    /// Of large matrix products; results are f32 whatever it is.
+    pub compute: Kind,
+    /// Which process of several this is, from 0. Each has other prompts.
+    pub rank: u64,
+    /// How many processes there are.
+    pub ranks: u64,
+}
+
+impl Runtime {
+    /// One process on the device that a config names.
+    ///
+    /// # Errors
+    /// A CUDA device that is not there.
+    pub fn new(config: DeviceConfig, precision: Precision) -> Result<Self, TensorError> {
+        Ok(Self::on(device(&config.to_string())?, precision))
+    }
+
+    /// One process on `device`.
+    pub fn on(device: Device, precision: Precision) -> Self {
+        Self {
+            compute: compute(precision, device),
+            ..Self::f32(device)
+        }
+    }
+
+    /// One process on `device`, all in f32.
+    pub const fn f32(device: Device) -> Self {
+        Self {
+            device,
+            compute: Kind::Float,
+            rank: 0,
+            ranks: 1,
+        }
+    }
+
+    /// A store for one network that is never trained, with large weights in the kind that they are computed in.
+    pub fn store(self) -> ParamStore {
+        ParamStore::frozen(self.device)
+            .with_compute(self.compute)
+            .compact()
+    }
+}
 
 /// The kind large matrix products are computed in.
 ///
 /// `auto` is bf16 where the hardware multiplies it natively (CUDA, AVX512-BF16: 2.4 times faster than f32 on a Zen 4
 /// core), f32 elsewhere.
-pub fn compute(precision: Precision, device: Device) -> Kind {
+fn compute(precision: Precision, device: Device) -> Kind {
     match precision {
         Precision::Bf16 => Kind::BFloat16,
         Precision::Auto if device != Device::Cpu || native_bf16() => Kind::BFloat16,

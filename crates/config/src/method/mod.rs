@@ -1,0 +1,56 @@
+//! `[method.*]`: what is optimised. Names are those of arXiv 2511.13649.
+
+mod dmdr;
+mod external;
+mod rl;
+mod terms;
+
+use serde::{Deserialize, Serialize};
+
+use crate::recipe::Recipe;
+
+pub use dmdr::Dmdr;
+pub use external::External;
+pub use rl::RlAlone;
+pub use terms::{Augmentation, DistributionMatching, FakeScoreLoss};
+
+/// The method.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Method {
+    /// Distribution matching distillation with reinforcement learning; without `rl`, plain DMD.
+    Dmdr(Box<Dmdr>),
+    /// Reinforcement learning alone: what distribution matching is compared with.
+    Rl(Box<RlAlone>),
+    /// A method that another program brings along.
+    External(Box<External>),
+}
+
+impl Method {
+    /// Its part of the contract.
+    pub fn recipe(&self) -> &dyn Recipe {
+        match self {
+            Self::Dmdr(dmdr) => &**dmdr,
+            Self::Rl(rl) => &**rl,
+            Self::External(external) => &**external,
+        }
+    }
+
+    /// As [`Self::recipe`], to be changed.
+    pub fn recipe_mut(&mut self) -> &mut dyn Recipe {
+        match self {
+            Self::Dmdr(dmdr) => &mut **dmdr,
+            Self::Rl(rl) => &mut **rl,
+            Self::External(external) => &mut **external,
+        }
+    }
+
+    /// Its name as in the file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Dmdr(_) => "dmdr",
+            Self::Rl(_) => "rl",
+            Self::External(_) => "external",
+        }
+    }
+}

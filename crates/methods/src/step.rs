@@ -1,0 +1,282 @@
+//! The verbs of an update. Each keeps what a run promises: draws by seed and place, gradients of one network's group alone,
+//! and no change once a number is not finite.
+
+use std::collections::BTreeMap;
+
+use dmdr_config::NetId;
+use dmdr_data::Prompts;
+use dmdr_models::View;
+use dmdr_tensor::{Kind, Numbers, Tensor, gradients, read_scalars, reseed};
+
+use crate::{Batch, Feed, Losses, MethodError, Nets};
+
+/// Where training is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The run's seed, for draws that are a pure function of it and of the place.
+    pub seed: u64,
+    /// Updates of the student done: every curve is read here.
+    pub update: u64,
+    /// Iterations of this update done.
+    pub iteration: u64,
+}
+
+/// One update of the student, as its method drives it.
+pub struct Step<'a> {
+    place: Place,
+    /// Iterations that every update has.
+    iterations: u64,
+    begun: u64,
+    nets: &'a mut Nets,
+    feed: &'a dyn Feed,
+    factors: &'a BTreeMap<String, f64>,
+    /// 1 once something was not finite.
+    skip: Option<Tensor>,
+    numbers: Numbers,
+    checks: Vec<Check>,
+    batches: Vec<BTreeMap<String, Tensor>>,
+}
+
+/// A scalar that has to be finite, and where its batch lies.
+struct Check {
+    net: NetId,
+    what: String,
+    value: Tensor,
+    batch: usize,
+}
+
+/// A number that is not finite. From there on nothing was updated.
+#[derive(Debug)]
+pub struct NotFinite {
+    /// Whose loss or gradient it is.
+    pub net: NetId,
+    /// The metric.
+    pub what: String,
+    /// Its value.
+    pub value: f64,
+    /// What it was computed from.
+    pub batch: BTreeMap<String, Tensor>,
+}
+
+/// 1 if `before` is, or if one of the scalars `checked` is not finite; else 0: an f32 scalar on their device.
+fn skip_unless_finite(before: Option<Tensor>, checked: &[(String, Tensor)]) -> Tensor {
+    let values = checked.iter().map(|(_, value)| value.to_kind(Kind::Float));
+    let is_finite = Tensor::stack(&values.collect::<Vec<_>>(), 0)
+        .isfinite()
+        .all();
+    let skip = is_finite.logical_not().to_kind(Kind::Float);
+    match before {
+        None => skip,
+        Some(before) => skip.maximum(&before),
+    }
+}
+
+impl<'a> Step<'a> {
+    /// Update `update` of a run of `seed`, which has so many `iterations` in each. `factors` are what a guard leaves of the
+    /// weights of terms, by their names.
+    pub fn new(
+        seed: u64,
+        update: u64,
+        iterations: u64,
+        nets: &'a mut Nets,
+        feed: &'a dyn Feed,
+        factors: &'a BTreeMap<String, f64>,
+    ) -> Self {
+        let place = Place {
+            seed,
+            update,
+            iteration: 0,
+        };
+        Self {
+            place,
+            iterations,
+            begun: 0,
+            nets,
+            feed,
+            factors,
+            skip: None,
+            numbers: Numbers::default(),
+            checks: Vec::new(),
+            batches: Vec::new(),
+        }
+    }
+
+    /// Where training is.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Updates of the student done.
+    pub fn update(&self) -> u64 {
+        self.place.update
+    }
+
+    /// Begins the next iteration: all that is drawn from here on follows from the run's seed and the iteration's index, which
+    /// counts over the whole run and is returned.
+    ///
+    /// # Panics
+    /// If the update has no iteration left.
+    pub fn begin(&mut self) -> u64 {
+        assert!(
+            self.begun < self.iterations,
+            "the recipe plans {} iterations an update",
+            self.iterations
+        );
+        self.place.iteration = self.begun;
+        self.begun += 1;
+        let iteration = self.place.update * self.iterations + self.place.iteration;
+        reseed(&[self.place.seed, iteration]);
+        iteration
+    }
+
+    /// Begins the next iteration with its prompts.
+    ///
+    /// # Errors
+    /// Prompts that cannot be read or encoded.
+    ///
+    /// # Panics
+    /// As for [`Self::begin`].
+    pub fn batch(&mut self) -> Result<Batch, MethodError> {
+        let iteration = self.begin();
+        self.feed.batch(iteration).map_err(MethodError::Feed)
+    }
+
+    /// True images of `prompts`, see [`Feed::true_images`].
+    ///
+    /// # Errors
+    /// Images that cannot be read, or a world without any.
+    pub fn true_images(&self, prompts: &Prompts) -> Result<Tensor, MethodError> {
+        let images = self.feed.true_images(prompts, self.place.update);
+        let images = images.map_err(MethodError::Feed)?;
+        images.ok_or(MethodError::NoTrueImages)
+    }
+
+    /// What a guard leaves of the weight of a term, in `[0, 1]`.
+    pub fn factor(&self, term: &str) -> f64 {
+        self.factors.get(term).copied().unwrap_or(1.0)
+    }
+
+    /// The networks.
+    pub fn nets(&self) -> &Nets {
+        self.nets
+    }
+
+    /// See [`Nets::view`].
+    ///
+    /// # Panics
+    /// As there.
+    pub fn view(&self, id: NetId) -> View<'_> {
+        self.nets.view(id)
+    }
+
+    /// Copies the parameters of one network into another of its form.
+    ///
+    /// # Panics
+    /// If the method did not ask for one of them.
+    pub fn copy(&self, from: NetId, to: NetId) {
+        let from = self.nets.store(from);
+        self.nets.store(to).copy_from(from);
+    }
+
+    /// Logs numbers of this update.
+    pub fn observe(&mut self, numbers: Numbers) {
+        self.numbers.extend(numbers);
+    }
+
+    /// One optimiser step of one network: gradients of its parameters alone, clipped. Nothing changes, here and in all that
+    /// follows in this update, once a loss or a gradient is not finite; the end of the update says so.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    ///
+    /// # Panics
+    /// If the network is not trained.
+    pub fn minimise(&mut self, id: NetId, losses: Losses) -> Result<(), MethodError> {
+        self.minimise_together(&[id], losses)
+    }
+
+    /// As [`Self::minimise`], for several networks that the losses have in common: one pass backward, and for each its own
+    /// clip and optimiser.
+    ///
+    /// # Errors
+    /// As for [`Self::minimise`].
+    ///
+    /// # Panics
+    /// If one of them is not trained.
+    pub fn minimise_together(&mut self, ids: &[NetId], losses: Losses) -> Result<(), MethodError> {
+        let update = self.place.update;
+        let mut optimizers = self.nets.optimizers(ids);
+        let params: Vec<Tensor> = optimizers
+            .iter()
+            .flat_map(|(_, optimizer)| optimizer.params())
+            .map(Tensor::shallow_clone)
+            .collect();
+        let mut grads = gradients(&losses.total(), &params)?.into_iter();
+        let grads: Vec<(Vec<Tensor>, Tensor)> = optimizers
+            .iter()
+            .map(|(_, optimizer)| {
+                let mut own: Vec<Tensor> = grads.by_ref().take(optimizer.params().len()).collect();
+                let norm = optimizer.clip(&mut own);
+                (own, norm)
+            })
+            .collect();
+
+        let terms = losses.terms.into_iter();
+        let terms = terms.map(|term| (format!("loss/{}", term.name), term.value.detach()));
+        let norms = optimizers
+            .iter()
+            .zip(&grads)
+            .map(|((id, _), (_, norm))| (format!("grad_norm/{id}"), norm.shallow_clone()));
+        let checked: Vec<(String, Tensor)> = terms.chain(norms).collect();
+        let skip = skip_unless_finite(self.skip.take(), &checked);
+        for ((id, optimizer), (grads, _)) in optimizers.iter_mut().zip(&grads) {
+            let lr = optimizer.step(grads, update, &skip)?;
+            self.numbers.know(format!("lr/{id}"), lr);
+        }
+        self.skip = Some(skip);
+
+        self.numbers.extend(losses.numbers);
+        let batch = self.batches.len();
+        self.batches.push(losses.batch);
+        for (what, value) in checked {
+            self.numbers.keep(&what, &value);
+            self.checks.push(Check {
+                net: ids[0],
+                what,
+                value,
+                batch,
+            });
+        }
+        Ok(())
+    }
+
+    /// Ends the update: averages follow, and all numbers are read, which is the only time that anybody waits for the device.
+    ///
+    /// # Errors
+    /// The first number that was not finite.
+    pub fn finish(mut self) -> Result<BTreeMap<String, f64>, Box<NotFinite>> {
+        const SKIPPED: &str = "skipped";
+        if let Some(skip) = &self.skip {
+            self.numbers.keep(SKIPPED, skip);
+        }
+        let mut numbers = self.numbers.read();
+        let is_finite = numbers.remove(SKIPPED).is_none_or(|skipped| skipped == 0.0);
+        if is_finite {
+            self.nets.follow(self.place.update);
+            return Ok(numbers);
+        }
+        let scalars = self.checks.iter().map(|check| check.value.shallow_clone());
+        let values = read_scalars(&scalars.collect::<Vec<_>>());
+        let mut checks = self.checks.into_iter().zip(values);
+        match checks.find(|(_, value)| !value.is_finite()) {
+            // A device without memory reads every number as 1.
+            None => Ok(numbers),
+            Some((check, value)) => Err(Box::new(NotFinite {
+                net: check.net,
+                what: check.what,
+                value,
+                batch: self.batches.swap_remove(check.batch),
+            })),
+        }
+    }
+}

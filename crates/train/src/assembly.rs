@@ -1,0 +1,172 @@
+//! What a distillation is loaded from, in the order that it is loaded.
+
+use std::rc::Rc;
+
+use dmdr_config::{Experiment, NetSpec, Recipe};
+use dmdr_diffusion::student_times;
+use dmdr_methods::{Method, MethodError, Nets, Parts, Simulation, build, rl::RlTerm};
+use dmdr_models::Guidance;
+use dmdr_tensor::{Runtime, phantom};
+
+use crate::{
+    Backbone, Corpus, Distillation, Source, TrainError, Trainer, build_nets, gaps::Complaints,
+    nets::Placing, rewards::rewards,
+};
+
+/// Makes a method of its parts.
+pub type Build<'a> = &'a dyn Fn(Parts) -> Result<Box<dyn Method>, MethodError>;
+
+/// An experiment with what stands in the place of something that it would load itself.
+#[derive(Clone)]
+pub struct Assembly<'a> {
+    experiment: &'a Experiment,
+    runtime: Runtime,
+    corpus: Option<Rc<Corpus>>,
+    method: Option<(&'a dyn Recipe, Build<'a>)>,
+}
+
+impl std::fmt::Debug for Assembly<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assembly")
+            .field("experiment", &self.experiment.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Assembly<'a> {
+    /// All that `experiment` names, to be computed as `runtime` says.
+    pub fn of(experiment: &'a Experiment, runtime: Runtime) -> Self {
+        Self {
+            experiment,
+            runtime,
+            corpus: None,
+            method: None,
+        }
+    }
+
+    /// With prompt files that were read already: those of the experiment.
+    #[must_use]
+    pub fn with_corpus(self, corpus: Option<Rc<Corpus>>) -> Self {
+        Self { corpus, ..self }
+    }
+
+    /// With a method of the calling program, for `[method.external]`.
+    #[must_use]
+    pub fn with_method(self, recipe: &'a dyn Recipe, build: Build<'a>) -> Self {
+        Self {
+            method: Some((recipe, build)),
+            ..self
+        }
+    }
+
+    /// The experiment.
+    pub fn experiment(&self) -> &'a Experiment {
+        self.experiment
+    }
+
+    /// The same assembly on a device without memory.
+    pub(crate) fn on_phantom(&self) -> Self {
+        let runtime = Runtime {
+            device: phantom::device(),
+            ..self.runtime
+        };
+        Self {
+            runtime,
+            ..self.clone()
+        }
+    }
+
+    /// The method's contract with the run.
+    pub(crate) fn recipe(&self) -> &'a dyn Recipe {
+        let experiment = self.experiment;
+        self.method
+            .map_or_else(|| experiment.method.recipe(), |(recipe, _)| recipe)
+    }
+
+    /// Loads and checks everything; no training yet.
+    ///
+    /// # Errors
+    /// Any input that is missing, unreadable or does not fit.
+    pub fn distillation(&self) -> Result<Distillation<'a>, TrainError> {
+        let source = self.source()?;
+        let (backbone, nets) = self.networks(&source)?;
+        self.assemble(source, backbone, nets)
+    }
+
+    pub(crate) fn source(&self) -> Result<Source, TrainError> {
+        match &self.corpus {
+            Some(corpus) => Source::with_corpus(self.experiment, Some(corpus), self.runtime),
+            None => Source::load(self.experiment, self.runtime),
+        }
+    }
+
+    pub(crate) fn networks(&self, source: &Source) -> Result<(Backbone, Nets), TrainError> {
+        let specs = self.recipe().nets(&self.experiment.setup());
+        networks(self.experiment, source, &specs, self.runtime)
+    }
+
+    /// What is trained, of its source and its networks.
+    pub(crate) fn assemble(
+        &self,
+        source: Source,
+        backbone: Backbone,
+        mut nets: Nets,
+    ) -> Result<Distillation<'a>, TrainError> {
+        let (experiment, recipe) = (self.experiment, self.recipe());
+        let schedule = nets.frozen().schedule;
+        let of = &experiment.student;
+        let times = student_times(of.num_steps, of.shift, of.conditioning_time);
+        let complaints = Complaints::default();
+        let rl = match recipe.rl() {
+            Some(part) => {
+                let rewards = rewards(experiment, &source, self.runtime, &complaints)?;
+                Some(RlTerm::new(part, rewards, times.clone(), schedule)?)
+            }
+            None => None,
+        };
+        let parts = Parts {
+            simulation: Simulation {
+                times,
+                image_shape: backbone.image_shape(),
+            },
+            schedule,
+            fake_scale: experiment.fake_score.scale,
+            rl,
+        };
+        let method = match self.method {
+            Some((_, build)) => build(parts)?,
+            None => build(&experiment.method, parts)?,
+        };
+        nets.train_by(&experiment.optim);
+        let iterations = recipe.plan().iterations;
+        let trainer = Trainer::new(method, nets, iterations, experiment.seed);
+        let runtime = self.runtime;
+        Distillation::of_parts(
+            experiment, recipe, runtime, source, trainer, backbone, complaints,
+        )
+    }
+}
+
+/// The networks of `specs` beside the teacher of `experiment`.
+///
+/// # Errors
+/// An unreadable or unfitting weight file, or an adapter target that matches nothing.
+pub fn networks(
+    experiment: &Experiment,
+    source: &Source,
+    specs: &[NetSpec],
+    runtime: Runtime,
+) -> Result<(Backbone, Nets), TrainError> {
+    let backbone = Backbone::open(experiment, source)?;
+    let placing = Placing {
+        runtime,
+        recomputes: experiment.gradient_checkpointing,
+        seed: experiment.seed,
+    };
+    let guidance = Guidance {
+        scale: experiment.teacher.guidance,
+        null: source.null().clone(),
+    };
+    let nets = build_nets(specs, &backbone, placing, guidance)?;
+    Ok((backbone, nets))
+}
