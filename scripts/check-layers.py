@@ -36,6 +36,8 @@ EXTRA = {
     "eval": ["config", "events", "world", "data", "tensor", "diffusion", "models", "rewards"],
     "lab": [*TORCH_FREE, *CHAIN, "data", "eval"],
     "cli": [*TORCH_FREE, *CHAIN, "data", "eval", "lab"],
+    # A method of another program: what such a program needs.
+    "toy": [*TORCH_FREE, *CHAIN],
 }
 ALLOWED = {name: {*extra, *CHAIN[: CHAIN.index(name) if name in CHAIN else 0]} for name, extra in EXTRA.items()}
 # The engine behind the tensors. `torch-sys` in the binary is for the rpath alone.

@@ -1,0 +1,46 @@
+//! A method of another program: nothing in this workspace knows of it, and it trains, resumes and is rehearsed all the same.
+
+use dmdr_config::{External, NetId, NetSpec, Plan, Problem, Recipe, Setup};
+use dmdr_diffusion::loss;
+use dmdr_methods::{Losses, Method, MethodError, Simulation, Step};
+use dmdr_tensor::{Kind, no_grad_guard};
+
+/// Its configuration: the student, its average, and nothing else.
+pub struct ToyRecipe(pub External);
+
+impl Recipe for ToyRecipe {
+    fn plan(&self) -> Plan {
+        self.0.plan()
+    }
+
+    fn set_batch_size(&mut self, batch_size: usize) {
+        self.0.set_batch_size(batch_size);
+    }
+
+    fn nets(&self, setup: &Setup<'_>) -> Vec<NetSpec> {
+        setup.student()
+    }
+
+    fn problems(&self, setup: &Setup<'_>) -> Vec<Problem> {
+        setup.optimizer_problems(&self.nets(setup))
+    }
+}
+
+/// Draws the student to the guided teacher's prediction on its own intermediate states.
+pub struct Toy(pub Simulation);
+
+impl Method for Toy {
+    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
+        let r = self.0.run(step)?;
+        let student = step.view(NetId::STUDENT).trained();
+        let aim = {
+            let _guard = no_grad_guard();
+            step.nets().teacher().x0(&r.x_t, &r.t, &r.cond)
+        };
+        let x0 = student.x0(&r.x_t, &r.t, &r.cond);
+        let per_sample = loss::denoise(student.schedule, &x0, &aim, &r.t);
+        let mut losses = Losses::default();
+        losses.add("toy", 1.0, per_sample.mean(Kind::Float));
+        step.minimise(NetId::STUDENT, losses)
+    }
+}
