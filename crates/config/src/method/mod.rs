@@ -2,6 +2,7 @@
 
 mod dmdr;
 mod external;
+mod lcm;
 mod rl;
 mod terms;
 
@@ -11,6 +12,7 @@ use crate::recipe::Recipe;
 
 pub use dmdr::Dmdr;
 pub use external::External;
+pub use lcm::{Consistency, Lcm};
 pub use rl::RlAlone;
 pub use terms::{Augmentation, DistributionMatching, FakeScoreLoss};
 
@@ -20,6 +22,8 @@ pub use terms::{Augmentation, DistributionMatching, FakeScoreLoss};
 pub enum Method {
     /// Distribution matching distillation with reinforcement learning; without `rl`, plain DMD.
     Dmdr(Box<Dmdr>),
+    /// Consistency along the teacher's trajectories.
+    Lcm(Box<Lcm>),
     /// Reinforcement learning alone: what distribution matching is compared with.
     Rl(Box<RlAlone>),
     /// A method that another program brings along.
@@ -31,6 +35,7 @@ impl Method {
     pub fn recipe(&self) -> &dyn Recipe {
         match self {
             Self::Dmdr(dmdr) => &**dmdr,
+            Self::Lcm(lcm) => &**lcm,
             Self::Rl(rl) => &**rl,
             Self::External(external) => &**external,
         }
@@ -40,6 +45,7 @@ impl Method {
     pub fn recipe_mut(&mut self) -> &mut dyn Recipe {
         match self {
             Self::Dmdr(dmdr) => &mut **dmdr,
+            Self::Lcm(lcm) => &mut **lcm,
             Self::Rl(rl) => &mut **rl,
             Self::External(external) => &mut **external,
         }
@@ -49,6 +55,7 @@ impl Method {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Dmdr(_) => "dmdr",
+            Self::Lcm(_) => "lcm",
             Self::Rl(_) => "rl",
             Self::External(_) => "external",
         }

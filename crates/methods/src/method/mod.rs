@@ -1,6 +1,7 @@
 //! The contract between a method and the training loop, and the methods, one a file.
 
 mod dmdr;
+mod lcm;
 
 use dmdr_config::Method as Config;
 use dmdr_diffusion::Schedule;
@@ -10,6 +11,7 @@ use dmdr_tensor::TensorError;
 use crate::{FeedError, Simulation, Step, rl::RlTerm};
 
 pub use dmdr::Dmdr;
+pub use lcm::Lcm;
 
 /// An algorithm that trains a student and, on the way, the networks that judge it.
 pub trait Method {
@@ -48,6 +50,7 @@ pub fn build(config: &Config, parts: Parts) -> Result<Box<dyn Method>, MethodErr
         ..
     } = parts;
     Ok(match config {
+        Config::Lcm(lcm) => Box::new(Lcm::new((**lcm).clone())),
         Config::Dmdr(dmdr) => Box::new(Dmdr::new((**dmdr).clone(), fake_scale, rl, simulation)),
         Config::Rl(config) => {
             let rl = rl.expect("the recipe describes one");

@@ -1,9 +1,11 @@
 //! Loss terms that methods share, one a file: functions of a config of the same name.
 
+mod consistency;
 mod dm;
 mod fake_score;
 mod pretraining;
 
+pub use consistency::consistency;
 pub use dm::dm;
 pub use fake_score::fake_score;
 pub use pretraining::pretraining;

@@ -1,0 +1,31 @@
+//! Latent consistency models (arXiv 2310.04378): the student learns to jump to where the guided teacher's ODE ends.
+
+use dmdr_config::{Lcm as Config, NetId};
+
+use crate::{Method, MethodError, Step, term};
+
+/// The method.
+pub struct Lcm {
+    config: Config,
+}
+
+impl Lcm {
+    /// `[method.lcm]`.
+    pub fn new(config: Config) -> Self {
+        Self { config }
+    }
+}
+
+impl Method for Lcm {
+    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
+        let batch = step.batch()?;
+        let x0 = step.true_images(&batch.prompts)?;
+        let target = if self.config.target_decay > 0.0 {
+            NetId::TARGET
+        } else {
+            NetId::STUDENT
+        };
+        let losses = term::consistency(&self.config.consistency, target, step, &x0, &batch.cond);
+        step.minimise(NetId::STUDENT, losses)
+    }
+}
