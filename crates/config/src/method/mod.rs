@@ -1,5 +1,6 @@
 //! `[method.*]`: what is optimised. Names are those of arXiv 2511.13649.
 
+mod dmd2;
 mod dmdr;
 mod external;
 mod lcm;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::recipe::Recipe;
 
+pub use dmd2::{Dmd2, Gan};
 pub use dmdr::Dmdr;
 pub use external::External;
 pub use lcm::{Consistency, Lcm};
@@ -22,6 +24,8 @@ pub use terms::{Augmentation, DistributionMatching, FakeScoreLoss};
 pub enum Method {
     /// Distribution matching distillation with reinforcement learning; without `rl`, plain DMD.
     Dmdr(Box<Dmdr>),
+    /// Distribution matching with a discriminator.
+    Dmd2(Box<Dmd2>),
     /// Consistency along the teacher's trajectories.
     Lcm(Box<Lcm>),
     /// Reinforcement learning alone: what distribution matching is compared with.
@@ -35,6 +39,7 @@ impl Method {
     pub fn recipe(&self) -> &dyn Recipe {
         match self {
             Self::Dmdr(dmdr) => &**dmdr,
+            Self::Dmd2(dmd2) => &**dmd2,
             Self::Lcm(lcm) => &**lcm,
             Self::Rl(rl) => &**rl,
             Self::External(external) => &**external,
@@ -45,6 +50,7 @@ impl Method {
     pub fn recipe_mut(&mut self) -> &mut dyn Recipe {
         match self {
             Self::Dmdr(dmdr) => &mut **dmdr,
+            Self::Dmd2(dmd2) => &mut **dmd2,
             Self::Lcm(lcm) => &mut **lcm,
             Self::Rl(rl) => &mut **rl,
             Self::External(external) => &mut **external,
@@ -55,6 +61,7 @@ impl Method {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Dmdr(_) => "dmdr",
+            Self::Dmd2(_) => "dmd2",
             Self::Lcm(_) => "lcm",
             Self::Rl(_) => "rl",
             Self::External(_) => "external",

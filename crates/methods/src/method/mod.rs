@@ -1,5 +1,6 @@
 //! The contract between a method and the training loop, and the methods, one a file.
 
+mod dmd2;
 mod dmdr;
 mod lcm;
 
@@ -10,6 +11,7 @@ use dmdr_tensor::TensorError;
 
 use crate::{FeedError, Simulation, Step, rl::RlTerm};
 
+pub use dmd2::Dmd2;
 pub use dmdr::Dmdr;
 pub use lcm::Lcm;
 
@@ -50,6 +52,7 @@ pub fn build(config: &Config, parts: Parts) -> Result<Box<dyn Method>, MethodErr
         ..
     } = parts;
     Ok(match config {
+        Config::Dmd2(dmd2) => Box::new(Dmd2::new((**dmd2).clone(), fake_scale, simulation)),
         Config::Lcm(lcm) => Box::new(Lcm::new((**lcm).clone())),
         Config::Dmdr(dmdr) => Box::new(Dmdr::new((**dmdr).clone(), fake_scale, rl, simulation)),
         Config::Rl(config) => {

@@ -3,11 +3,13 @@
 mod consistency;
 mod dm;
 mod fake_score;
+mod gan;
 mod pretraining;
 
 pub use consistency::consistency;
 pub use dm::dm;
 pub use fake_score::fake_score;
+pub use gan::{discriminator, gan};
 pub use pretraining::pretraining;
 
 use dmdr_config::TimeDistribution;

@@ -1,0 +1,72 @@
+//! DMD2 (arXiv 2405.14867): distribution matching without regression, and a discriminator that lifts the teacher's cap.
+//!
+//! The discriminator reads the fake score's features, and its loss trains the fake score as well. Without it no true images
+//! are needed.
+
+use dmdr_config::{Dmd2 as Config, NetId};
+
+use crate::{Losses, Method, MethodError, Rollout, Simulation, Step, term};
+
+/// The method.
+pub struct Dmd2 {
+    config: Config,
+    /// Of the fake score's adapter.
+    fake_scale: f64,
+    simulation: Simulation,
+}
+
+impl Dmd2 {
+    /// `[method.dmd2]`; the fake score's adapter is called at `fake_scale`.
+    pub fn new(config: Config, fake_scale: f64, simulation: Simulation) -> Self {
+        Self {
+            config,
+            fake_scale,
+            simulation,
+        }
+    }
+
+    /// A rollout; the fake score and the discriminator on it.
+    fn iterate(&self, step: &mut Step<'_>) -> Result<Rollout, MethodError> {
+        let r = self.simulation.run(step)?;
+        let mut losses = term::fake_score(&self.config.fake_score, self.fake_scale, step, &r);
+        let Some(gan) = &self.config.gan else {
+            step.minimise(NetId::FAKE_SCORE, losses)?;
+            return Ok(r);
+        };
+        let images = step.true_images(&r.prompts)?;
+        losses.extend(term::discriminator(
+            gan,
+            self.fake_scale,
+            step,
+            &r.x0,
+            &images,
+            &r.cond,
+        ));
+        step.minimise_together(&[NetId::FAKE_SCORE, NetId::DISCRIMINATOR], losses)?;
+        Ok(r)
+    }
+
+    fn student_losses(&self, step: &Step<'_>, r: &Rollout) -> Losses {
+        let student = step.view(NetId::STUDENT).trained();
+        let x0 = student.x0(&r.x_t, &r.t, &r.cond);
+        let mut losses = term::dm(&self.config.dm, self.fake_scale, step, &x0, r);
+        losses.keep("x_t", &r.x_t);
+        losses.keep("t", &r.t);
+        losses.keep("x0", &x0);
+        if let Some(gan) = &self.config.gan {
+            losses.extend(term::gan(gan, self.fake_scale, step, &x0, &r.cond));
+        }
+        losses
+    }
+}
+
+impl Method for Dmd2 {
+    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
+        let mut r = self.iterate(step)?;
+        for _ in 1..self.config.ttur {
+            r = self.iterate(step)?;
+        }
+        let losses = self.student_losses(step, &r);
+        step.minimise(NetId::STUDENT, losses)
+    }
+}
