@@ -24,8 +24,8 @@ pub struct Teacher {
     /// Autoencoder of a class-conditional teacher, a folder in diffusers' layout. Pipelines bring their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vae: Option<PathBuf>,
-    /// Tokens of a prompt that the encoder for long texts reads, as diffusers' argument of that name: T5 of SD3 (256 by
-    /// default) and Qwen3 of Z-Image (512). Longer prompts are cut, shorter ones padded. Absent = diffusers' default.
+    /// Tokens of a prompt that the encoder for long texts reads, as diffusers' argument of that name: T5 or Qwen3.
+    /// Longer prompts are cut, shorter ones padded. Absent = diffusers' default for the pipeline.
     #[serde(
         deserialize_with = "range::sequence_length",
         skip_serializing_if = "Option::is_none"
@@ -53,7 +53,7 @@ pub struct Student {
     /// Timestep shift `s` of the time grid, `s t / (1 + (s - 1) t)`; above 0, 1 = none.
     #[serde(deserialize_with = "range::positive")]
     pub shift: f64,
-    /// The time in (0, 1] that a student of one step is told its pure noise has. 0.4 is timestep 399 of SDXL, `DMD2`'s
+    /// The time in (0, 1] that a student of one step is told its pure noise has. 0.4 is timestep 399 of 1000, `DMD2`'s
     /// `conditioning_timestep`; absent = 1, where the noise is pure.
     #[serde(
         deserialize_with = "range::optional_share",
@@ -259,7 +259,7 @@ const FILES: [&str; 5] = ["safetensors", "bin", "pt", "pth", "ckpt"];
 
 impl Teacher {
     /// Whether `weights` names a repository of the hub: `owner/name`, and nothing of that name lies here. Names of
-    /// repositories have dots (`stable-diffusion-xl-base-1.0`), so only the endings of weight files tell that one was meant.
+    /// repositories have dots (`FLUX.1-dev`), so only the endings of weight files tell that one was meant.
     pub fn is_on_hub(&self) -> bool {
         let is_file = |ending: &OsStr| FILES.iter().any(|file| ending.eq_ignore_ascii_case(file));
         let parts: Vec<_> = self.weights.iter().collect();

@@ -99,7 +99,7 @@ pub(crate) fn guidance_range<'de, D: Deserializer<'de>>(
     )))
 }
 
-/// `StableDiffusion3Pipeline` and `ZImagePipeline` of diffusers read up to 512 tokens.
+/// diffusers' pipelines with an encoder for long texts read up to 512 tokens.
 pub(crate) fn sequence_length<'de, D: Deserializer<'de>>(d: D) -> Result<Option<usize>, D::Error> {
     let length = integer(d, "1 to 512 tokens", |n| (1..=512).contains(&n))?;
     Ok(Some(length as usize))

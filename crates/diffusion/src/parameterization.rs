@@ -13,13 +13,13 @@ pub enum Parameterization {
     Epsilon,
     /// `v = alpha eps - sigma x0` (Salimans & Ho, arXiv 2202.00512).
     Velocity,
-    /// `u = eps - x0`, the rectified flow's `dx/dt` (SiT, SD3).
+    /// `u = eps - x0`, the rectified flow's `dx/dt`.
     Flow,
 }
 
 impl Parameterization {
     /// Clean prediction from `raw` at `x_t [B, C, H, W]`, `t [B]`. Singular for [`Self::Epsilon`] where
-    /// `alpha = 0`, at `t = 1` of the rectified flow; at SDXL's last step an error of the noise grows 15-fold.
+    /// `alpha = 0`, at `t = 1` of the rectified flow; at the scaled linear schedule's last step an error of the noise grows 15-fold.
     pub fn to_x0(self, schedule: Schedule, raw: &Tensor, x_t: &Tensor, t: &Tensor) -> Tensor {
         let (alpha, sigma) = schedule.coefficients(t);
         match self {

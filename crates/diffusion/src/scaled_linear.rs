@@ -1,4 +1,4 @@
-//! SDXL's variance-preserving schedule: 1000 discrete steps whose betas are squares of a linear ramp (diffusers'
+//! The variance-preserving schedule of latent diffusion: 1000 discrete steps whose betas are squares of a linear ramp (diffusers'
 //! `scaled_linear`, .00085 to .012), and the one place that maps continuous times to them.
 //!
 //! `t in [0, 1]` goes to place `round(1000 t)`. Place 0 is clean data (`alpha = 1`, `sigma = 0`), which the network never
@@ -78,7 +78,7 @@ fn slopes(places: &Tensor) -> [Tensor; 2] {
     [by_alpha, by_sigma]
 }
 
-/// The timesteps that a network on SDXL's schedule is given for `t [B]` in `[0, 1]`: whole numbers `0 ..= 999`, f32, `[B]`.
+/// The timesteps that a network on this schedule is given for `t [B]` in `[0, 1]`: whole numbers `0 ..= 999`, f32, `[B]`.
 /// Their derivative is that of what was rounded, 1000.
 pub fn timesteps(t: &Tensor) -> Tensor {
     let timesteps = (places(t) - 1).clamp_min(0).to_kind(Kind::Float);

@@ -7,9 +7,9 @@ use crate::scaled_linear;
 /// A noise schedule on `t in [0, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
-    /// `alpha = 1 - t`, `sigma = t` (SiT, SD3, Z-Image).
+    /// `alpha = 1 - t`, `sigma = t`: SiT, and most published since 2024.
     RectifiedFlow,
-    /// `alpha^2 + sigma^2 = 1` in 1000 discrete steps (SDXL); `t` is rounded to a thousandth, and at `t = 1` there is still
+    /// `alpha^2 + sigma^2 = 1` in 1000 discrete steps: latent diffusion before that. `t` is rounded to a thousandth, and at `t = 1` there is still
     /// some data. See [`timesteps`](crate::timesteps).
     ScaledLinear,
 }
@@ -45,7 +45,7 @@ pub fn time_grid(num_steps: usize, shift: f64) -> Vec<f64> {
 }
 
 /// Times of a few-step student: [`time_grid`]; one of a single step may be told `conditioning_time` of its pure noise
-/// instead of 1, as one-step SDXLs are (DMD2, arXiv 2405.14867: timestep 399, time 0.4).
+/// instead of 1, as one-step students of noise predictors are (DMD2, arXiv 2405.14867: timestep 399, time 0.4).
 pub fn student_times(num_steps: usize, shift: f64, conditioning_time: Option<f64>) -> Vec<f64> {
     match conditioning_time {
         Some(time) if num_steps == 1 => vec![time, 0.0],

@@ -18,7 +18,7 @@ pub(crate) struct Attention {
     heads: i64,
 }
 
-/// RMS normalisation of queries and keys per head (SD3.5): keeps small models stable at high learning rates.
+/// RMS normalisation of queries and keys per head: keeps small models stable at high learning rates.
 #[derive(Debug)]
 pub(crate) struct QkNorm {
     q: RmsNorm,
@@ -155,7 +155,7 @@ impl Attention {
             let kv = linear
                 .forward(context, call)
                 .reshape([b, -1, 2, self.heads, head_dim]);
-            k = Tensor::cat(&[k, kv.select(2, 0)], 1); // image tokens first, as in SD3
+            k = Tensor::cat(&[k, kv.select(2, 0)], 1); // image tokens first, as in MMDiT
             v = Tensor::cat(&[v, kv.select(2, 1)], 1);
         }
         let (q, k) = match &self.norm {

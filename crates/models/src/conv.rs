@@ -1,4 +1,4 @@
-//! Convolutional layers of the autoencoder and of SDXL's UNet, with diffusers' parameter names. Feature maps between layers are
+//! Convolutional layers of the autoencoder and of UNets, with diffusers' parameter names. Feature maps between layers are
 //! f32; convolutions compute in the network's kind.
 
 use dmdr_tensor::{Init, Kind, Lora, Scope, Tensor};

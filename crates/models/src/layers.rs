@@ -247,7 +247,7 @@ pub(crate) fn modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Tensor {
     x * (scale + 1.0) + shift
 }
 
-/// `[cos, sin]` features of `t [B]` in `[0, 1]`, scaled to `[0, 1000]` as SD3 does; result `[B, dim]`, f32.
+/// `[cos, sin]` features of `t [B]` in `[0, 1]`, scaled to `[0, 1000]`; result `[B, dim]`, f32.
 pub(crate) fn timestep_features(t: &Tensor, dim: i64) -> Tensor {
     sinusoid_features(&(t * 1000.0), dim)
 }
@@ -308,7 +308,7 @@ pub(crate) fn unpatchify(tokens: &Tensor, patch: i64, channels: i64) -> Tensor {
         .reshape([b, channels, side * patch, side * patch])
 }
 
-/// `[B, C, H, W]` -> `[B, (H/p)(W/p), p p C]`, channels fastest: the order of Z-Image.
+/// `[B, C, H, W]` -> `[B, (H/p)(W/p), p p C]`, channels fastest.
 pub(crate) fn patchify_channels_last(x: &Tensor, patch: i64) -> Tensor {
     let (b, c, h, w) = x.size4().expect("images are [B, C, H, W]");
     x.reshape([b, c, h / patch, patch, w / patch, patch])
@@ -316,8 +316,8 @@ pub(crate) fn patchify_channels_last(x: &Tensor, patch: i64) -> Tensor {
         .reshape([b, (h / patch) * (w / patch), patch * patch * c])
 }
 
-/// `[B, h w, p p C]`, channels fastest, -> `[B, C, h p, w p]`: the order of DiT, SiT,
-/// SD3 and Z-Image.
+/// `[B, h w, p p C]`, channels fastest, -> `[B, C, h p, w p]`: the order of DiT
+/// and of most after it.
 pub(crate) fn unpatchify_channels_last(tokens: &Tensor, grid: [i64; 2], patch: i64) -> Tensor {
     let (b, [h, w]) = (tokens.size()[0], grid);
     tokens

@@ -7,8 +7,8 @@ use crate::Schedule;
 /// The loss a schedule's teachers are trained with, from clean predictions `x0_hat [B, C, H, W]` at `t [B]`, per sample
 /// `[B]`, whatever the network's raw output is.
 ///
-/// Rectified flow: the velocity MSE of SiT and SD3, as `u = eps - x0` gives `u_hat - u = (x0 - x0_hat) / t`; `t` is kept
-/// above 0.05 in the weight, as x0-predicting networks need (arXiv 2511.13720). SDXL's schedule: the noise MSE, as
+/// Rectified flow: the velocity MSE, as `u = eps - x0` gives `u_hat - u = (x0 - x0_hat) / t`; `t` is kept
+/// above 0.05 in the weight, as x0-predicting networks need (arXiv 2511.13720). Scaled linear: the noise MSE, as
 /// `eps_hat - eps = (x0 - x0_hat) alpha / sigma`, for `t > 0`.
 pub fn denoise(schedule: Schedule, x0_hat: &Tensor, x0: &Tensor, t: &Tensor) -> Tensor {
     let weight = match schedule {

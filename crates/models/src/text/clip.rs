@@ -1,4 +1,4 @@
-//! CLIP's text tower (arXiv 2103.00020): CLIP-L and OpenCLIP's bigG, which condition SDXL and SD3.
+//! CLIP's text tower (arXiv 2103.00020): CLIP-L and OpenCLIP's bigG, which condition latent diffusion.
 //!
 //! Parameters carry the names of transformers' `CLIPTextModelWithProjection` (5.23.0, `models/clip/modeling_clip.py`),
 //! and of `CLIPTextModel` with `text_model.` in front, as published; version 5 saves it without. Deviations: the residual
@@ -59,7 +59,7 @@ pub enum ClipArchitecture {
 }
 
 impl ClipTextConfig {
-    /// CLIP-L of SDXL, not projected: 123 million parameters.
+    /// CLIP-L, not projected: 123 million parameters.
     pub fn clip_l() -> Self {
         Self {
             architectures: [ClipArchitecture::Plain],
@@ -76,7 +76,7 @@ impl ClipTextConfig {
         }
     }
 
-    /// OpenCLIP's bigG of SDXL and SD3: 695 million parameters.
+    /// OpenCLIP's bigG: 695 million parameters.
     pub fn big_g() -> Self {
         Self {
             architectures: [ClipArchitecture::WithProjection],

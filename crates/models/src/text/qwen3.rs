@@ -1,4 +1,4 @@
-//! Qwen3 (arXiv 2505.09388) as a text encoder: Qwen3-4B conditions Z-Image.
+//! Qwen3 (arXiv 2505.09388) as a text encoder of image models.
 //!
 //! Parameters carry the names of transformers' `Qwen3ForCausalLM` (5.23.0, `models/qwen3/modeling_qwen3.py`), whose head
 //! is not built. Deviations: the residual stream stays f32 whatever the compute kind; no padding mask, as padding stands
@@ -182,8 +182,8 @@ impl Transformers for Qwen3 {
         })
     }
 
-    /// The head is not built; where it is tied, it is a second name of the token table. `Qwen3Model`, which diffusers saves
-    /// with Z-Image, has no `model.` in front.
+    /// The head is not built; where it is tied, it is a second name of the token table. `Qwen3Model`, which diffusers'
+    /// pipelines save, has no `model.` in front.
     fn rename(stored: &str) -> Option<String> {
         if stored == "lm_head.weight" {
             return None;

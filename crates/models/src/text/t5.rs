@@ -1,7 +1,7 @@
-//! T5 v1.1's encoder (arXiv 1910.10683): T5-XXL, which conditions SD3.
+//! T5 v1.1's encoder (arXiv 1910.10683): T5-XXL, which conditions image models.
 //!
 //! Parameters carry the names of transformers' `T5EncoderModel` (5.23.0, `models/t5/modeling_t5.py`). Deviations: the
-//! residual stream stays f32 whatever the compute kind (in f16 it overflows); no padding mask, as SD3 gives none.
+//! residual stream stays f32 whatever the compute kind (in f16 it overflows); no padding mask, as those pipelines give none.
 
 use dmdr_tensor::{Device, Init, ParamStore, Scope, Tensor};
 use serde::Deserialize;

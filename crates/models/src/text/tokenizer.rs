@@ -122,7 +122,7 @@ impl TextTokenizer {
             return Err(unusable(&path, &reason));
         };
         // Named tokens become special even where they are words otherwise, as in transformers. The
-        // second tokenizer of SDXL and SD3 pads with `!`: in a prompt it has padding's id.
+        // tokenizer of CLIP's bigG pads with `!`: in a prompt it has padding's id.
         files.add_named(&mut inner, class)?;
         inner.set_encode_special_tokens(files.flag("split_special_tokens") == Some(true));
         let pads_left = inner

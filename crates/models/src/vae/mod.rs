@@ -1,4 +1,4 @@
-//! The image autoencoder of latent diffusion (arXiv 2112.10752), as published with Stable Diffusion 1, SDXL, SD3, Flux and Z-Image.
+//! The image autoencoder of latent diffusion (arXiv 2112.10752), as published with Stable Diffusion and after it.
 //!
 //! Parameters carry the names of diffusers' `AutoencoderKL` (0.42.1, `models/autoencoders/autoencoder_kl.py`);
 //! `tests/parity/vae.rs` compares values and gradients with it. Deviations: images are in `[0, 1]` as everywhere in this project, and
