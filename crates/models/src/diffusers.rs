@@ -41,7 +41,7 @@ pub fn load_diffusers_config<N: Diffusers>(folder: &Path) -> Result<N::Config, M
     if let Some(found) = found.filter(|found| found != N::CLASS) {
         return Err(ModelError::Format {
             found,
-            expected: N::CLASS,
+            expected: N::CLASS.to_owned(),
             path,
         });
     }

@@ -1,10 +1,6 @@
 //! [`ImageSides`]: which sides of images a published pipeline can make.
 
-use std::path::Path;
-
-use crate::{
-    AutoencoderKl, Diffusers, ModelError, Pipeline, Sd3, SdxlUnet, ZImage, load_diffusers_config,
-};
+use crate::{AutoencoderKl, ModelError, Pipeline, load_diffusers_config};
 
 /// Sides of images in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,37 +12,17 @@ pub struct ImageSides {
 }
 
 impl ImageSides {
-    /// Those of the pipeline in `folder`, from the configs of its network and its autoencoder.
+    /// Those of `pipeline`, from the configs of its network and its autoencoder.
     ///
     /// # Errors
     /// A config that cannot be read, or two that do not fit together.
-    pub fn of(pipeline: Pipeline, folder: &Path) -> Result<Self, ModelError> {
-        let vae = load_diffusers_config::<AutoencoderKl>(&folder.join("vae"))?;
-        let folder = folder.join(pipeline.network());
-        let (class, channels, unit, most) = match pipeline {
-            Pipeline::StableDiffusionXl => {
-                let config = load_diffusers_config::<SdxlUnet>(&folder)?;
-                // On its way up it makes maps of the sizes that it met on its way down, as diffusers does.
-                (SdxlUnet::CLASS, config.in_channels, 1, None)
-            }
-            Pipeline::StableDiffusion3 => {
-                let config = load_diffusers_config::<Sd3>(&folder)?;
-                let most = config.pos_embed_max_size * config.patch_size;
-                let unit = config.patch_size;
-                (Sd3::CLASS, config.in_channels, unit, Some(most))
-            }
-            Pipeline::ZImage => {
-                let config = load_diffusers_config::<ZImage>(&folder)?;
-                let unit = config.all_patch_size.first().copied().unwrap_or(1);
-                // Ours are computed as needed, but diffusers draws nothing larger.
-                let places = config.axes_lens.iter().skip(1).min();
-                let most = places.map(|places| places * unit);
-                (ZImage::CLASS, config.in_channels, unit, most)
-            }
-        };
+    pub fn of(pipeline: &dyn Pipeline) -> Result<Self, ModelError> {
+        let index = pipeline.index();
+        let vae = load_diffusers_config::<AutoencoderKl>(&index.folder().join("vae"))?;
+        let channels = pipeline.in_channels();
         if channels != vae.latent_channels {
             return Err(ModelError::Sizes {
-                network: class,
+                network: index.family().network_class(),
                 reason: format!(
                     "it reads latents of {channels} channels, and the pipeline's `vae` makes {}: they are of different models",
                     vae.latent_channels
@@ -55,8 +31,8 @@ impl ImageSides {
         }
         let pixels = vae.downsampling();
         Ok(Self {
-            step: (pixels * unit).max(1),
-            most: most.map(|most| most * pixels),
+            step: (pixels * pipeline.patch_size()).max(1),
+            most: pipeline.longest_side().map(|most| most * pixels),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Networks, one per file, and the contract every diffusion backbone meets: [`Denoiser`], [`View`], [`Conditioning`].
 
+mod architecture;
 mod attention;
 mod blocks;
 mod clip;
@@ -12,8 +13,10 @@ mod diffusers;
 mod discriminator;
 mod dit;
 mod exact;
+mod family;
 mod image_sides;
 mod json;
+mod layer_names;
 mod layers;
 mod pipeline;
 mod point_net;
@@ -29,6 +32,7 @@ mod view;
 mod vision;
 mod z_image;
 
+pub use architecture::{Architecture, ClassConditional, TextConditional};
 pub use clip::{ClipConfig, ImageTowerConfig, TextTowerConfig, WorldClip};
 pub use clip_block::ClipActivation;
 pub use conditioning::Conditioning;
@@ -38,18 +42,23 @@ pub use diffusers::{Diffusers, ignored_keys, load_diffusers_config};
 pub use discriminator::Discriminator;
 pub use dit::{Dit, DitConfig, Prediction};
 pub use exact::ExactMixture;
+pub use family::{
+    Component, FAMILIES, Family, Pipeline, component_names, family_of, open_class_conditional,
+    open_text_conditional,
+};
 pub use image_sides::ImageSides;
-pub use pipeline::{Pipeline, PipelineIndex, weights_of_part};
+pub use layer_names::Outputs;
+pub use pipeline::{PipelineIndex, weights_of_part};
 pub use point_net::PointNet;
-pub use sd3::{QkNormalization, Sd3, Sd3Config};
-pub use sdxl::{DownBlockType, SdxlConfig, SdxlUnet, UpBlockType};
+pub use sd3::{QkNormalization, Sd3, Sd3Config, Sd3Text};
+pub use sdxl::{DownBlockType, SdxlConfig, SdxlText, SdxlUnet, UpBlockType};
 pub use sit::{Interpolant, Sit, SitConfig};
 pub use stored::{ModelError, Stored, load_config};
 pub use taps::Taps;
 pub use text::{
     ClipArchitecture, ClipFeatures, ClipText, ClipTextConfig, EmbeddingCache, Qwen3, Qwen3Config,
-    RopeParameters, Sd3Text, SdxlText, T5Config, T5Encoder, TextEncoder, TextTokenizer, Tokens,
-    Transformers, ZImageText, load_transformers_config,
+    RopeParameters, T5Config, T5Encoder, TextEncoder, TextTokenizer, Tokens, Transformers,
+    load_transformers_config,
 };
 pub use trained_schedule::TrainedSchedule;
 pub use vae::{AutoencoderKl, AutoencoderKlConfig, DecoderBlockType, EncoderBlockType, Posterior};
@@ -59,4 +68,4 @@ pub use vision::{
     DinoConfig, DinoVision, Inception, InceptionFeatures, Lpips, LpipsTrunk, RatingHead,
     from_open_clip,
 };
-pub use z_image::{ZImage, ZImageConfig};
+pub use z_image::{ZImage, ZImageConfig, ZImageText};

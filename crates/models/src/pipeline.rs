@@ -1,30 +1,20 @@
 //! Published text-to-image pipelines: what a folder in diffusers' layout holds, from its `model_index.json`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use dmdr_tensor::{DIFFUSERS_WEIGHTS, TensorError, WeightFiles};
 use serde_json::{Map, Value};
 
 use crate::{
-    AutoencoderKl, ModelError, Sd3, SdxlUnet, ZImage,
+    AutoencoderKl, Component, FAMILIES, Family, ModelError, Pipeline,
     diffusers::{ignored_keys, plain, warning_of},
+    family_of,
     json::read_json,
     text::TRANSFORMERS_WEIGHTS,
 };
-
-/// A pipeline that is built here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pipeline {
-    /// SDXL.
-    StableDiffusionXl,
-    /// SD3-Medium, SD3.5-Medium and -Large.
-    StableDiffusion3,
-    /// Z-Image.
-    ZImage,
-}
-
-/// A part of a pipeline, and the classes that it may have; none, where any will do.
-type Component = (&'static str, &'static [&'static str]);
 
 /// Parts and options of diffusers' constructors on which no number here depends.
 const UNUSED: [&str; 5] = [
@@ -35,79 +25,10 @@ const UNUSED: [&str; 5] = [
     "add_watermarker",
 ];
 
-/// Of SDXL's pipelines.
-const FORCES_ZEROS: &str = "force_zeros_for_empty_prompt";
-
-impl Pipeline {
-    /// That of a class of diffusers. Forms of the same networks for other tasks differ in no file.
-    fn of_class(class: &str) -> Option<Self> {
-        Some(match class {
-            "StableDiffusionXLPipeline"
-            | "StableDiffusionXLImg2ImgPipeline"
-            | "StableDiffusionXLInpaintPipeline" => Self::StableDiffusionXl,
-            "StableDiffusion3Pipeline"
-            | "StableDiffusion3Img2ImgPipeline"
-            | "StableDiffusion3InpaintPipeline" => Self::StableDiffusion3,
-            "ZImagePipeline" | "ZImageImg2ImgPipeline" | "ZImageInpaintPipeline" => Self::ZImage,
-            _ => return None,
-        })
-    }
-
-    /// Tokens that its encoder for long texts reads of a prompt if nothing else is said, as diffusers' argument
-    /// `max_sequence_length` (0.42.1); none where there is no such encoder.
-    pub fn max_sequence_length(self) -> Option<usize> {
-        match self {
-            Self::StableDiffusionXl => None,
-            Self::StableDiffusion3 => Some(256),
-            Self::ZImage => Some(512),
-        }
-    }
-
-    /// Folder of the denoising network in the pipeline's.
-    pub fn network(self) -> &'static str {
-        match self {
-            Self::StableDiffusionXl => "unet",
-            Self::StableDiffusion3 | Self::ZImage => "transformer",
-        }
-    }
-
-    fn components(self) -> &'static [Component] {
-        match self {
-            Self::StableDiffusionXl => &[
-                ("unet", &["UNet2DConditionModel"]),
-                ("vae", &["AutoencoderKL"]),
-                ("text_encoder", &["CLIPTextModel"]),
-                ("text_encoder_2", &["CLIPTextModelWithProjection"]),
-                ("tokenizer", &[]),
-                ("tokenizer_2", &[]),
-                ("scheduler", &[]),
-            ],
-            Self::StableDiffusion3 => &[
-                ("transformer", &["SD3Transformer2DModel"]),
-                ("vae", &["AutoencoderKL"]),
-                ("text_encoder", &["CLIPTextModelWithProjection"]),
-                ("text_encoder_2", &["CLIPTextModelWithProjection"]),
-                ("text_encoder_3", &["T5EncoderModel"]),
-                ("tokenizer", &[]),
-                ("tokenizer_2", &[]),
-                ("tokenizer_3", &[]),
-                ("scheduler", &[]),
-            ],
-            Self::ZImage => &[
-                ("transformer", &["ZImageTransformer2DModel"]),
-                ("vae", &["AutoencoderKL"]),
-                ("text_encoder", &["Qwen3Model", "Qwen3ForCausalLM"]),
-                ("tokenizer", &[]),
-                ("scheduler", &[]),
-            ],
-        }
-    }
-}
-
 /// The `model_index.json` of a pipeline that is built here.
 #[derive(Clone, Debug)]
 pub struct PipelineIndex {
-    pipeline: Pipeline,
+    family: &'static dyn Family,
     class: String,
     folder: PathBuf,
     fields: Map<String, Value>,
@@ -127,39 +48,35 @@ impl PipelineIndex {
         let class = fields
             .get("_class_name")
             .map_or("missing".to_owned(), plain);
-        let Some(pipeline) = Pipeline::of_class(&class) else {
+        let Some(family) = family_of(&class) else {
+            let [others @ .., last] = FAMILIES.map(|family| family.classes()[0]);
             let reason = format!(
-                "`_class_name` is {class}, expected StableDiffusionXLPipeline, \
-                 StableDiffusion3Pipeline or ZImagePipeline, or their Img2Img or Inpaint form"
+                "`_class_name` is {class}, expected {} or {last}, or their Img2Img or Inpaint form",
+                others.join(", ")
             );
             return Err(ModelError::refused(&path, &reason));
         };
         let index = Self {
-            pipeline,
+            family,
             class,
             folder: folder.to_owned(),
             fields,
         };
         let check = |component| index.check(component);
-        match pipeline.components().iter().find_map(check) {
-            Some(reason) => Err(ModelError::refused(&path, &reason)),
+        let refusal = family.refusal(&index);
+        match refusal.or_else(|| family.components().iter().find_map(check)) {
+            Some(reason) => Err(index.refused(&reason)),
             None => Ok(index),
         }
     }
 
     /// What is wrong with a part.
     fn check(&self, &(name, classes): &Component) -> Option<String> {
-        let aesthetics = self.fields.get("requires_aesthetics_score");
-        if aesthetics.is_some_and(|value| *value != Value::Bool(false)) {
-            return Some(
-                "`requires_aesthetics_score` is set: SDXL's refiner is not built, its base is"
-                    .to_owned(),
-            );
-        }
         let found = self.fields.get(name)?;
         let class = found.get(1).and_then(Value::as_str);
         let is_left_out = class.is_none() && self.is_left_out(name);
-        let may_be_left_out = matches!(name, "text_encoder_3" | "tokenizer_3" | "scheduler");
+        let may_be_left_out =
+            name == "scheduler" || self.family.optional_components().contains(&name);
         let is_known = class.is_some_and(|class| classes.is_empty() || classes.contains(&class));
         if is_known || (is_left_out && may_be_left_out) {
             return None;
@@ -169,9 +86,17 @@ impl PipelineIndex {
         Some(format!("`{name}` is {found}, but only {expected} is built"))
     }
 
-    /// Which pipeline.
-    pub fn pipeline(&self) -> Pipeline {
-        self.pipeline
+    /// Which kind of pipeline it is.
+    pub fn family(&self) -> &'static dyn Family {
+        self.family
+    }
+
+    /// The pipeline: sizes are read, weights are not.
+    ///
+    /// # Errors
+    /// As for [`Family::open`].
+    pub fn open(&self) -> Result<Rc<dyn Pipeline>, ModelError> {
+        self.family.open(self)
     }
 
     /// Where it lies.
@@ -179,52 +104,33 @@ impl PipelineIndex {
         &self.folder
     }
 
+    /// Folder of the denoising network.
+    pub fn network(&self) -> PathBuf {
+        self.folder.join(self.family.network())
+    }
+
+    /// What it says of `key`.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.fields.get(key)
+    }
+
+    /// The error that the index cannot be used, for `reason`.
+    pub(crate) fn refused(&self, reason: &str) -> ModelError {
+        ModelError::refused(&self.folder.join("model_index.json"), reason)
+    }
+
     /// The class of the part `name`, where it is said.
     pub(crate) fn class_of(&self, name: &str) -> Option<&str> {
         self.fields.get(name)?.get(1)?.as_str()
     }
 
-    fn is_left_out(&self, name: &str) -> bool {
+    /// Whether it says that there is no part `name`.
+    pub(crate) fn is_left_out(&self, name: &str) -> bool {
         match self.fields.get(name) {
             Some(Value::Array(pair)) => pair.iter().all(Value::is_null),
             Some(value) => value.is_null(),
             None => false,
         }
-    }
-
-    /// Whether SDXL is guided away from zeros instead of the encoded empty prompt. Python's `None` is no.
-    ///
-    /// # Errors
-    /// Another value than true or false.
-    pub fn forces_zeros(&self) -> Result<bool, ModelError> {
-        match self.fields.get(FORCES_ZEROS) {
-            None => Ok(true),
-            Some(Value::Null) => Ok(false),
-            Some(Value::Bool(value)) => Ok(*value),
-            Some(found) => {
-                let reason = format!("`{FORCES_ZEROS}` is {found}, expected true or false");
-                let path = self.folder.join("model_index.json");
-                Err(ModelError::refused(&path, &reason))
-            }
-        }
-    }
-
-    /// Whether SD3 has its third text encoder, T5; without it its tokens are zeros, as in diffusers.
-    ///
-    /// # Errors
-    /// If it is named, but not there.
-    pub fn has_t5(&self) -> Result<bool, ModelError> {
-        let name = "text_encoder_3";
-        let is_there = self.folder.join(name).is_dir();
-        if self.class_of(name).is_some() && !is_there {
-            let reason = format!(
-                "it names `{name}`, which is not there; download it, or do without it: \
-                 `\"{name}\": [null, null]`"
-            );
-            let path = self.folder.join("model_index.json");
-            return Err(ModelError::refused(&path, &reason));
-        }
-        Ok(is_there && !self.is_left_out(name))
     }
 
     /// What is read otherwise than a user may expect: keys that are ignored, as diffusers ignores them, and weights that are
@@ -234,23 +140,17 @@ impl PipelineIndex {
     /// A `config.json` that cannot be read.
     pub fn warnings(&self) -> Result<Vec<String>, ModelError> {
         let mut unknown = self.fields.clone();
-        let components = self.pipeline.components();
+        let (components, options) = (self.family.components(), self.family.options());
         unknown.retain(|key, _| {
             let is_component = components.iter().any(|(name, _)| name == key);
-            let is_option = self.pipeline == Pipeline::StableDiffusionXl
-                && (key == FORCES_ZEROS || key == "requires_aesthetics_score");
+            let is_option = options.contains(&key.as_str());
             let is_unused = UNUSED.contains(&key.as_str());
             !(key.starts_with('_') || is_component || is_option || is_unused)
         });
         let path = self.folder.join("model_index.json");
-        let network = self.folder.join(self.pipeline.network());
         let found = [
             warning_of(&path, &unknown, &self.class),
-            match self.pipeline {
-                Pipeline::StableDiffusionXl => ignored_keys::<SdxlUnet>(&network)?,
-                Pipeline::StableDiffusion3 => ignored_keys::<Sd3>(&network)?,
-                Pipeline::ZImage => ignored_keys::<ZImage>(&network)?,
-            },
+            self.family.ignored_keys(&self.network())?,
             ignored_keys::<AutoencoderKl>(&self.folder.join("vae"))?,
             self.rounded(),
         ];
@@ -258,7 +158,7 @@ impl PipelineIndex {
     }
 
     fn rounded(&self) -> Option<String> {
-        let named = self.pipeline.components().iter().map(|(name, _)| *name);
+        let named = self.family.components().iter().map(|(name, _)| *name);
         let files = named
             .filter(|name| !self.is_left_out(name))
             .filter_map(|name| {
@@ -313,12 +213,13 @@ fn no_pipeline(folder: &Path) -> ModelError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
 
     use super::*;
 
-    fn read(text: &str) -> Result<PipelineIndex, String> {
+    /// The index of this text.
+    pub(crate) fn read(text: &str) -> Result<PipelineIndex, String> {
         let dir = tempfile::tempdir().expect("temp dir");
         fs::write(dir.path().join("model_index.json"), text).expect("writable");
         PipelineIndex::read(dir.path()).map_err(|error| error.to_string())
@@ -327,18 +228,12 @@ mod tests {
     #[test]
     fn forms_of_the_same_pipeline() {
         for (class, expected) in [
-            (
-                "StableDiffusionXLImg2ImgPipeline",
-                Pipeline::StableDiffusionXl,
-            ),
-            (
-                "StableDiffusion3InpaintPipeline",
-                Pipeline::StableDiffusion3,
-            ),
-            ("ZImagePipeline", Pipeline::ZImage),
+            ("StableDiffusionXLImg2ImgPipeline", "SDXL"),
+            ("StableDiffusion3InpaintPipeline", "SD3"),
+            ("ZImagePipeline", "Z-Image"),
         ] {
             let index = read(&format!("{{\"_class_name\": \"{class}\"}}")).expect("built");
-            assert_eq!(index.pipeline(), expected);
+            assert_eq!(index.family().name(), expected);
         }
     }
 
@@ -385,45 +280,6 @@ mod tests {
                 "{error}"
             );
         }
-    }
-
-    #[test]
-    fn the_empty_prompt_of_sdxl() {
-        let zeros = |value: &str| {
-            let text = format!("{{\"_class_name\": \"StableDiffusionXLPipeline\"{value}}}");
-            let index = read(&text).expect("built");
-            index.forces_zeros().map_err(|error| error.to_string())
-        };
-        let key = format!(", \"{FORCES_ZEROS}\": ");
-        assert_eq!(zeros(""), Ok(true));
-        assert_eq!(zeros(&format!("{key}true")), Ok(true));
-        assert_eq!(zeros(&format!("{key}false")), Ok(false));
-        assert_eq!(zeros(&format!("{key}null")), Ok(false));
-        let error = zeros(&format!("{key}\"false\"")).expect_err("text");
-        assert!(
-            error.contains("is \"false\", expected true or false"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn sd3_without_t5() {
-        let dir = tempfile::tempdir().expect("temp dir");
-        let has = |value: &str| {
-            let text = format!("{{\"_class_name\": \"StableDiffusion3Pipeline\"{value}}}");
-            fs::write(dir.path().join("model_index.json"), text).expect("writable");
-            let index = PipelineIndex::read(dir.path()).expect("built");
-            index.has_t5().map_err(|error| error.to_string())
-        };
-        let null = ", \"text_encoder_3\": [null, null], \"tokenizer_3\": [null, null]";
-        let named = ", \"text_encoder_3\": [\"transformers\", \"T5EncoderModel\"]";
-        assert_eq!(has(""), Ok(false));
-        assert_eq!(has(null), Ok(false));
-        assert!(has(named).expect_err("no folder").contains("[null, null]"));
-        fs::create_dir(dir.path().join("text_encoder_3")).expect("writable");
-        assert_eq!(has(named), Ok(true));
-        assert_eq!(has(""), Ok(true));
-        assert_eq!(has(null), Ok(false), "the folder may be there all the same");
     }
 
     #[test]

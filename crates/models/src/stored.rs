@@ -40,12 +40,12 @@ pub trait Stored {
 /// An unreadable file, or one of another format or with an unreadable config.
 pub fn load_config<N: Stored>(path: &Path) -> Result<N::Config, ModelError> {
     let metadata = read_metadata(path)?;
-    let found = metadata.get("format").map_or("none", String::as_str);
+    let found = format_in(&metadata);
     if found != N::FORMAT {
         return Err(ModelError::Format {
             path: path.to_owned(),
-            expected: N::FORMAT,
-            found: found.to_owned(),
+            expected: N::FORMAT.to_owned(),
+            found,
         });
     }
     let config = metadata.get("config").map_or("", String::as_str);
@@ -53,6 +53,19 @@ pub fn load_config<N: Stored>(path: &Path) -> Result<N::Config, ModelError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// The format that the header of the file `path` names, or `none`.
+///
+/// # Errors
+/// An unreadable file.
+pub(crate) fn format_of(path: &Path) -> Result<String, ModelError> {
+    Ok(format_in(&read_metadata(path)?))
+}
+
+fn format_in(metadata: &BTreeMap<String, String>) -> String {
+    let format = metadata.get("format");
+    format.map_or("none".to_owned(), String::clone)
 }
 
 /// Errors of building and loading networks.
@@ -67,7 +80,7 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// Wanted.
-        expected: &'static str,
+        expected: String,
         /// In the metadata.
         found: String,
     },

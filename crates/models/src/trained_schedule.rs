@@ -6,10 +6,11 @@
 
 use std::path::PathBuf;
 
+use dmdr_diffusion::Schedule;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ModelError, Pipeline, PipelineIndex,
+    ModelError, PipelineIndex,
     diffusers::{plain, same},
     json::read_json,
 };
@@ -17,8 +18,8 @@ use crate::{
 /// A field of which one value is built, as JSON.
 type Fixed = (&'static str, &'static str);
 
-/// For SDXL.
-const SDXL: [Fixed; 9] = [
+/// For the table of betas ([`Schedule::ScaledLinear`]).
+const SCALED_LINEAR: [Fixed; 9] = [
     ("prediction_type", "\"epsilon\""),
     ("beta_schedule", "\"scaled_linear\""),
     ("beta_start", "0.00085"),
@@ -76,7 +77,7 @@ const FLOWS: [&str; 3] = [
 /// What is known of the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum TrainedSchedule {
-    /// SDXL's table of betas.
+    /// The table of betas of [`Schedule::ScaledLinear`].
     Betas,
     /// A rectified flow whose sampler shifts its times by this.
     Flow {
@@ -98,8 +99,8 @@ impl TrainedSchedule {
     /// That of a pipeline; none if it brings no scheduler.
     ///
     /// # Errors
-    /// A file that is unreadable, or a schedule that is not built: a v-prediction SDXL would be distilled as if it
-    /// predicted the noise.
+    /// A file that is unreadable, or a schedule that is not built: a v-prediction network would be distilled as if
+    /// it predicted the noise.
     pub fn of(index: &PipelineIndex) -> Result<Option<Self>, ModelError> {
         let path = index.folder().join("scheduler/scheduler_config.json");
         let is_there = path.is_file();
@@ -114,8 +115,8 @@ impl TrainedSchedule {
             path,
             fields,
         };
-        let is_flow = index.pipeline() != Pipeline::StableDiffusionXl;
-        config.known_class(is_flow)?;
+        let is_flow = index.family().schedule() == Schedule::RectifiedFlow;
+        config.known_class(is_flow, index.family().name())?;
         Ok(match (is_there, is_flow) {
             (false, _) => None,
             (true, true) => Some(config.flow()?),
@@ -167,8 +168,8 @@ impl Config {
     }
 
     /// # Errors
-    /// A class that samples otherwise.
-    fn known_class(&self, is_flow: bool) -> Result<(), ModelError> {
+    /// A class that samples networks of the family `name` otherwise.
+    fn known_class(&self, is_flow: bool, name: &str) -> Result<(), ModelError> {
         let by_flag = same(&self.get("use_flow_sigmas"), &json!(true));
         let known = if is_flow {
             by_flag || FLOWS.contains(&self.class())
@@ -179,12 +180,10 @@ impl Config {
             return Ok(());
         }
         let (network, expected) = if is_flow {
-            ("a rectified flow", FLOWS[0])
+            ("a rectified flow", FLOWS[0].to_owned())
         } else {
-            (
-                "SDXL",
-                "EulerDiscreteScheduler or another one with SDXL's betas",
-            )
+            let other = format!("EulerDiscreteScheduler or another one with {name}'s betas");
+            (name, other)
         };
         let class = self.class();
         Err(self.refused(&format!(
@@ -225,7 +224,7 @@ impl Config {
             }
             _ => json!({ "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear" }),
         };
-        self.check(&SDXL, &defaults)?;
+        self.check(&SCALED_LINEAR, &defaults)?;
         Ok(TrainedSchedule::Betas)
     }
 

@@ -10,7 +10,7 @@ use dmdr_tensor::{Runtime, phantom};
 
 use crate::{
     Backbone, Corpus, Distillation, Source, TrainError, Trainer, build_nets, gaps::Complaints,
-    nets::Placing, rewards::rewards,
+    nets::Placing, open_source, rewards::rewards, source::source_with,
 };
 
 /// Makes a method of its parts.
@@ -89,18 +89,18 @@ impl<'a> Assembly<'a> {
     /// Any input that is missing, unreadable or does not fit.
     pub fn distillation(&self) -> Result<Distillation<'a>, TrainError> {
         let source = self.source()?;
-        let (backbone, nets) = self.networks(&source)?;
+        let (backbone, nets) = self.networks(&*source)?;
         self.assemble(source, backbone, nets)
     }
 
-    pub(crate) fn source(&self) -> Result<Source, TrainError> {
+    pub(crate) fn source(&self) -> Result<Box<dyn Source>, TrainError> {
         match &self.corpus {
-            Some(corpus) => Source::with_corpus(self.experiment, Some(corpus), self.runtime),
-            None => Source::load(self.experiment, self.runtime),
+            Some(corpus) => source_with(self.experiment, Some(corpus), self.runtime),
+            None => open_source(self.experiment, self.runtime),
         }
     }
 
-    pub(crate) fn networks(&self, source: &Source) -> Result<(Backbone, Nets), TrainError> {
+    pub(crate) fn networks(&self, source: &dyn Source) -> Result<(Backbone, Nets), TrainError> {
         let specs = self.recipe().nets(&self.experiment.setup());
         networks(self.experiment, source, &specs, self.runtime)
     }
@@ -108,7 +108,7 @@ impl<'a> Assembly<'a> {
     /// What is trained, of its source and its networks.
     pub(crate) fn assemble(
         &self,
-        source: Source,
+        source: Box<dyn Source>,
         backbone: Backbone,
         mut nets: Nets,
     ) -> Result<Distillation<'a>, TrainError> {
@@ -119,7 +119,7 @@ impl<'a> Assembly<'a> {
         let complaints = Complaints::default();
         let rl = match recipe.rl() {
             Some(part) => {
-                let rewards = rewards(experiment, &source, self.runtime, &complaints)?;
+                let rewards = rewards(experiment, &*source, self.runtime, &complaints)?;
                 Some(RlTerm::new(part, rewards, times.clone(), schedule)?)
             }
             None => None,
@@ -153,11 +153,11 @@ impl<'a> Assembly<'a> {
 /// An unreadable or unfitting weight file, or an adapter target that matches nothing.
 pub fn networks(
     experiment: &Experiment,
-    source: &Source,
+    source: &dyn Source,
     specs: &[NetSpec],
     runtime: Runtime,
 ) -> Result<(Backbone, Nets), TrainError> {
-    let backbone = Backbone::open(experiment, source)?;
+    let backbone = source.backbone(experiment)?;
     let placing = Placing {
         runtime,
         recomputes: experiment.gradient_checkpointing,
@@ -167,6 +167,6 @@ pub fn networks(
         scale: experiment.teacher.guidance,
         null: source.null().clone(),
     };
-    let nets = build_nets(specs, &backbone, placing, guidance)?;
+    let nets = build_nets(specs, backbone.architecture(), placing, guidance)?;
     Ok((backbone, nets))
 }

@@ -37,7 +37,7 @@ pub struct Distillation<'a> {
 
 /// A source as the feed of a method.
 struct Prompted {
-    source: Source,
+    source: Box<dyn Source>,
     batch_size: usize,
 }
 
@@ -79,14 +79,14 @@ impl<'a> Distillation<'a> {
         experiment: &'a Experiment,
         recipe: &'a dyn Recipe,
         runtime: Runtime,
-        source: Source,
+        source: Box<dyn Source>,
         trainer: Trainer,
         backbone: Backbone,
         complaints: Complaints,
     ) -> Result<Self, TrainError> {
         let image_shape = backbone.image_shape();
         let watch = (experiment.events.evaluate_every > 0)
-            .then(|| Watch::load(experiment, &source, image_shape, runtime, &complaints))
+            .then(|| Watch::load(experiment, &*source, image_shape, runtime, &complaints))
             .transpose()?;
         let prompts = source.sheet(experiment.events.num_sample_prompts)?;
         Ok(Self {
@@ -140,7 +140,8 @@ impl<'a> Distillation<'a> {
         if let Some(corpus) = self.feed.source.corpus() {
             corpus.keep(run)?;
         }
-        let pipeline = self.feed.source.pipeline().map(|(_, folder)| folder);
+        let pipeline = self.feed.source.pipeline();
+        let pipeline = pipeline.map(|pipeline| pipeline.index().folder());
         Inputs::of(self.experiment, pipeline)?.keep(run)
     }
 
@@ -149,13 +150,13 @@ impl<'a> Distillation<'a> {
         StudentSampler::of(
             &self.experiment.student,
             nets.view(nets.sampled()),
-            &self.feed.source,
+            &*self.feed.source,
         )
     }
 
     fn draw_teacher(&self, run: &RunDir, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let teacher = self.trainer.nets().teacher();
-        let sampler = TeacherSampler::of(&self.experiment.teacher, teacher, &self.feed.source);
+        let sampler = TeacherSampler::of(&self.experiment.teacher, teacher, &*self.feed.source);
         let path = Sheet::teacher_path(run);
         self.sheet.write(&sampler, &path)?;
         self.sheet.write_legend(run)?;
@@ -227,7 +228,7 @@ impl Course for Distillation<'_> {
     fn evaluate(&self) -> Result<BTreeMap<String, f64>, TrainError> {
         match &self.watch {
             None => Ok(BTreeMap::new()),
-            Some(watch) => watch.measure(&self.student_sampler(), &self.feed.source),
+            Some(watch) => watch.measure(&self.student_sampler(), &*self.feed.source),
         }
     }
 

@@ -2,21 +2,21 @@
 //! in diffusers' layout; each with the scheduler that samples as we do, and a card.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
-use dmdr_config::{Experiment, NetId, Tuning, World};
-use dmdr_diffusion::student_times;
+use dmdr_config::{Experiment, NetId, Student, Tuning, World};
+use dmdr_diffusion::{Schedule, student_times};
 use dmdr_events::atomic_write;
-use dmdr_models::Pipeline;
+use dmdr_models::{FAMILIES, Family};
 use dmdr_tensor::{Kind, ParamStore, Tensor, check_finite, safetensors_bytes};
+use serde_json::Value;
 
 use crate::{
     FinishedRun, TrainError,
-    fused::{Pair, SecondAttention, fused},
-    sgm::original,
+    fused::{Pair, all_named},
 };
 
 /// What is written.
@@ -42,12 +42,13 @@ impl Layout {
         let weights = match self {
             Self::Peft => vec![ADAPTER.into()],
             Self::ComfyUi => vec![COMFYUI_ADAPTER.into()],
-            Self::Diffusers => ["transformer", "unet"]
-                .iter()
-                .flat_map(|network| {
-                    [WEIGHTS, "config.json"].map(|file| Path::new(network).join(file))
-                })
-                .collect(),
+            Self::Diffusers => {
+                let networks = FAMILIES.iter().map(|family| family.network());
+                let networks: BTreeSet<&str> = networks.collect();
+                let files =
+                    |network| [WEIGHTS, "config.json"].map(|file| Path::new(network).join(file));
+                networks.into_iter().flat_map(files).collect()
+            }
         };
         weights
             .into_iter()
@@ -70,14 +71,13 @@ pub fn peft_names(adapter: &ParamStore, prefix: &str, scaling: f64) -> BTreeMap<
     tensors
 }
 
-/// Names that ComfyUI knows (its `model_lora_keys_unet`), with alpha beside each pair: kohya's for SDXL, OneTrainer's for SD3,
-/// diffusers' for Z-Image. The second attention of SD3.5-Medium has names of the original checkpoint.
+/// Names that ComfyUI knows for a network of `family`, with alpha beside each pair.
 pub fn comfyui_names(
     adapter: &ParamStore,
-    pipeline: Pipeline,
+    family: &dyn Family,
     alpha: f64,
 ) -> BTreeMap<String, Tensor> {
-    let (mut tensors, mut second) = (BTreeMap::new(), Vec::new());
+    let (mut whole, mut thirds) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
     for layer in layers(adapter) {
         let part = |part| {
             adapter
@@ -89,22 +89,12 @@ pub fn comfyui_names(
             up: part('B'),
             alpha,
         };
-        if let Some(layer) = SecondAttention::of(&layer) {
-            second.push((layer, pair));
-            continue;
+        match family.comfyui_name(&layer) {
+            (name, None) => whole.push((name, pair)),
+            (name, Some(third)) => thirds.entry(name).or_default().push((third, pair)),
         }
-        let flat = |name: String| name.replace('.', "_");
-        let name = match pipeline {
-            Pipeline::StableDiffusionXl => format!("lora_unet_{}", flat(original(&layer))),
-            Pipeline::StableDiffusion3 => format!("lora_transformer_{}", flat(layer)),
-            Pipeline::ZImage => format!("diffusion_model.{layer}"),
-        };
-        tensors.insert(format!("{name}.lora_down.weight"), pair.down);
-        tensors.insert(format!("{name}.lora_up.weight"), pair.up);
-        tensors.insert(format!("{name}.alpha"), Tensor::from(alpha as f32));
     }
-    tensors.extend(fused(second));
-    tensors
+    all_named(whole, thirds)
 }
 
 /// The layers that an adapter has pairs of.
@@ -141,17 +131,18 @@ pub fn export(
     kind: Kind,
     output: &Path,
 ) -> Result<Vec<PathBuf>, TrainError> {
-    let Some((pipeline, source)) = run.source.pipeline() else {
+    let Some(pipeline) = run.source.pipeline() else {
         return Err(TrainError::Export(
             "only students of published pipelines have other tools".to_owned(),
         ));
     };
+    let (index, family) = (pipeline.index(), pipeline.index().family());
     let student = run.nets.store(NetId::STUDENT);
     let lora = match &run.experiment.student.tuning {
         Tuning::Full => None,
         Tuning::Lora(lora) => Some(lora),
     };
-    let network = pipeline.network();
+    let network = family.network();
     let mut files = Vec::new();
     let mut write = |path: PathBuf, tensors: &BTreeMap<String, Tensor>| -> Result<(), TrainError> {
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
@@ -169,7 +160,7 @@ pub fn export(
             write(output.join(ADAPTER), &tensors)?;
         }
         (Layout::ComfyUi, Some(lora)) => {
-            let tensors = comfyui_names(student, pipeline, lora.alpha);
+            let tensors = comfyui_names(student, family, lora.alpha);
             write(output.join(COMFYUI_ADAPTER), &tensors)?;
         }
         (Layout::Diffusers, lora) => {
@@ -183,7 +174,7 @@ pub fn export(
             };
             let folder = output.join(network);
             write(folder.join(WEIGHTS), &weights)?;
-            let config = fs::read(source.join(network).join("config.json"));
+            let config = fs::read(index.network().join("config.json"));
             let config = config.map_err(|error| TrainError::Export(error.to_string()))?;
             files.push(folder.join("config.json"));
             atomic_write(folder.join("config.json"), config)?;
@@ -197,30 +188,46 @@ pub fn export(
     let scheduler = output.join(SCHEDULER);
     let folder = output.join("scheduler");
     fs::create_dir_all(&folder).map_err(no_folder(&folder))?;
-    atomic_write(
-        &scheduler,
-        scheduler_config(pipeline, run.experiment.student.shift),
-    )?;
+    let config = scheduler_config(family.schedule(), run.experiment.student.shift);
+    let text = serde_json::to_string_pretty(&config).expect("plain values serialise");
+    atomic_write(&scheduler, text)?;
     let card = output.join(CARD);
-    atomic_write(&card, card_of(run, pipeline, layout))?;
+    atomic_write(&card, card_of(run, family, layout))?;
     files.extend([scheduler, card]);
     Ok(files)
 }
 
 /// The scheduler of diffusers that predicts the clean image and renoises it, as our sampler does.
-fn scheduler_config(pipeline: Pipeline, shift: f64) -> String {
-    let config = match pipeline {
+fn scheduler_config(schedule: Schedule, shift: f64) -> Value {
+    match schedule {
         // `timestep_scaling` is as it is by default: at our times its boundary terms are below 1e-6.
-        Pipeline::StableDiffusionXl => serde_json::json!({
+        Schedule::ScaledLinear => serde_json::json!({
             "_class_name": "LCMScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
             "num_train_timesteps": 1000, "prediction_type": "epsilon", "set_alpha_to_one": true, "clip_sample": false,
         }),
-        Pipeline::StableDiffusion3 | Pipeline::ZImage => serde_json::json!({
+        Schedule::RectifiedFlow => serde_json::json!({
             "_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": shift,
             "stochastic_sampling": true, "use_dynamic_shifting": false,
         }),
+    }
+}
+
+/// The argument of diffusers' pipeline that gives the times of `student` to its scheduler. That of a flow shifts what it is
+/// given; the other one is given what is shifted already.
+fn grid(schedule: Schedule, student: &Student) -> String {
+    let times = |shift| {
+        let mut times = student_times(student.num_steps, shift, student.conditioning_time);
+        times.truncate(student.num_steps);
+        times
     };
-    serde_json::to_string_pretty(&config).expect("plain values serialise")
+    match schedule {
+        Schedule::ScaledLinear => {
+            let times = times(student.shift).into_iter();
+            let indices: Vec<i64> = times.map(|t| (t * 1000.0).round() as i64 - 1).collect();
+            format!("timesteps={indices:?}")
+        }
+        Schedule::RectifiedFlow => format!("sigmas={:?}", times(1.0)),
+    }
 }
 
 fn no_folder(folder: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
@@ -240,57 +247,25 @@ fn size_of(experiment: &Experiment) -> usize {
     }
 }
 
-fn card_of(run: &FinishedRun, pipeline: Pipeline, layout: Layout) -> String {
+fn card_of(run: &FinishedRun, family: &dyn Family, layout: Layout) -> String {
     let experiment = &run.experiment;
     let (base, steps) = (
         experiment.teacher.weights.display(),
         experiment.student.num_steps,
     );
-    let network = pipeline.network();
-    let (pipe, class, scheduler) = match pipeline {
-        Pipeline::StableDiffusionXl => (
-            "StableDiffusionXLPipeline",
-            "UNet2DConditionModel",
-            "LCMScheduler",
-        ),
-        Pipeline::StableDiffusion3 => (
-            "StableDiffusion3Pipeline",
-            "SD3Transformer2DModel",
-            "FlowMatchEulerDiscreteScheduler",
-        ),
-        Pipeline::ZImage => (
-            "ZImagePipeline",
-            "ZImageTransformer2DModel",
-            "FlowMatchEulerDiscreteScheduler",
-        ),
-    };
-    // diffusers' flow scheduler shifts what it is given; that of SDXL is given what is shifted already.
-    let shift = match pipeline {
-        Pipeline::StableDiffusionXl => experiment.student.shift,
-        Pipeline::StableDiffusion3 | Pipeline::ZImage => 1.0,
-    };
-    let times = &student_times(steps, shift, experiment.student.conditioning_time)[..steps];
-    let grid = match pipeline {
-        Pipeline::StableDiffusionXl => {
-            let indices: Vec<i64> = times
-                .iter()
-                .map(|t| (t * 1000.0).round() as i64 - 1)
-                .collect();
-            format!("timesteps={indices:?}")
-        }
-        Pipeline::StableDiffusion3 | Pipeline::ZImage => format!("sigmas={times:?}"),
-    };
+    let (pipe, network, class) = (
+        family.classes()[0],
+        family.network(),
+        family.network_class(),
+    );
+    let scheduler = scheduler_config(family.schedule(), experiment.student.shift);
+    let scheduler = scheduler["_class_name"].as_str().unwrap_or_default();
+    let grid = grid(family.schedule(), &experiment.student);
     let length = match experiment.teacher.max_sequence_length {
-        Some(length) if pipeline.max_sequence_length() != Some(length) => {
+        Some(length) if family.max_sequence_length() != Some(length) => {
             format!(", max_sequence_length={length}")
         }
         _ => String::new(),
-    };
-    // Z-Image counts its guidance from 0.
-    let guidance = if pipeline == Pipeline::ZImage {
-        "0.0"
-    } else {
-        "1.0"
     };
     let load = match layout {
         Layout::Peft => format!(
@@ -306,10 +281,11 @@ fn card_of(run: &FinishedRun, pipeline: Pipeline, layout: Layout) -> String {
     format!(
         "# {name}\n\nA {steps}-step student of `{base}`, distilled with DMDR (arXiv 2511.13649). Sampled without guidance.\n\n\
          ```python\nimport diffusers\n\n{load}\npipe.scheduler = diffusers.{scheduler}.from_pretrained(\"FOLDER/scheduler\")\n\
-         image = pipe(\"a prompt\", height={size}, width={size}, num_inference_steps={steps}, guidance_scale={guidance}, {grid}{length}).images[0]\n```\n\n\
+         image = pipe(\"a prompt\", height={size}, width={size}, num_inference_steps={steps}, guidance_scale={guidance:?}, {grid}{length}).images[0]\n```\n\n\
          ```toml\n{config}```\n",
         name = experiment.name,
         size = size_of(experiment),
+        guidance = family.no_guidance(),
         config = experiment.to_toml(),
     )
 }

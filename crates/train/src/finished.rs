@@ -10,7 +10,9 @@ use dmdr_methods::Nets;
 use dmdr_tensor::{Kind, Runtime, Tensor, reseed};
 use dmdr_world::Image;
 
-use crate::{Backbone, Inputs, Source, StudentSampler, TeacherSampler, TrainError, networks};
+use crate::{
+    Backbone, Inputs, Source, StudentSampler, TeacherSampler, TrainError, networks, open_source,
+};
 
 /// Networks of a run with its student.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ pub struct FinishedRun {
     /// Its config.
     pub experiment: Experiment,
     /// Where its prompts come from.
-    pub source: Source,
+    pub source: Box<dyn Source>,
     /// Teacher and student, and what else was asked for.
     pub nets: Nets,
     /// Which network the teacher is.
@@ -72,14 +74,14 @@ impl FinishedRun {
         let experiment = Experiment::load(run.config(), &[])?;
         Inputs::of_pictures(&experiment)?.check(&run)?;
         let runtime = Runtime::new(experiment.device, experiment.precision)?;
-        let source = Source::load(&experiment, runtime)?;
+        let source = open_source(&experiment, runtime)?;
         let mut specs = experiment.nets();
         specs.retain(|spec| spec.id == NetId::STUDENT || others.contains(&spec.id));
         let is_student = |spec: &&mut NetSpec| spec.id == NetId::STUDENT;
         for student in specs.iter_mut().filter(is_student) {
             student.start = Start::Teacher; // not from the file that training began with
         }
-        let (backbone, nets) = networks(&experiment, &source, &specs, runtime)?;
+        let (backbone, nets) = networks(&experiment, &*source, &specs, runtime)?;
         nets.store(NetId::STUDENT).load(weights)?;
         Ok(Self {
             run,
@@ -95,15 +97,19 @@ impl FinishedRun {
     /// The metrics that the run's config names.
     ///
     /// # Errors
-    /// A file that cannot be read or does not fit.
+    /// A file that cannot be read or does not fit; a world whose truth is not known.
     pub fn evaluator(&self) -> Result<Evaluator, TrainError> {
-        self.source.evaluator(&self.experiment)
+        let evaluator = self.source.evaluator(&self.experiment)?;
+        evaluator.ok_or_else(|| TrainError::Incompatible {
+            what: "world".to_owned(),
+            reason: "this evaluation judges emoji scenes".to_owned(),
+        })
     }
 
     /// The teacher, with guidance.
     pub fn teacher(&self) -> TeacherSampler<'_> {
         let teacher = self.nets.teacher();
-        TeacherSampler::of(&self.experiment.teacher, teacher, &self.source)
+        TeacherSampler::of(&self.experiment.teacher, teacher, &*self.source)
     }
 
     /// Images of `caption` by `sampler`, one of this run's: the `i`-th from noise that depends on `seed + i` alone, and all of
@@ -134,6 +140,6 @@ impl FinishedRun {
     /// The student.
     pub fn student(&self) -> StudentSampler<'_> {
         let student = self.nets.view(NetId::STUDENT);
-        StudentSampler::of(&self.experiment.student, student, &self.source)
+        StudentSampler::of(&self.experiment.student, student, &*self.source)
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use dmdr_config::{Experiment, Pretrain};
 use dmdr_events::{EventsError, InputFile, RunDir, atomic_write};
-use dmdr_models::weights_of_part;
+use dmdr_models::{component_names, weights_of_part};
 use serde::{Deserialize, Serialize};
 
 use crate::{TrainError, hub};
@@ -22,20 +22,8 @@ use crate::{TrainError, hub};
 const ENDINGS: [&str; 4] = ["json", "safetensors", "txt", "model"];
 /// Marks of weights in other formats beside the plain ones, in folders that are no pipeline's.
 const VARIANTS: [&str; 3] = ["fp16", "bf16", "non_ema"];
-/// What makes a folder a pipeline, and the folders in it that are read.
+/// What makes a folder a pipeline.
 const INDEX: &str = "model_index.json";
-const PARTS: [&str; 10] = [
-    "scheduler",
-    "text_encoder",
-    "text_encoder_2",
-    "text_encoder_3",
-    "tokenizer",
-    "tokenizer_2",
-    "tokenizer_3",
-    "transformer",
-    "unet",
-    "vae",
-];
 
 /// The files of a run, by the config keys that name them or their folders.
 #[derive(Debug)]
@@ -298,7 +286,8 @@ fn read_files(path: &Path) -> Result<Vec<(String, PathBuf)>, TrainError> {
 /// The index of a pipeline, and of each part its config, the weights that are loaded, or its tokenizer.
 fn files_of_pipeline(folder: &Path) -> Result<Vec<(String, PathBuf)>, TrainError> {
     let mut places = vec![INDEX.to_owned()];
-    for part in PARTS.into_iter().filter(|part| folder.join(part).is_dir()) {
+    let parts = component_names().into_iter();
+    for part in parts.filter(|part| folder.join(part).is_dir()) {
         let files: BTreeSet<String> = if part.starts_with("tokenizer") {
             let names = names(&folder.join(part))?.into_iter();
             names.filter(|name| is_read(Path::new(name))).collect()

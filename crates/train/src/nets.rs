@@ -1,56 +1,11 @@
 //! Builds the networks that a recipe asks for. Nothing else makes a network that is trained.
 
 use dmdr_config::{Lora, LoraInit as LoraInitConfig, Motion, NetForm, NetSpec, Start};
-use dmdr_diffusion::Schedule;
 use dmdr_methods::{Net, Nets, Network, Teacher};
-use dmdr_models::{Denoiser, Discriminator, Guidance};
+use dmdr_models::{Architecture, Discriminator, Guidance};
 use dmdr_tensor::{AdapterId, AdapterPlace, AdapterSpec, LoraInit, ParamStore, Runtime};
 
 use crate::{TrainError, lora_file::load_pairs};
-
-/// A network's architecture and the weights that it starts from.
-pub trait Family {
-    /// Builds it with parameters in `store` and LoRA as `adapters` say.
-    ///
-    /// # Errors
-    /// An adapter target that matches nothing.
-    fn build(
-        &self,
-        store: &ParamStore,
-        adapters: &[AdapterSpec],
-    ) -> Result<Box<dyn Denoiser>, TrainError>;
-
-    /// Fills `store` with the teacher's weights.
-    ///
-    /// # Errors
-    /// Weights that do not fit the network.
-    fn load(&self, store: &ParamStore) -> Result<(), TrainError>;
-
-    /// The frozen teacher, and base of adapters.
-    ///
-    /// # Errors
-    /// As for [`Self::build`] and [`Self::load`].
-    fn teacher(
-        &self,
-        store: &ParamStore,
-        adapters: &[AdapterSpec],
-    ) -> Result<Box<dyn Denoiser>, TrainError> {
-        let net = self.build(store, adapters)?;
-        self.load(store)?;
-        Ok(net)
-    }
-
-    /// Where an adapter goes if a config does not say: patterns on names of layers.
-    fn default_targets(&self) -> &'static [&'static str];
-
-    /// Its noise schedule.
-    fn schedule(&self) -> Schedule;
-
-    /// Whether the frozen teacher keeps its weights in the kind that they are computed in, and no others.
-    fn is_compact(&self) -> bool {
-        false
-    }
-}
 
 /// Where networks live and how they compute.
 #[derive(Debug, Clone, Copy)]
@@ -79,20 +34,20 @@ impl Placing {
     }
 }
 
-/// Loads the teacher of `family` with `guidance`, puts the adapters of `specs` on it, and starts all networks.
+/// Loads the teacher of `architecture` with `guidance`, puts the adapters of `specs` on it, and starts all networks.
 ///
 /// # Errors
 /// An unreadable or unfitting weight file, or an adapter target that matches nothing.
 pub fn build_nets(
     specs: &[NetSpec],
-    family: &dyn Family,
+    architecture: &dyn Architecture,
     placing: Placing,
     guidance: Guidance,
 ) -> Result<Nets, TrainError> {
     let store = ParamStore::frozen(placing.runtime.device)
         .with_compute(placing.runtime.compute)
         .with_recomputation(placing.recomputes);
-    let store = if family.is_compact() {
+    let store = if architecture.is_compact() {
         store.compact()
     } else {
         store
@@ -108,9 +63,9 @@ pub fn build_nets(
         let network = match form {
             // On the features of a network that is yet to be built.
             NetForm::Heads { .. } => Network::Held,
-            NetForm::Full => Network::Full(family.build(&own, &[])?),
+            NetForm::Full => Network::Full(architecture.build(&own, &[])?),
             NetForm::Lora(lora) => {
-                let defaults = family.default_targets();
+                let defaults = architecture.default_targets();
                 let defaults = || defaults.iter().map(ToString::to_string).collect();
                 let targets = lora.targets.clone().unwrap_or_else(defaults);
                 adapters.push(adapter(lora, &targets, &own));
@@ -124,7 +79,7 @@ pub fn build_nets(
         };
         nets.push(Net::new(*id, own, network, *motion));
     }
-    let net = family.teacher(&store, &adapters)?;
+    let net = architecture.teacher(&store, &adapters)?;
     for (net_of, spec) in nets.iter_mut().zip(specs) {
         if let NetForm::Heads { blocks, dim } = &spec.form {
             let heads = Discriminator::new(&net_of.store, &*net, blocks.as_deref(), *dim as i64)?;
@@ -134,12 +89,12 @@ pub fn build_nets(
     let teacher = Teacher {
         net,
         store,
-        schedule: family.schedule(),
+        schedule: architecture.schedule(),
         guidance,
     };
     let nets = Nets::new(Some(teacher), nets);
     for spec in specs {
-        start(spec, family, &nets)?;
+        start(spec, architecture, &nets)?;
     }
     Ok(nets)
 }
@@ -153,11 +108,11 @@ fn adapter(lora: &Lora, targets: &[String], store: &ParamStore) -> AdapterSpec {
 }
 
 /// Gives the parameters of a network their first values.
-fn start(spec: &NetSpec, family: &dyn Family, nets: &Nets) -> Result<(), TrainError> {
+fn start(spec: &NetSpec, architecture: &dyn Architecture, nets: &Nets) -> Result<(), TrainError> {
     let store = nets.store(spec.id);
     match (&spec.start, &spec.form) {
         // Not from the teacher's store, whose weights may be rounded.
-        (Start::Teacher, NetForm::Full) => family.load(store)?,
+        (Start::Teacher, NetForm::Full) => architecture.load(store)?,
         // An adapter is made so that it does nothing, and a head so that it knows nothing.
         (Start::Teacher, NetForm::Lora(_) | NetForm::OutputLora(_) | NetForm::Heads { .. }) => {}
         (Start::File { path, .. }, NetForm::Full | NetForm::Heads { .. }) => {

@@ -34,7 +34,7 @@ impl Rehearsal {
         let source_bytes = count.live_bytes();
         let encoding = count.peak_bytes() - source_bytes;
 
-        let (backbone, nets) = assembly.networks(&source)?;
+        let (backbone, nets) = assembly.networks(&*source)?;
         let resident = resident(source_bytes, &nets);
         let mut distillation = assembly.assemble(source, backbone, nets)?;
         let all = count.live_bytes();

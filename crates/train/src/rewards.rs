@@ -2,8 +2,8 @@
 
 use dmdr_config::{ClipCheckpoint as ClipConfig, Experiment, RewardModel as RewardConfig};
 use dmdr_rewards::{
-    Aesthetic, Augmented, ClipCheckpoint, ClipScore, ClipSimilarity, DinoClass, Hps, ImageReward,
-    JudgeReward, PickScore, Prefixed, RewardMix, RewardModel, WeightedReward,
+    Aesthetic, Augmented, ClipCheckpoint, ClipSimilarity, DinoClass, Hps, ImageReward, PickScore,
+    Prefixed, RewardMix, RewardModel, WeightedReward,
 };
 use dmdr_tensor::Runtime;
 
@@ -18,26 +18,17 @@ use crate::{
 /// Files that cannot be read or do not fit.
 pub(crate) fn rewards(
     experiment: &Experiment,
-    source: &Source,
+    source: &dyn Source,
     runtime: Runtime,
     complaints: &Complaints,
 ) -> Result<RewardMix, TrainError> {
     let mut mix = RewardMix::new(source.decoder());
     for (index, reward) in experiment.rewards.iter().enumerate() {
         let name = reward.model.name();
-        let model: Box<dyn RewardModel> = match (&reward.model, source) {
-            (
-                RewardConfig::WorldClip(model) | RewardConfig::Preference(model),
-                Source::Emoji(emoji),
-            ) => {
-                let score = ClipScore::load(name, &model.weights, runtime.device)?;
-                let key = format!("rewards.{index}.model.{name}.weights");
-                let tokens = score.towers().config().text.max_tokens;
-                emoji.text.check_length(&key, tokens as usize)?;
-                Box::new(score)
-            }
-            (RewardConfig::Judge, Source::Emoji(emoji)) => Box::new(JudgeReward::new(&emoji.world)),
-            (model, _) => reward_model(name, model, runtime, Some(complaints))?,
+        let key = format!("rewards.{index}.model");
+        let model = match source.own_reward(&key, name, &reward.model)? {
+            Some(model) => model,
+            None => reward_model(name, &reward.model, runtime, Some(complaints))?,
         };
         let model = match &reward.prefix {
             None => model,

@@ -14,7 +14,7 @@ pub struct TeacherSampler<'a> {
     /// The base in its role as teacher.
     pub view: View<'a>,
     /// Where prompts are encoded and predictions decoded.
-    pub source: &'a Source,
+    pub source: &'a dyn Source,
     /// Euler steps.
     pub num_steps: usize,
     /// Timestep shift.
@@ -26,7 +26,7 @@ pub struct StudentSampler<'a> {
     /// The student or its average.
     pub view: View<'a>,
     /// Where prompts are encoded and predictions decoded.
-    pub source: &'a Source,
+    pub source: &'a dyn Source,
     /// Steps, as trained.
     pub num_steps: usize,
     /// Timestep shift, as trained.
@@ -37,7 +37,7 @@ pub struct StudentSampler<'a> {
 
 impl<'a> TeacherSampler<'a> {
     /// `view` sampled as `config` says.
-    pub fn of(config: &Teacher, view: View<'a>, source: &'a Source) -> Self {
+    pub fn of(config: &Teacher, view: View<'a>, source: &'a dyn Source) -> Self {
         Self {
             view,
             source,
@@ -49,7 +49,7 @@ impl<'a> TeacherSampler<'a> {
 
 impl<'a> StudentSampler<'a> {
     /// `view` sampled as `config` says.
-    pub fn of(config: &Student, view: View<'a>, source: &'a Source) -> Self {
+    pub fn of(config: &Student, view: View<'a>, source: &'a dyn Source) -> Self {
         Self {
             view,
             source,
@@ -60,7 +60,7 @@ impl<'a> StudentSampler<'a> {
     }
 }
 
-fn encode(source: &Source, name: &str, prompts: &Prompts) -> Result<Conditioning, EvalError> {
+fn encode(source: &dyn Source, name: &str, prompts: &Prompts) -> Result<Conditioning, EvalError> {
     source
         .encode(prompts)
         .map_err(|error| EvalError::sampler(name, error))

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dmdr_data::Prompts;
-use dmdr_models::{Conditioning, DitConfig, WorldClip, load_config};
+use dmdr_models::{Conditioning, WorldClip, load_config};
 use dmdr_tensor::{Device, ParamStore, no_grad_guard};
 use dmdr_world::World;
 
@@ -86,14 +86,14 @@ impl TextEncoder {
     }
 }
 
-/// Checks that the network in `weights`, which config key `key` names, takes what `text` makes.
+/// Checks that the network in `weights`, which config key `key` names and which reads text of widths `found`, takes what
+/// `text` makes.
 pub(crate) fn check_widths(
     key: &str,
     weights: &Path,
-    config: &DitConfig,
+    found: (i64, i64),
     text: &TextEncoder,
 ) -> Result<(), TrainError> {
-    let found = (config.context_dim, config.pooled_dim);
     if found == text.widths() {
         return Ok(());
     }

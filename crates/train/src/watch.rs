@@ -43,16 +43,16 @@ impl Watch {
     /// A file that cannot be read or does not fit.
     pub(crate) fn load(
         experiment: &Experiment,
-        source: &Source,
+        source: &dyn Source,
         image_shape: [i64; 3],
         runtime: Runtime,
         complaints: &Complaints,
     ) -> Result<Self, TrainError> {
         let config = &experiment.evaluation;
         let seeds = (0..config.num_seeds as u64).collect();
-        if let Source::Emoji(emoji) = source {
+        if let Some(evaluator) = source.evaluator(experiment)? {
             return Ok(Self::Scenes {
-                evaluator: Box::new(emoji.evaluator(experiment)?),
+                evaluator: Box::new(evaluator),
                 set: EvalSet {
                     split: Split::Validation,
                     num_prompts: config.num_prompts,
@@ -79,7 +79,7 @@ impl Watch {
     pub(crate) fn measure(
         &self,
         sampler: &dyn Sampler,
-        source: &Source,
+        source: &dyn Source,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
         match self {
             Self::Scenes { evaluator, set } => {

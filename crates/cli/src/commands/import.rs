@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 use anyhow::{Result, bail};
 use dmdr_config::{Experiment, NetId, Tuning};
 use dmdr_tensor::{Kind, Runtime, phantom, write_tensors};
-use dmdr_train::{AdapterFile, Source, TextEncoders, import, lora_notes, networks, pin};
+use dmdr_train::{AdapterFile, TextEncoders, import, lora_notes, networks, open_source, pin};
 
 use super::{check_files, say_warning};
 use crate::{
@@ -39,9 +39,9 @@ pub(crate) fn run(args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
     check_files(&experiment.referenced_files())?;
     // Only the names and shapes of the adapter are asked for.
     let runtime = Runtime::f32(phantom::device());
-    let source = Source::load(&experiment, runtime)?;
+    let source = open_source(&experiment, runtime)?;
     let specs = experiment.nets();
-    let (_, nets) = networks(&experiment, &source, &specs, runtime)?;
+    let (_, nets) = networks(&experiment, &*source, &specs, runtime)?;
     let scaling = lora.alpha / lora.rank as f64;
     let imported = import(
         nets.store(NetId::STUDENT),

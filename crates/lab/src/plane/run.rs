@@ -6,10 +6,12 @@ use dmdr_config::{
 use dmdr_data::Prompts;
 use dmdr_diffusion::{Schedule, sampler, time_grid};
 use dmdr_methods::{Batch, Dmdr, Feed, FeedError, Nets, Simulation, rl::RlTerm};
-use dmdr_models::{Conditioning, Denoiser, ExactMixture, Guidance, PointNet};
+use dmdr_models::{
+    Architecture, Conditioning, Denoiser, ExactMixture, Guidance, ModelError, PointNet,
+};
 use dmdr_rewards::RewardMix;
 use dmdr_tensor::{AdapterSpec, Device, Kind, ParamStore, Runtime, Tensor, no_grad_guard, reseed};
-use dmdr_train::{Family, Placing, TrainError, Trainer, build_nets};
+use dmdr_train::{Placing, Trainer, build_nets};
 use dmdr_world::{Mixture, Point};
 
 use super::{
@@ -135,21 +137,22 @@ impl Feed for Nothing {
 }
 
 /// Networks on points. The teacher is the trained one where adapters are put on it, or else the exact one.
+#[derive(Debug)]
 struct Points<'a> {
     mixture: &'a Mixture,
     teacher: &'a PlaneTeacher,
 }
 
-impl Family for Points<'_> {
+impl Architecture for Points<'_> {
     fn build(
         &self,
         store: &ParamStore,
         adapters: &[AdapterSpec],
-    ) -> Result<Box<dyn Denoiser>, TrainError> {
+    ) -> Result<Box<dyn Denoiser>, ModelError> {
         Ok(Box::new(PointNet::new(store, adapters, HIDDEN, LAYERS)?))
     }
 
-    fn load(&self, store: &ParamStore) -> Result<(), TrainError> {
+    fn load(&self, store: &ParamStore) -> Result<(), ModelError> {
         store.copy_from(&self.teacher.store);
         Ok(())
     }
@@ -158,7 +161,7 @@ impl Family for Points<'_> {
         &self,
         store: &ParamStore,
         adapters: &[AdapterSpec],
-    ) -> Result<Box<dyn Denoiser>, TrainError> {
+    ) -> Result<Box<dyn Denoiser>, ModelError> {
         if !adapters.is_empty() {
             let net = self.build(store, adapters)?;
             self.load(store)?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelError, diffusers::check_range};
+use crate::{AutoencoderKlConfig, ModelError, diffusers::check_range};
 
 /// The constructor of diffusers' `SD3Transformer2DModel` (0.42.1).
 pub(super) const DEFAULTS: &str = r#"{
@@ -150,5 +150,20 @@ impl Sd3Config {
             network: "SD3",
             reason,
         })
+    }
+}
+
+impl AutoencoderKlConfig {
+    /// SD3's and SD3.5's: latents of 16 channels.
+    pub fn sd3() -> Self {
+        Self {
+            latent_channels: 16,
+            sample_size: 1024,
+            scaling_factor: 1.5305,
+            shift_factor: Some(0.0609),
+            use_quant_conv: false,
+            use_post_quant_conv: false,
+            ..Self::sd1()
+        }
     }
 }

@@ -7,6 +7,9 @@
 
 mod block;
 mod config;
+mod family;
+mod names;
+mod text;
 
 use dmdr_diffusion::Parameterization;
 use dmdr_tensor::{AdapterSpec, Init, ParamStore, Scope, Tensor};
@@ -23,7 +26,11 @@ use crate::{
     },
 };
 
-pub use self::config::{QkNormalization, Sd3Config};
+pub(crate) use self::family::Sd3Family;
+pub use self::{
+    config::{QkNormalization, Sd3Config},
+    text::Sd3Text,
+};
 
 const TIME_FEATURES: i64 = 256;
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    ModelError,
+    AutoencoderKlConfig, ModelError,
     diffusers::{check_range, one_for_all},
 };
 
@@ -267,5 +267,16 @@ impl SdxlConfig {
                 .try_for_each(|&size| check(most, &[(name, size)]))?;
         }
         Ok(())
+    }
+}
+
+impl AutoencoderKlConfig {
+    /// SDXL's: as Stable Diffusion 1's but for the weights and their scale.
+    pub fn sdxl() -> Self {
+        Self {
+            sample_size: 1024,
+            scaling_factor: 0.13025,
+            ..Self::sd1()
+        }
     }
 }

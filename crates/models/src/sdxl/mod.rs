@@ -6,7 +6,10 @@
 //! other settings are refused.
 
 mod config;
+mod family;
+mod names;
 mod stage;
+mod text;
 mod transformer;
 
 use dmdr_diffusion::{Parameterization, timesteps};
@@ -23,7 +26,11 @@ use crate::{
     layers::{Embedder, sinusoid_features},
 };
 
-pub use self::config::{DownBlockType, SdxlConfig, UpBlockType};
+pub(crate) use self::family::SdxlFamily;
+pub use self::{
+    config::{DownBlockType, SdxlConfig, UpBlockType},
+    text::SdxlText,
+};
 
 /// The network. Latents `[B, 4, H, W]` of SDXL's autoencoder, text tokens `[B, 77, 2048]`, pooled text `[B, 1280]` and
 /// six sizes ([`Self::condition`]); it predicts the noise on the schedule

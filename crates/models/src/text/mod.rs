@@ -1,18 +1,16 @@
-//! Text encoders of the published pipelines, their tokenizers, and how each pipeline combines them.
+//! Text encoders of the published pipelines and their tokenizers. How a pipeline combines them stands in its family's folder.
 //!
 //! The networks carry the names of transformers' classes, the rules restate the `encode_prompt` of diffusers' pipelines;
 //! `tests/parity/text.rs` compares both with them. All of them are frozen: a prompt is encoded once.
 
 mod cache;
 mod clip;
+mod clip_encoder;
 mod fingerprint;
 mod qwen3;
-mod sd3;
-mod sdxl;
 mod t5;
 mod tokenizer;
 mod transformers;
-mod z_image;
 
 use dmdr_tensor::Tensor;
 
@@ -22,15 +20,12 @@ pub use self::{
     cache::EmbeddingCache,
     clip::{ClipArchitecture, ClipFeatures, ClipText, ClipTextConfig},
     qwen3::{Qwen3, Qwen3Config, RopeParameters},
-    sd3::Sd3Text,
-    sdxl::SdxlText,
     t5::{T5Config, T5Encoder},
     tokenizer::{TextTokenizer, Tokens},
     transformers::{Transformers, load_transformers_config},
-    z_image::ZImageText,
 };
 
-pub(crate) use self::transformers::TRANSFORMERS_WEIGHTS;
+pub(crate) use self::{clip_encoder::ClipEncoder, transformers::TRANSFORMERS_WEIGHTS};
 
 /// Prompts to what a backbone is conditioned on.
 pub trait TextEncoder {

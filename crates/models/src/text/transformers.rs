@@ -60,7 +60,7 @@ pub fn load_transformers_config<N: Transformers>(folder: &Path) -> Result<N::Con
     if !N::ARCHITECTURES.contains(&found.as_str()) {
         return Err(ModelError::Format {
             found,
-            expected: N::ARCHITECTURES[0],
+            expected: N::ARCHITECTURES[0].to_owned(),
             path,
         });
     }

@@ -49,10 +49,10 @@ pub struct AutoencoderKlConfig {
     /// Whether f16 overflows; nothing depends on it, as the compute kind is the caller's choice.
     #[serde(default = "yes")]
     pub force_upcast: bool,
-    /// A convolution of kernel 1 behind the encoder (SDXL and before).
+    /// A convolution of kernel 1 behind the encoder, in older ones.
     #[serde(default = "yes")]
     pub use_quant_conv: bool,
-    /// A convolution of kernel 1 before the decoder (SDXL and before).
+    /// A convolution of kernel 1 before the decoder, in older ones.
     #[serde(default = "yes")]
     pub use_post_quant_conv: bool,
     /// Attention between the two residual blocks at the lowest resolution.
@@ -89,8 +89,9 @@ fn yes() -> bool {
 const MOST_STAGES: usize = 16;
 
 impl AutoencoderKlConfig {
-    /// SDXL: 84 million parameters, latents of 4 channels and an eighth of the side.
-    pub fn sdxl() -> Self {
+    /// Stable Diffusion 1 and `sd-vae-ft-ema`, which SiT uses: 84 million parameters, latents of 4 channels and an eighth of
+    /// the side.
+    pub fn sd1() -> Self {
         Self {
             in_channels: 3,
             out_channels: 3,
@@ -100,43 +101,13 @@ impl AutoencoderKlConfig {
             layers_per_block: 2,
             latent_channels: 4,
             norm_num_groups: 32,
-            sample_size: 1024,
-            scaling_factor: 0.13025,
+            sample_size: 256,
+            scaling_factor: default_scaling_factor(),
             shift_factor: None,
             force_upcast: true,
             use_quant_conv: true,
             use_post_quant_conv: true,
             mid_block_add_attention: true,
-        }
-    }
-
-    /// Stable Diffusion 1 and `sd-vae-ft-ema`, which SiT uses.
-    pub fn sd1() -> Self {
-        Self {
-            sample_size: 256,
-            scaling_factor: default_scaling_factor(),
-            ..Self::sdxl()
-        }
-    }
-
-    /// SD3 and SD3.5: latents of 16 channels.
-    pub fn sd3() -> Self {
-        Self {
-            latent_channels: 16,
-            scaling_factor: 1.5305,
-            shift_factor: Some(0.0609),
-            use_quant_conv: false,
-            use_post_quant_conv: false,
-            ..Self::sdxl()
-        }
-    }
-
-    /// Flux and Z-Image: as SD3's but for the weights and their scale.
-    pub fn flux() -> Self {
-        Self {
-            scaling_factor: 0.3611,
-            shift_factor: Some(0.1159),
-            ..Self::sd3()
         }
     }
 

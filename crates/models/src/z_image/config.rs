@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelError, diffusers::check_range};
+use crate::{AutoencoderKlConfig, ModelError, diffusers::check_range};
 
 /// The constructor of diffusers' `ZImageTransformer2DModel` (0.42.1), and `time_hidden`, which is fixed there.
 pub(super) const DEFAULTS: &str = r#"{
@@ -149,5 +149,20 @@ impl ZImageConfig {
             network: "Z-Image",
             reason,
         })
+    }
+}
+
+impl AutoencoderKlConfig {
+    /// Flux's, which Z-Image uses: latents of 16 channels.
+    pub fn flux() -> Self {
+        Self {
+            latent_channels: 16,
+            sample_size: 1024,
+            scaling_factor: 0.3611,
+            shift_factor: Some(0.1159),
+            use_quant_conv: false,
+            use_post_quant_conv: false,
+            ..Self::sd1()
+        }
     }
 }

@@ -8,7 +8,10 @@
 
 mod block;
 mod config;
+mod family;
+mod names;
 mod rope;
+mod text;
 
 use std::rc::Rc;
 
@@ -28,7 +31,8 @@ use crate::{
     },
 };
 
-pub use self::config::ZImageConfig;
+pub(crate) use self::family::ZImageFamily;
+pub use self::{config::ZImageConfig, text::ZImageText};
 
 const TIME_FEATURES: i64 = 256;
 /// Image and caption are padded, each with a learned token, to a multiple of this.

@@ -8,6 +8,7 @@ use std::{
     path::Path,
 };
 
+use dmdr_models::component_names;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -25,13 +26,15 @@ enum Part {
 
 impl Part {
     fn of(folder: &str) -> Option<Self> {
-        match folder {
-            "unet" | "transformer" | "vae" => Some(Self::Network("diffusion_pytorch_model")),
-            "text_encoder" | "text_encoder_2" | "text_encoder_3" => Some(Self::Network("model")),
-            "scheduler" => Some(Self::Scheduler),
-            "tokenizer" | "tokenizer_2" | "tokenizer_3" => Some(Self::Tokenizer),
-            _ => None,
+        if !component_names().contains(folder) {
+            return None;
         }
+        Some(match folder {
+            "scheduler" => Self::Scheduler,
+            tokenizer if tokenizer.starts_with("tokenizer") => Self::Tokenizer,
+            encoder if encoder.starts_with("text_encoder") => Self::Network("model"),
+            _ => Self::Network("diffusion_pytorch_model"),
+        })
     }
 }
 

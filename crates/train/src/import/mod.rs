@@ -8,6 +8,7 @@ mod names;
 
 use std::collections::BTreeMap;
 
+use dmdr_models::Outputs;
 use dmdr_tensor::{Device, Init, ParamStore, Scope, Tensor};
 
 pub use self::file::{AdapterFile, TextEncoders};
@@ -15,7 +16,7 @@ use self::{
     file::Pair,
     names::{Names, Share},
 };
-use crate::{TrainError, mmdit::Outputs};
+use crate::TrainError;
 
 const WAY_OUT: &str = "add it to `student.tuning.lora.targets`, or remove it from the file";
 

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    mmdit::{self, Outputs},
-    sgm,
-};
+use dmdr_models::{FAMILIES, Outputs};
 
 /// What stands before a layer's name, in the order in which it is taken off.
 const PREFIXES: [&str; 6] = [
@@ -108,12 +105,11 @@ pub(super) struct Names {
 impl Names {
     /// Names of `layer`, whose weight is `[out, in, ..]`.
     pub(super) fn add(&mut self, layer: &str, out: i64, fan_in: i64) {
-        let whole = |name: String| (name, Outputs::All);
-        let mut names = vec![whole(layer.to_owned()), whole(sgm::original(layer))];
-        names.extend(layer.strip_suffix(".0").map(|name| whole(name.to_owned())));
-        names.extend(mmdit::of_sd3(layer, out == 2 * fan_in));
-        names.extend(mmdit::of_z_image(layer));
-        names.dedup();
+        let whole = |name: &str| (name.to_owned(), Outputs::All);
+        let mut names = vec![whole(layer)];
+        names.extend(layer.strip_suffix(".0").map(whole));
+        let families = FAMILIES.iter();
+        names.extend(families.filter_map(|family| family.original_name(layer, [out, fan_in])));
         for (name, outputs) in names {
             let share = Share {
                 layer: layer.to_owned(),

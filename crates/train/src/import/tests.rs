@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use dmdr_models::Pipeline;
+use dmdr_models::{FAMILIES, Family, family_of};
 use dmdr_tensor::{AdapterSpec, Kind, no_grad_guard, write_tensors};
 
 use super::*;
@@ -32,6 +32,10 @@ fn adapter(layers: &[&str], targets: &str) -> ParamStore {
         tensor.shallow_clone().copy_(&tensor.randn_like());
     }
     store
+}
+
+fn sd3() -> &'static dyn Family {
+    family_of("StableDiffusion3Pipeline").expect("built")
 }
 
 fn product(tensors: &BTreeMap<String, Tensor>, layer: &str) -> Tensor {
@@ -66,12 +70,9 @@ fn what_was_exported_comes_back() {
     let dir = tempfile::tempdir().expect("temp dir");
     let path = dir.path().join("lora.safetensors");
     let ours = adapter(&LAYERS, "*");
-    for exported in [
-        peft_names(&ours, "transformer", 3.0),
-        comfyui_names(&ours, Pipeline::StableDiffusionXl, 6.0),
-        comfyui_names(&ours, Pipeline::StableDiffusion3, 6.0),
-        comfyui_names(&ours, Pipeline::ZImage, 6.0),
-    ] {
+    let comfyui = |family| comfyui_names(&ours, family, 6.0);
+    let exported = FAMILIES.into_iter().map(comfyui);
+    for exported in exported.chain([peft_names(&ours, "transformer", 3.0)]) {
         write_tensors(&path, &exported, Kind::Float, &BTreeMap::new()).expect("writable");
         let back = brought(&adapter(&LAYERS, "*"), &path);
         for layer in LAYERS {
@@ -86,7 +87,7 @@ fn a_second_attention_is_one_layer_elsewhere() {
     let dir = tempfile::tempdir().expect("temp dir");
     let path = dir.path().join("lora.safetensors");
     let ours = adapter(&SECOND, "*");
-    let exported = comfyui_names(&ours, Pipeline::StableDiffusion3, 6.0);
+    let exported = comfyui_names(&ours, sd3(), 6.0);
     let place = "diffusion_model.joint_blocks.3.x_block.attn2";
     let whole = |part: &str| {
         let tensor = |end| &exported[&format!("{place}.{part}.{end}")];
@@ -106,7 +107,7 @@ fn a_second_attention_is_one_layer_elsewhere() {
 
     // Not all of them; and one that was trained on the layer as it is.
     let some = adapter(&SECOND[1..2], "*");
-    let exported = comfyui_names(&some, Pipeline::StableDiffusion3, 6.0);
+    let exported = comfyui_names(&some, sd3(), 6.0);
     let up = &exported[&format!("{place}.qkv.lora_up.weight")];
     assert_eq!(up.size(), [15, 2]);
     let zero = Tensor::zeros([5, 2], (Kind::Float, Device::Cpu));

@@ -39,7 +39,8 @@ impl Repainter {
         )?;
         text.check_length("model.preference.max_tokens", max_tokens)?;
         let sizes = load_config::<Dit>(&config.teacher)?;
-        check_widths(&key("teacher"), &config.teacher, &sizes, &text)?;
+        let widths = (sizes.context_dim, sizes.pooled_dim);
+        check_widths(&key("teacher"), &config.teacher, widths, &text)?;
         let store = ParamStore::frozen(runtime.device).with_compute(runtime.compute);
         let net = Dit::new(&store, &[], sizes)?;
         store.load(&config.teacher)?;

@@ -18,7 +18,7 @@ const SHEET_STEPS: usize = 25;
 const SHEET_GUIDANCE: f64 = 3.0;
 
 pub(super) struct TeacherObjective {
-    source: Source,
+    source: Emoji,
     store: ParamStore,
     net: Dit,
     time: TimeDistribution,
@@ -59,7 +59,7 @@ impl TeacherObjective {
             store.load(path)?;
         }
         Ok(Self {
-            source: Source::Emoji(Box::new(emoji)),
+            source: emoji,
             store,
             net,
             time: model.time.clone(),
@@ -80,10 +80,7 @@ fn view(net: &Dit, train: bool) -> View<'_> {
 impl TeacherObjective {
     fn losses(&self, step: u64) -> Result<Losses, TrainError> {
         let device = self.store.device();
-        let Source::Emoji(emoji) = &self.source else {
-            unreachable!("a pretraining draws scenes")
-        };
-        let Emoji { world, text, .. } = &**emoji;
+        let Emoji { world, text, .. } = &self.source;
         let stream = PromptStream {
             kinds: self.kinds,
             ..PromptStream::training(world, self.seed)

@@ -5,11 +5,13 @@ use std::rc::Rc;
 use dmdr_config::Experiment;
 use dmdr_data::Prompts;
 use dmdr_models::{
-    AutoencoderKl, Conditioning, Decoder, Sit, ignored_keys, load_config, load_diffusers_config,
+    AutoencoderKl, ClassConditional, Conditioning, Decoder, ignored_keys, load_diffusers_config,
+    open_class_conditional,
 };
 use dmdr_tensor::{Device, ParamStore, Tensor, mix};
 
-use crate::TrainError;
+use super::Source;
+use crate::{Backbone, TrainError};
 
 /// The sequence of classes of the sample sheets.
 const SHEET: u64 = 0x5EE7;
@@ -18,6 +20,7 @@ const SHEET: u64 = 0x5EE7;
 #[derive(Debug)]
 pub struct Classes {
     count: i64,
+    network: Rc<dyn ClassConditional>,
     null: Conditioning,
     vae: Rc<AutoencoderKl>,
     /// Of keys of the autoencoder's `config.json` that are ignored.
@@ -32,7 +35,8 @@ impl Classes {
     /// # Errors
     /// An autoencoder that is not named, unreadable or does not fit.
     pub fn load(experiment: &Experiment, device: Device) -> Result<Self, TrainError> {
-        let count = load_config::<Sit>(&experiment.teacher.weights)?.num_classes;
+        let network = open_class_conditional(&experiment.teacher.weights)?;
+        let count = network.num_classes();
         let folder = experiment
             .teacher
             .vae
@@ -47,20 +51,13 @@ impl Classes {
         AutoencoderKl::load(&store, folder)?;
         Ok(Self {
             count,
-            null: Sit::condition(&Tensor::from_slice(&[count]).to_device(device)),
+            null: network.condition(&Tensor::from_slice(&[count]).to_device(device)),
+            network,
             vae: Rc::new(vae),
             warning: ignored_keys::<AutoencoderKl>(folder)?,
             seed: experiment.seed,
             device,
         })
-    }
-
-    pub(super) fn training(&self, iteration: u64, count: usize) -> Prompts {
-        self.draw(self.seed, iteration, count)
-    }
-
-    pub(super) fn sheet(&self, count: usize) -> Prompts {
-        self.draw(SHEET, 0, count)
     }
 
     fn draw(&self, seed: u64, iteration: u64, count: usize) -> Prompts {
@@ -71,8 +68,18 @@ impl Classes {
         };
         Prompts::plain((0..count as u64).map(class).collect(), self.device)
     }
+}
 
-    pub(super) fn encode(&self, prompts: &Prompts) -> Result<Conditioning, TrainError> {
+impl Source for Classes {
+    fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {
+        Ok(self.draw(self.seed, iteration, count))
+    }
+
+    fn sheet(&self, count: usize) -> Result<Prompts, TrainError> {
+        Ok(self.draw(SHEET, 0, count))
+    }
+
+    fn encode(&self, prompts: &Prompts) -> Result<Conditioning, TrainError> {
         let number = |caption: &String| match caption.trim().parse() {
             Ok(class) if (0..self.count).contains(&class) => Ok(class),
             _ => Err(TrainError::Class {
@@ -85,20 +92,24 @@ impl Classes {
             .iter()
             .map(number)
             .collect::<Result<Vec<i64>, _>>()?;
-        Ok(Sit::condition(
-            &Tensor::from_slice(&classes).to_device(self.device),
-        ))
+        let classes = Tensor::from_slice(&classes).to_device(self.device);
+        Ok(self.network.condition(&classes))
     }
 
-    pub(super) fn warning(&self) -> Option<String> {
-        self.warning.clone()
-    }
-
-    pub(super) fn null(&self) -> &Conditioning {
+    fn null(&self) -> &Conditioning {
         &self.null
     }
 
-    pub(super) fn decoder(&self) -> Rc<dyn Decoder> {
+    fn backbone(&self, _experiment: &Experiment) -> Result<Backbone, TrainError> {
+        let shape = self.network.image_shape();
+        Ok(Backbone::new(self.network.clone(), shape))
+    }
+
+    fn decoder(&self) -> Rc<dyn Decoder> {
         self.vae.clone()
+    }
+
+    fn warnings(&self, _experiment: &Experiment) -> Vec<String> {
+        self.warning.iter().cloned().collect()
     }
 }

@@ -1,14 +1,17 @@
 //! The emoji world as a source: endless captions with exact ground truth, read by the text tower of a World-CLIP.
 
-use std::path::Path;
+use std::{path::Path, rc::Rc};
 
-use dmdr_config::{Experiment, WorldPreset};
+use dmdr_config::{Experiment, RewardModel as RewardConfig, WorldPreset};
 use dmdr_data::{KindShares, PromptStream, Prompts, SceneBatch};
 use dmdr_eval::Evaluator;
+use dmdr_models::{Conditioning, Decoder, Pixels, open_text_conditional};
+use dmdr_rewards::{ClipScore, JudgeReward, RewardModel};
 use dmdr_tensor::{Device, Tensor};
 use dmdr_world::{Kind, Prompt, Split, World};
 
-use crate::{TextEncoder, TrainError, world};
+use super::Source;
+use crate::{Backbone, TextEncoder, TrainError, text_encoder::check_widths, world};
 
 /// Prompts of the sheets; nothing else uses this stream.
 const SHEET: u64 = 0x5EE7;
@@ -63,23 +66,14 @@ impl Emoji {
         })
     }
 
-    /// The metrics of `experiment`, which read the same captions as its text encoder.
-    ///
-    /// # Errors
-    /// A file that cannot be read or does not fit.
-    pub fn evaluator(&self, experiment: &Experiment) -> Result<Evaluator, TrainError> {
-        let evaluator = Evaluator::load(self.world.clone(), &experiment.assets, self.device)?;
-        self.text
-            .check_length("assets.world_clip", evaluator.max_tokens())?;
-        Ok(evaluator)
+    fn tokenised(&self, prompts: Vec<Prompt>) -> Result<Prompts, TrainError> {
+        let max_tokens = self.text.max_tokens();
+        Ok(Prompts::new(&self.world, prompts, max_tokens, self.device)?)
     }
+}
 
-    pub(super) fn true_images(&self, prompts: &Prompts, update: u64) -> Tensor {
-        let images = SceneBatch::render(&self.world, prompts, self.seed, update);
-        images.to_device(self.device) * 2.0 - 1.0
-    }
-
-    pub(super) fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {
+impl Source for Emoji {
+    fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {
         let stream = PromptStream {
             kinds: self.kinds,
             ..PromptStream::training(&self.world, self.seed)
@@ -87,13 +81,13 @@ impl Emoji {
         Ok(stream.prompts(iteration, count, self.text.max_tokens(), self.device)?)
     }
 
-    pub(super) fn sheet(&self, count: usize) -> Result<Prompts, TrainError> {
+    fn sheet(&self, count: usize) -> Result<Prompts, TrainError> {
         let prompt = |index| self.world.prompt(Split::Validation, SHEET, index);
         self.tokenised((0..count as u64).map(prompt).collect())
     }
 
     /// Nothing is judged, so the clauses stay empty.
-    pub(super) fn described(&self, captions: &[String]) -> Result<Prompts, TrainError> {
+    fn described(&self, captions: &[String]) -> Result<Prompts, TrainError> {
         let prompt = |caption: &String| Prompt {
             kind: Kind::SingleObject,
             caption: caption.clone(),
@@ -103,8 +97,55 @@ impl Emoji {
         self.tokenised(captions.iter().map(prompt).collect())
     }
 
-    fn tokenised(&self, prompts: Vec<Prompt>) -> Result<Prompts, TrainError> {
-        let max_tokens = self.text.max_tokens();
-        Ok(Prompts::new(&self.world, prompts, max_tokens, self.device)?)
+    fn encode(&self, prompts: &Prompts) -> Result<Conditioning, TrainError> {
+        Ok(self.text.encode(prompts))
+    }
+
+    fn null(&self) -> &Conditioning {
+        self.text.null()
+    }
+
+    fn backbone(&self, experiment: &Experiment) -> Result<Backbone, TrainError> {
+        let file = &experiment.teacher.weights;
+        let network = open_text_conditional(file)?;
+        check_widths("teacher.weights", file, network.text_widths(), &self.text)?;
+        let shape = network.image_shape();
+        Ok(Backbone::new(network, shape))
+    }
+
+    fn decoder(&self) -> Rc<dyn Decoder> {
+        Rc::new(Pixels)
+    }
+
+    fn true_images(&self, prompts: &Prompts, update: u64) -> Option<Tensor> {
+        let images = SceneBatch::render(&self.world, prompts, self.seed, update);
+        Some(images.to_device(self.device) * 2.0 - 1.0)
+    }
+
+    fn own_reward(
+        &self,
+        key: &str,
+        name: &'static str,
+        model: &RewardConfig,
+    ) -> Result<Option<Box<dyn RewardModel>>, TrainError> {
+        Ok(match model {
+            RewardConfig::WorldClip(model) | RewardConfig::Preference(model) => {
+                let score = ClipScore::load(name, &model.weights, self.device)?;
+                let tokens = score.towers().config().text.max_tokens;
+                self.text
+                    .check_length(&format!("{key}.{name}.weights"), tokens as usize)?;
+                Some(Box::new(score))
+            }
+            RewardConfig::Judge => Some(Box::new(JudgeReward::new(&self.world))),
+            _ => None,
+        })
+    }
+
+    /// They read the same captions as the text encoder.
+    fn evaluator(&self, experiment: &Experiment) -> Result<Option<Evaluator>, TrainError> {
+        let evaluator = Evaluator::load(self.world.clone(), &experiment.assets, self.device)?;
+        self.text
+            .check_length("assets.world_clip", evaluator.max_tokens())?;
+        Ok(Some(evaluator))
     }
 }

@@ -4,95 +4,41 @@ mod classes;
 mod emoji;
 mod published;
 
-use std::{path::Path, rc::Rc};
+use std::{fmt, rc::Rc};
 
-use dmdr_config::{Experiment, World};
+use dmdr_config::{Experiment, RewardModel as RewardConfig, World};
 use dmdr_data::Prompts;
 use dmdr_eval::Evaluator;
-use dmdr_models::{Conditioning, Decoder, Pipeline, Pixels};
-use dmdr_tensor::{Device, Runtime, Tensor};
+use dmdr_models::{Conditioning, Decoder, Pipeline};
+use dmdr_rewards::RewardModel;
+use dmdr_tensor::{Runtime, Tensor};
 
-use crate::{Corpus, TrainError, hub};
+use crate::{Backbone, Corpus, TrainError, hub};
 
 pub use classes::Classes;
 pub use emoji::Emoji;
 pub use published::Published;
 
-/// Prompts, their encoding, and the way from predictions to images.
-#[derive(Debug)]
-pub enum Source {
-    /// The emoji world: pixels.
-    Emoji(Box<Emoji>),
-    /// Prompt files for a published pipeline: latents.
-    Published(Box<Published>),
-    /// Classes: latents.
-    Classes(Classes),
-}
-
-impl Source {
-    /// What `[world]` of `experiment` names.
-    ///
-    /// # Errors
-    /// An input that is missing, unreadable or does not fit.
-    pub fn load(experiment: &Experiment, runtime: Runtime) -> Result<Self, TrainError> {
-        let corpus = Corpus::read(experiment)?;
-        Self::with_corpus(experiment, corpus.map(Rc::new).as_ref(), runtime)
-    }
-
-    /// As [`Self::load`], where the prompt files were read already.
-    pub(crate) fn with_corpus(
-        experiment: &Experiment,
-        corpus: Option<&Rc<Corpus>>,
-        runtime: Runtime,
-    ) -> Result<Self, TrainError> {
-        match &experiment.world {
-            World::Preset(preset) => {
-                let emoji = Emoji::load(experiment, *preset, runtime.device)?;
-                Ok(Self::Emoji(Box::new(emoji)))
-            }
-            World::Prompts(files) => {
-                let folder = hub::folder(&experiment.teacher)?;
-                let corpus = corpus.expect("a world of prompt files has them");
-                let source = Published::load(experiment, files, corpus, &folder, runtime)?;
-                Ok(Self::Published(Box::new(source)))
-            }
-            World::Classes(_) => Ok(Self::Classes(Classes::load(experiment, runtime.device)?)),
-        }
-    }
-
+/// Prompts, their encoding, the network that reads it, and the way from its predictions to images. What a world lacks has a
+/// default, so that a new world states no more than what it has.
+pub trait Source: fmt::Debug {
     /// The `count` training prompts of an iteration: a pure function of the run's seed and `iteration`.
     ///
     /// # Errors
     /// A prompt that cannot be read.
-    pub fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {
-        match self {
-            Self::Emoji(emoji) => emoji.training(iteration, count),
-            Self::Published(published) => published.training(iteration, count),
-            Self::Classes(classes) => Ok(classes.training(iteration, count)),
-        }
-    }
+    fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError>;
 
     /// The first `count` prompts of the sample sheets, which are not trained on.
     ///
     /// # Errors
     /// As for [`Self::training`].
-    pub fn sheet(&self, count: usize) -> Result<Prompts, TrainError> {
-        match self {
-            Self::Emoji(emoji) => emoji.sheet(count),
-            Self::Published(published) => published.sheet(count),
-            Self::Classes(classes) => Ok(classes.sheet(count)),
-        }
-    }
+    fn sheet(&self, count: usize) -> Result<Prompts, TrainError>;
 
     /// The first `count` prompts of a periodic evaluation, which are not trained on; all, where there are fewer.
     ///
     /// # Errors
     /// As for [`Self::training`].
-    pub(crate) fn validation(&self, count: usize) -> Result<Vec<String>, TrainError> {
-        let count = match self {
-            Self::Published(published) => count.min(published.corpus().validation.len()),
-            Self::Emoji(_) | Self::Classes(_) => count,
-        };
+    fn validation(&self, count: usize) -> Result<Vec<String>, TrainError> {
         Ok(self.sheet(count)?.captions)
     }
 
@@ -100,104 +46,106 @@ impl Source {
     ///
     /// # Errors
     /// As for [`Self::training`].
-    pub fn described(&self, captions: &[String]) -> Result<Prompts, TrainError> {
-        match self {
-            Self::Emoji(emoji) => emoji.described(captions),
-            Self::Published(_) | Self::Classes(_) => {
-                Ok(Prompts::plain(captions.to_vec(), self.device()))
-            }
-        }
+    fn described(&self, captions: &[String]) -> Result<Prompts, TrainError> {
+        let device = self.null().pooled.device();
+        Ok(Prompts::plain(captions.to_vec(), device))
     }
 
     /// Makes [`Self::encode`] quick for all of `captions`.
     ///
     /// # Errors
     /// If they cannot be encoded.
-    pub fn prepare(&self, captions: &[String]) -> Result<(), TrainError> {
-        match self {
-            Self::Published(published) => published.prepare(captions),
-            Self::Emoji(_) | Self::Classes(_) => Ok(()),
-        }
+    fn prepare(&self, _captions: &[String]) -> Result<(), TrainError> {
+        Ok(())
     }
 
     /// What the networks read of `prompts`.
     ///
     /// # Errors
     /// If they cannot be encoded.
-    pub fn encode(&self, prompts: &Prompts) -> Result<Conditioning, TrainError> {
-        match self {
-            Self::Emoji(emoji) => Ok(emoji.text.encode(prompts)),
-            Self::Published(published) => published.encode(prompts),
-            Self::Classes(classes) => classes.encode(prompts),
-        }
-    }
+    fn encode(&self, prompts: &Prompts) -> Result<Conditioning, TrainError>;
 
     /// Encoding of the empty prompt, one row: the unconditional half of guidance.
-    pub fn null(&self) -> &Conditioning {
-        match self {
-            Self::Emoji(emoji) => emoji.text.null(),
-            Self::Published(published) => published.null(),
-            Self::Classes(classes) => classes.null(),
-        }
+    fn null(&self) -> &Conditioning;
+
+    /// The network that `teacher.weights` names, which has to read what [`Self::encode`] makes.
+    ///
+    /// # Errors
+    /// A file that is unreadable or holds another network.
+    fn backbone(&self, experiment: &Experiment) -> Result<Backbone, TrainError>;
+
+    /// From predictions to images.
+    fn decoder(&self) -> Rc<dyn Decoder>;
+
+    /// True images of `prompts` for an update, `[B, C, H, W]` from -1 to 1, where the truth can be drawn.
+    fn true_images(&self, _prompts: &Prompts, _update: u64) -> Option<Tensor> {
+        None
     }
 
     /// What is allowed but probably not meant.
-    pub fn warnings(&self, experiment: &Experiment) -> Vec<String> {
-        match self {
-            Self::Published(published) => published.warnings(&experiment.teacher),
-            Self::Classes(classes) => classes.warning().into_iter().collect(),
-            Self::Emoji(_) => Vec::new(),
-        }
+    fn warnings(&self, _experiment: &Experiment) -> Vec<String> {
+        Vec::new()
     }
 
-    /// From predictions to images.
-    pub fn decoder(&self) -> Rc<dyn Decoder> {
-        match self {
-            Self::Emoji(_) => Rc::new(Pixels),
-            Self::Published(published) => published.decoder(),
-            Self::Classes(classes) => classes.decoder(),
-        }
-    }
-
-    /// True images of `prompts` for an update, `[B, C, H, W]` from -1 to 1, where the truth can be drawn.
-    pub(crate) fn true_images(&self, prompts: &Prompts, update: u64) -> Option<Tensor> {
-        match self {
-            Self::Emoji(emoji) => Some(emoji.true_images(prompts, update)),
-            Self::Published(_) | Self::Classes(_) => None,
-        }
-    }
-
-    /// The metrics of `experiment`.
+    /// A reward model that knows this world's truth or reads its captions, which config key `key` and `name` name; none
+    /// if it is one of any world.
     ///
     /// # Errors
     /// A file that cannot be read or does not fit.
-    pub fn evaluator(&self, experiment: &Experiment) -> Result<Evaluator, TrainError> {
-        match self {
-            Self::Emoji(emoji) => emoji.evaluator(experiment),
-            Self::Published(_) | Self::Classes(_) => Err(TrainError::Incompatible {
-                what: "world".to_owned(),
-                reason: "this evaluation judges emoji scenes".to_owned(),
-            }),
-        }
+    fn own_reward(
+        &self,
+        _key: &str,
+        _name: &'static str,
+        _model: &RewardConfig,
+    ) -> Result<Option<Box<dyn RewardModel>>, TrainError> {
+        Ok(None)
+    }
+
+    /// The metrics of `experiment` on this world's truth; none where no truth is known.
+    ///
+    /// # Errors
+    /// A file that cannot be read or does not fit.
+    fn evaluator(&self, _experiment: &Experiment) -> Result<Option<Evaluator>, TrainError> {
+        Ok(None)
     }
 
     /// What was read of the prompt files, if there are any.
-    pub(crate) fn corpus(&self) -> Option<&Corpus> {
-        match self {
-            Self::Published(published) => Some(published.corpus()),
-            Self::Emoji(_) | Self::Classes(_) => None,
-        }
+    fn corpus(&self) -> Option<&Corpus> {
+        None
     }
 
-    /// The published pipeline and its folder, if it is one.
-    pub(crate) fn pipeline(&self) -> Option<(Pipeline, &Path)> {
-        match self {
-            Self::Published(published) => Some(published.pipeline()),
-            Self::Emoji(_) | Self::Classes(_) => None,
-        }
+    /// The published pipeline, if it is one.
+    fn pipeline(&self) -> Option<&dyn Pipeline> {
+        None
     }
+}
 
-    fn device(&self) -> Device {
-        self.null().pooled.device()
-    }
+/// What `[world]` of `experiment` names: the one place that decides by it.
+///
+/// # Errors
+/// An input that is missing, unreadable or does not fit.
+pub fn open_source(
+    experiment: &Experiment,
+    runtime: Runtime,
+) -> Result<Box<dyn Source>, TrainError> {
+    let corpus = Corpus::read(experiment)?;
+    source_with(experiment, corpus.map(Rc::new).as_ref(), runtime)
+}
+
+/// As [`open_source`], where the prompt files were read already.
+pub(crate) fn source_with(
+    experiment: &Experiment,
+    corpus: Option<&Rc<Corpus>>,
+    runtime: Runtime,
+) -> Result<Box<dyn Source>, TrainError> {
+    Ok(match &experiment.world {
+        World::Preset(preset) => Box::new(Emoji::load(experiment, *preset, runtime.device)?),
+        World::Prompts(files) => {
+            let folder = hub::folder(&experiment.teacher)?;
+            let corpus = corpus.expect("a world of prompt files has them");
+            let source = Published::load(experiment, files, corpus, &folder, runtime)?;
+            Box::new(source)
+        }
+        World::Classes(_) => Box::new(Classes::load(experiment, runtime.device)?),
+    })
 }

@@ -6,13 +6,13 @@ use dmdr_bench::prompts::PromptsError;
 use dmdr_config::{Experiment, PromptFiles, Teacher};
 use dmdr_data::Prompts;
 use dmdr_models::{
-    AutoencoderKl, Conditioning, Decoder, EmbeddingCache, ImageSides, ModelError, Pipeline,
-    PipelineIndex, Sd3, Sd3Text, SdxlText, SdxlUnet, TextEncoder, TrainedSchedule, ZImageText,
-    load_diffusers_config,
+    AutoencoderKl, Conditioning, Decoder, EmbeddingCache, Family, ImageSides, ModelError, Pipeline,
+    PipelineIndex, TextEncoder, TrainedSchedule, load_diffusers_config,
 };
-use dmdr_tensor::{ParamStore, Runtime, Tensor, no_grad_guard, phantom};
+use dmdr_tensor::{ParamStore, Runtime, no_grad_guard, phantom};
 
-use crate::{Corpus, TrainError};
+use super::Source;
+use crate::{Backbone, Corpus, TrainError};
 
 /// Prompts encoded together; one shard of the cache.
 const SHARD: usize = 32;
@@ -22,7 +22,7 @@ const SHARD: usize = 32;
 pub struct Published {
     corpus: Rc<Corpus>,
     embeddings: Embeddings,
-    index: PipelineIndex,
+    pipeline: Rc<dyn Pipeline>,
     /// Tokens that its encoder for long texts reads, if it has one.
     max_sequence_length: Option<usize>,
     null: Conditioning,
@@ -59,32 +59,35 @@ impl Published {
         runtime: Runtime,
     ) -> Result<Self, TrainError> {
         let index = PipelineIndex::read(folder)?;
-        check_size(files.size as i64, index.pipeline(), folder)?;
+        let (family, size) = (index.family(), files.size as i64);
+        let pipeline = index.open()?;
+        check_size(size, &*pipeline, folder)?;
         let schedule = TrainedSchedule::of(&index)?;
         let warnings = index.warnings()?;
-        let max_sequence_length = sequence_length(index.pipeline(), &experiment.teacher)?;
-        let rule = rule(&index, max_sequence_length)?;
+        let max_sequence_length = sequence_length(family, &experiment.teacher)?;
+        let rule = rule(&*pipeline, max_sequence_length)?;
         let vae_folder = folder.join("vae");
         let store = ParamStore::frozen(runtime.device);
         let config = load_diffusers_config::<AutoencoderKl>(&vae_folder)?;
-        check_shift_factor(index.pipeline(), &vae_folder, config.shift_factor)?;
+        check_shift_factor(family, &vae_folder, config.shift_factor)?;
         let vae = AutoencoderKl::new(&store, config)?;
         AutoencoderKl::load(&store, &vae_folder)?;
         let vae = match files.tile {
             Some(tile) => vae.with_tiles(tile as i64),
             None => vae,
         };
-        let num_patches = num_patches(&index, vae.latent_shape(files.size as i64))?;
+        let [_, height, width] = vae.latent_shape(size);
+        let num_patches = pipeline.num_patches([height, width]);
         let mut source = Self {
             corpus: Rc::clone(corpus),
             embeddings: Embeddings::Rehearsed(Conditioning::none(1, runtime.device)),
-            index,
+            pipeline,
             max_sequence_length,
             null: Conditioning::none(1, runtime.device),
             vae: Rc::new(vae),
             trained_shift: schedule.and_then(|schedule| schedule.shift(num_patches)),
             warnings,
-            size: files.size as i64,
+            size,
             seed: experiment.seed,
             runtime,
         };
@@ -165,43 +168,18 @@ impl Published {
     }
 
     fn text_encoder(&self) -> Result<Box<dyn TextEncoder>, TrainError> {
-        let (folder, runtime) = (self.index.folder(), self.runtime);
         let tokens = self.max_sequence_length.unwrap_or_default();
-        Ok(match self.index.pipeline() {
-            Pipeline::StableDiffusionXl => {
-                let forces_zeros = self.index.forces_zeros()?;
-                Box::new(SdxlText::load(folder, runtime, forces_zeros)?)
-            }
-            Pipeline::StableDiffusion3 => {
-                let config = load_diffusers_config::<Sd3>(&folder.join("transformer"))?;
-                Box::new(Sd3Text::load(
-                    folder,
-                    runtime,
-                    config.joint_attention_dim,
-                    tokens,
-                    self.index.has_t5()?,
-                )?)
-            }
-            Pipeline::ZImage => Box::new(ZImageText::load(folder, runtime, tokens)?),
-        })
+        Ok(self.pipeline.text_encoder(self.runtime, tokens)?)
     }
 
-    /// SDXL is told the size of the image as well: whole, not cropped.
     fn sized(&self, cond: Conditioning) -> Conditioning {
-        match self.index.pipeline() {
-            Pipeline::StableDiffusionXl => {
-                let side = self.size as f32;
-                let sizes = Tensor::from_slice(&[side, side, 0.0, 0.0, side, side])
-                    .to_device(self.runtime.device)
-                    .expand([cond.batch(), 6], false);
-                SdxlUnet::condition(cond.tokens, &cond.pooled, &sizes)
-            }
-            Pipeline::StableDiffusion3 | Pipeline::ZImage => cond,
-        }
+        self.pipeline.with_size(cond, self.size)
     }
+}
 
+impl Source for Published {
     /// Every prompt once an epoch: a pure function of seed and iteration.
-    pub(super) fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {
+    fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {
         let train = &self.corpus.train;
         let order = train.order(
             self.seed,
@@ -214,67 +192,81 @@ impl Published {
     }
 
     /// The first prompts for validation, again from the start where there are fewer.
-    pub(super) fn sheet(&self, count: usize) -> Result<Prompts, TrainError> {
+    fn sheet(&self, count: usize) -> Result<Prompts, TrainError> {
         let validation = &self.corpus.validation;
         let caption = |index| validation.get(index % validation.len());
         let captions = (0..count).map(caption).collect::<Result<_, _>>()?;
         Ok(Prompts::plain(captions, self.runtime.device))
     }
 
+    fn validation(&self, count: usize) -> Result<Vec<String>, TrainError> {
+        let count = count.min(self.corpus.validation.len());
+        Ok(self.sheet(count)?.captions)
+    }
+
     /// Encodes all of `captions` that the cache lacks, so that the text encoders are loaded once for them.
-    pub(super) fn prepare(&self, captions: &[String]) -> Result<(), TrainError> {
+    fn prepare(&self, captions: &[String]) -> Result<(), TrainError> {
         self.encode_missing(|| captions.iter().cloned().map(Ok))
     }
 
     /// What is read otherwise than one may expect, and a teacher that is sampled otherwise than its pipeline says, which
     /// may be meant.
-    pub(super) fn warnings(&self, teacher: &Teacher) -> Vec<String> {
+    fn warnings(&self, experiment: &Experiment) -> Vec<String> {
+        let teacher = &experiment.teacher;
         let mut warnings = self.warnings.clone();
         let differs = |shift: &f64| (shift - teacher.shift).abs() > 1e-6;
         if let Some(shift) = self.trained_shift.filter(differs) {
             warnings.push(format!(
                 "`teacher.shift` is {}, the scheduler of `{}` has {shift}",
                 teacher.shift,
-                self.index.folder().display()
+                self.pipeline.index().folder().display()
             ));
         }
         warnings
     }
 
-    /// What was read of the prompt files.
-    pub(super) fn corpus(&self) -> &Corpus {
-        &self.corpus
-    }
-
     /// From the cache; a prompt it lacks, as `dmdr sample` may bring, is encoded now.
-    pub(super) fn encode(&self, prompts: &Prompts) -> Result<Conditioning, TrainError> {
+    fn encode(&self, prompts: &Prompts) -> Result<Conditioning, TrainError> {
         self.prepare(&prompts.captions)?;
         let captions: Vec<&str> = prompts.captions.iter().map(String::as_str).collect();
         self.cached(&captions)
     }
 
-    pub(crate) fn null(&self) -> &Conditioning {
+    fn null(&self) -> &Conditioning {
         &self.null
     }
 
-    pub(super) fn decoder(&self) -> Rc<dyn Decoder> {
+    fn backbone(&self, _experiment: &Experiment) -> Result<Backbone, TrainError> {
+        let widths = self.pipeline.widths(&self.null);
+        if let Some((key, read, made)) = widths.iter().find(|(_, read, made)| read != made) {
+            let config = self.pipeline.index().network().join("config.json");
+            return Err(TrainError::Incompatible {
+                what: config.display().to_string(),
+                reason: format!(
+                    "`{key}` is {read}, but the other parts of the pipeline make {made}"
+                ),
+            });
+        }
+        let shape = self.vae.latent_shape(self.size);
+        Ok(Backbone::new(self.pipeline.clone(), shape))
+    }
+
+    fn decoder(&self) -> Rc<dyn Decoder> {
         self.vae.clone()
     }
 
-    /// `[C, H, W]` of the latents.
-    pub(crate) fn latent_shape(&self) -> [i64; 3] {
-        self.vae.latent_shape(self.size)
+    fn corpus(&self) -> Option<&Corpus> {
+        Some(&self.corpus)
     }
 
-    /// Which pipeline, and where it lies.
-    pub(crate) fn pipeline(&self) -> (Pipeline, &Path) {
-        (self.index.pipeline(), self.index.folder())
+    fn pipeline(&self) -> Option<&dyn Pipeline> {
+        Some(&*self.pipeline)
     }
 }
 
 /// Refuses a size that the pipeline would not draw as it is: it would be cut down without a word, or nothing would fit.
-fn check_size(size: i64, pipeline: Pipeline, folder: &Path) -> Result<(), TrainError> {
-    let sides = ImageSides::of(pipeline, folder)?;
+fn check_size(size: i64, pipeline: &dyn Pipeline, folder: &Path) -> Result<(), TrainError> {
+    let sides = ImageSides::of(pipeline)?;
     let nearest = sides.nearest(size);
     if nearest == [size] {
         return Ok(());
@@ -291,36 +283,19 @@ fn check_size(size: i64, pipeline: Pipeline, folder: &Path) -> Result<(), TrainE
     })
 }
 
-/// How the pipeline's encoders are combined: SD3 fills up to the width of its transformer. What is not the usual is said
-/// as well, so that a cache of the usual does not answer for it.
-fn rule(index: &PipelineIndex, length: Option<usize>) -> Result<String, TrainError> {
-    let (pipeline, folder) = (index.pipeline(), index.folder());
-    let rule = match pipeline {
-        Pipeline::StableDiffusionXl if !index.forces_zeros()? => {
-            format!("{pipeline:?}, away from the empty prompt")
-        }
-        Pipeline::StableDiffusionXl | Pipeline::ZImage => format!("{pipeline:?}"),
-        Pipeline::StableDiffusion3 => {
-            let config = load_diffusers_config::<Sd3>(&folder.join(pipeline.network()))?;
-            let is_unread = !index.has_t5()? && folder.join("text_encoder_3").is_dir();
-            let without = if is_unread { ", without T5" } else { "" };
-            format!(
-                "{pipeline:?}, width {}{without}",
-                config.joint_attention_dim
-            )
-        }
-    };
-    Ok(
-        match length.filter(|_| length != pipeline.max_sequence_length()) {
-            Some(length) => format!("{rule}, {length} tokens"),
-            None => rule,
-        },
-    )
+/// How the pipeline's encoders are combined, and what they read of a prompt if that is not the usual.
+fn rule(pipeline: &dyn Pipeline, length: Option<usize>) -> Result<String, TrainError> {
+    let rule = pipeline.text_rule()?;
+    let usual = pipeline.index().family().max_sequence_length();
+    Ok(match length.filter(|_| length != usual) {
+        Some(length) => format!("{rule}, {length} tokens"),
+        None => rule,
+    })
 }
 
 /// Tokens that the pipeline's encoder for long texts reads: those that `teacher` says, or the usual number.
-fn sequence_length(pipeline: Pipeline, teacher: &Teacher) -> Result<Option<usize>, TrainError> {
-    let usual = pipeline.max_sequence_length();
+fn sequence_length(family: &dyn Family, teacher: &Teacher) -> Result<Option<usize>, TrainError> {
+    let usual = family.max_sequence_length();
     match teacher.max_sequence_length {
         Some(_) if usual.is_none() => Err(TrainError::Incompatible {
             what: "teacher.max_sequence_length".to_owned(),
@@ -334,26 +309,14 @@ fn sequence_length(pipeline: Pipeline, teacher: &Teacher) -> Result<Option<usize
     }
 }
 
-/// Patches of a latent `[C, h, w]`, by which diffusers' pipelines choose a shift.
-fn num_patches(index: &PipelineIndex, [_, h, w]: [i64; 3]) -> Result<i64, TrainError> {
-    let patch = match index.pipeline() {
-        Pipeline::StableDiffusion3 => {
-            let folder = index.folder().join(index.pipeline().network());
-            load_diffusers_config::<Sd3>(&folder)?.patch_size
-        }
-        Pipeline::StableDiffusionXl | Pipeline::ZImage => 2,
-    };
-    Ok((h / patch) * (w / patch))
-}
-
-/// SDXL's pipeline of diffusers scales latents, but shifts none.
+/// Some pipelines of diffusers scale latents, but shift none.
 fn check_shift_factor(
-    pipeline: Pipeline,
+    family: &dyn Family,
     folder: &Path,
     factor: Option<f64>,
 ) -> Result<(), TrainError> {
     match factor.filter(|&factor| factor != 0.0) {
-        Some(found) if pipeline == Pipeline::StableDiffusionXl => {
+        Some(found) if !family.shifts_latents() => {
             let error = ModelError::NotBuilt {
                 path: folder.join("config.json"),
                 field: "shift_factor",

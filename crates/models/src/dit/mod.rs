@@ -1,8 +1,10 @@
 //! The emoji world's backbone: a diffusion transformer with adaLN-zero (DiT, arXiv 2212.09748; SiT, 2401.08740) whose
-//! image tokens attend to image and text tokens jointly, as in SD3's MMDiT (2403.03206).
+//! image tokens attend to image and text tokens jointly, as in MMDiT (2403.03206).
 //!
 //! Deviation: text tokens come from a frozen encoder and bring keys and values only; they are not updated, which saves
 //! a fifth of the work at 64 image tokens.
+
+mod family;
 
 use dmdr_diffusion::Parameterization;
 use dmdr_tensor::{AdapterSpec, Init, ParamStore, Scope, Tensor};

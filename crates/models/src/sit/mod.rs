@@ -3,6 +3,8 @@
 //! Parameters carry the names of the published checkpoints (github.com/willisma/SiT, `models.py`), so a converted
 //! checkpoint loads as it is; `tests/parity/sit.rs` compares values and gradients with an independent PyTorch module.
 
+mod family;
+
 use dmdr_diffusion::Parameterization;
 use dmdr_tensor::{AdapterSpec, Init, Kind, ParamStore, Scope, Tensor};
 use serde::{Deserialize, Serialize};

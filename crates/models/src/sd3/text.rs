@@ -1,4 +1,4 @@
-//! Text of SD3 and SD3.5: CLIP-L and bigG as in SDXL, widened with zeros to T5's width, then T5's tokens behind them.
+//! Text of SD3 and SD3.5: CLIP-L and bigG side by side, widened with zeros to T5's width, then T5's tokens behind them.
 //!
 //! Source: `encode_prompt` of diffusers' `StableDiffusion3Pipeline` (0.42.1), with one prompt for all encoders and without
 //! `clip_skip`.
@@ -7,15 +7,17 @@ use std::path::Path;
 
 use dmdr_tensor::{Runtime, Tensor};
 
-use super::{ClipArchitecture, T5Encoder, TextEncoder, TextTokenizer, Transformers, sdxl::Clip};
-use crate::{Conditioning, ModelError};
+use crate::{
+    ClipArchitecture, Conditioning, ModelError, T5Encoder, TextEncoder, TextTokenizer,
+    Transformers, text::ClipEncoder,
+};
 
 /// The encoders. Conditioning: tokens `[B, 77 + T, 4096]`, where T5 reads `T` tokens, 256 by default; pooled
 /// `[B, 768 + 1280]`, both CLIPs' projected.
 #[derive(Debug)]
 pub struct Sd3Text {
-    l: Clip,
-    g: Clip,
+    l: ClipEncoder,
+    g: ClipEncoder,
     /// Without it its tokens are zeros: 9.5 GB less in bf16, at some cost in following long prompts and in spelling.
     t5: Option<(TextTokenizer, T5Encoder)>,
     width: i64,
@@ -25,7 +27,7 @@ pub struct Sd3Text {
 impl Sd3Text {
     /// The encoders in a pipeline's folder: `text_encoder`, `tokenizer`, and `.._2`, `.._3`. `width` is that of the
     /// backbone's text tokens (`joint_attention_dim`). T5 reads `t5_tokens` of a prompt
-    /// ([`Pipeline::max_sequence_length`](crate::Pipeline::max_sequence_length)), and is left out unless `with_t5`.
+    /// ([`Family::max_sequence_length`](crate::Family::max_sequence_length)), and is left out unless `with_t5`.
     ///
     /// # Errors
     /// Files that are missing or do not fit; widths that contradict each other.
@@ -36,7 +38,8 @@ impl Sd3Text {
         t5_tokens: usize,
         with_t5: bool,
     ) -> Result<Self, ModelError> {
-        let clip = |index| Clip::load(folder, index, ClipArchitecture::WithProjection, runtime);
+        let clip =
+            |index| ClipEncoder::load(folder, index, ClipArchitecture::WithProjection, runtime);
         let (l, g) = (clip(1)?, clip(2)?);
         l.check_length(&g, "SD3's text encoders")?;
         let t5 = if with_t5 {

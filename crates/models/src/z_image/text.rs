@@ -8,8 +8,8 @@ use std::path::Path;
 
 use dmdr_tensor::Runtime;
 
-use super::{Qwen3, TextEncoder, TextTokenizer, Transformers};
-use crate::{Conditioning, ModelError, ZImage};
+use super::ZImage;
+use crate::{Conditioning, ModelError, Qwen3, TextEncoder, TextTokenizer, Transformers};
 
 /// The encoder. Conditioning: tokens `[B, L, 2560]`, where Qwen3 reads `L` tokens, the chat template's with them, of which the first `pooled [B, 1]` are a prompt's; see
 /// [`ZImage::condition`].
@@ -21,7 +21,7 @@ pub struct ZImageText {
 
 impl ZImageText {
     /// The encoder in a pipeline's folder: `text_encoder`, `tokenizer`. Prompts are cut and padded to `max_tokens`
-    /// ([`Pipeline::max_sequence_length`](crate::Pipeline::max_sequence_length)): the backbone is slower the longer they are.
+    /// ([`Family::max_sequence_length`](crate::Family::max_sequence_length)): the backbone is slower the longer they are.
     ///
     /// # Errors
     /// Files that are missing or do not fit.
