@@ -44,7 +44,7 @@ fn the_gradient_through_decoder_and_towers_is_the_slope() {
 
     reseed(&[11]);
     let captions = ["a red cat", "a green bird"].map(str::to_owned).to_vec();
-    let prompts = Prompts::plain(captions, Device::Cpu);
+    let prompts = Prompts::plain(captions);
     let latents = Tensor::randn([&[2][..], &shape].concat(), (Kind::Float, Device::Cpu));
     let total = |x0: &Tensor| {
         mix.score(x0, &prompts, 0)

@@ -1,16 +1,23 @@
 //! A batch of prompts with their token ids.
 
-use dmdr_tensor::{Device, Kind, Tensor};
+use dmdr_tensor::{Device, Tensor};
 use dmdr_world::{Prompt, Tokenizer, World, WorldError};
 
-/// Prompts and what text towers read of them.
+/// Prompts of any world.
 #[derive(Debug)]
 pub struct Prompts {
     /// The text.
     pub captions: Vec<String>,
-    /// What makes an image of each caption right; empty outside the emoji world.
+    /// What is known of them in the emoji world, if they are of it.
+    emoji: Option<EmojiPrompts>,
+}
+
+/// What the emoji world knows of prompts.
+#[derive(Debug)]
+pub struct EmojiPrompts {
+    /// What makes an image of each caption right.
     pub prompts: Vec<Prompt>,
-    /// Token ids of the emoji world's text towers `[B, L]` (i64), padded to `L`; `L` is 0 outside it.
+    /// Token ids of the text towers `[B, L]` (i64), padded to `L`.
     pub ids: Tensor,
 }
 
@@ -50,43 +57,53 @@ impl Prompts {
         let ids = tokenize(world, &captions, max_tokens, device)?;
         Ok(Self {
             captions,
-            prompts,
-            ids,
+            emoji: Some(EmojiPrompts { prompts, ids }),
         })
     }
 
-    /// Text that no emoji world knows.
-    pub fn plain(captions: Vec<String>, device: Device) -> Self {
-        let ids = Tensor::zeros([captions.len() as i64, 0], (Kind::Int64, device));
+    /// Text of which no more is known.
+    pub fn plain(captions: Vec<String>) -> Self {
         Self {
             captions,
-            prompts: Vec::new(),
-            ids,
+            emoji: None,
         }
+    }
+
+    /// What the emoji world knows of them; none if they are of another one.
+    pub fn emoji(&self) -> Option<&EmojiPrompts> {
+        self.emoji.as_ref()
+    }
+
+    /// As [`Self::emoji`], where they are known to be of that world.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub fn scenes(&self) -> &EmojiPrompts {
+        self.emoji().expect("prompts of the emoji world")
     }
 
     /// The first `count` prompts, each `times` times in a row.
     #[must_use]
     pub fn groups(&self, count: usize, times: usize) -> Self {
-        let ids = self.ids.narrow(0, 0, count as i64);
+        let emoji = self.emoji().map(|EmojiPrompts { prompts, ids }| {
+            let ids = ids.narrow(0, 0, count as i64);
+            EmojiPrompts {
+                prompts: repeat(prompts, count, times),
+                ids: ids.repeat_interleave_self_int(times as i64, 0, None),
+            }
+        });
         Self {
             captions: repeat(&self.captions, count, times),
-            prompts: repeat(&self.prompts, count, times),
-            ids: ids.repeat_interleave_self_int(times as i64, 0, None),
+            emoji,
         }
     }
 
-    /// The same prompts with `prefix` before each caption; the ids, which no text has, stay.
+    /// The same text with `prefix` before each caption, of which the emoji world knows nothing.
     #[must_use]
     pub fn prefixed(&self, prefix: &str) -> Self {
         let captions = self.captions.iter();
-        Self {
-            captions: captions
-                .map(|caption| format!("{prefix}{caption}"))
-                .collect(),
-            prompts: self.prompts.clone(),
-            ids: self.ids.shallow_clone(),
-        }
+        let captions = captions.map(|caption| format!("{prefix}{caption}"));
+        Self::plain(captions.collect())
     }
 
     /// Number of prompts.
@@ -150,8 +167,9 @@ mod tests {
             .map(|index| world.prompt(Split::Train, 0, index))
             .collect();
         let prompts = Prompts::new(&world, drawn.clone(), 16, Device::Cpu).expect("fits");
-        assert_eq!(prompts.ids.size(), [6, 16]);
-        assert_eq!(prompts.ids.int64_value(&[0, 15]), i64::from(Tokenizer::PAD));
+        let ids = &prompts.scenes().ids;
+        assert_eq!(ids.size(), [6, 16]);
+        assert_eq!(ids.int64_value(&[0, 15]), i64::from(Tokenizer::PAD));
         let error = Prompts::new(&world, drawn, 5, Device::Cpu).expect_err("long");
         assert!(
             error.to_string().contains("the text tower takes 5"),

@@ -18,6 +18,7 @@ impl SceneBatch {
     /// A scene for each prompt, `[B, 3, H, W]` in `[0, 1]`, on the CPU.
     pub fn render(world: &World, prompts: &Prompts, seed: u64, step: u64) -> Tensor {
         let images: Vec<Image> = prompts
+            .scenes()
             .prompts
             .iter()
             .enumerate()

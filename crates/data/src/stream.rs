@@ -96,7 +96,8 @@ mod tests {
             kinds: KindShares::new(shares),
             ..PromptStream::training(&world, 0)
         };
-        let prompts = stream.prompts(3, 8, 16, Device::Cpu).expect("fits").prompts;
-        assert!(prompts.iter().all(|prompt| prompt.kind == Kind::Colors));
+        let prompts = stream.prompts(3, 8, 16, Device::Cpu).expect("fits");
+        let mut prompts = prompts.scenes().prompts.iter();
+        assert!(prompts.all(|prompt| prompt.kind == Kind::Colors));
     }
 }

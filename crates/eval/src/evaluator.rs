@@ -147,10 +147,10 @@ impl Evaluator {
         scores: &mut Vec<ImageScore>,
     ) -> Result<Tensor, EvalError> {
         let _no_grad = no_grad_guard();
-        let prompts = &batch.prompts;
+        let (prompts, scenes) = (&batch.prompts, batch.prompts.scenes());
         let towers = self.world_clip.towers();
         let features = towers.embed_image(images);
-        let cosines = (&features * towers.embed_text(&prompts.ids)).sum_dim_intlist(
+        let cosines = (&features * towers.embed_text(&scenes.ids)).sum_dim_intlist(
             &[-1i64][..],
             false,
             Kind::Float,
@@ -169,8 +169,8 @@ impl Evaluator {
                 !judge.is_malformed(&reading),
             )
         };
-        let verdicts = over_threads(pixels, &prompts.prompts, judge);
-        let verdicts = prompts.prompts.iter().zip(verdicts);
+        let verdicts = over_threads(pixels, &scenes.prompts, judge);
+        let verdicts = scenes.prompts.iter().zip(verdicts);
         for (index, (prompt, (verdict, well_formed))) in verdicts.enumerate() {
             scores.push(ImageScore {
                 prompt: batch.first + index,

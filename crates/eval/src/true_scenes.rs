@@ -24,6 +24,7 @@ impl Sampler for TrueScenes {
         let first = noise.flatten(1, -1).select(1, 0);
         let first = first.to_device(Device::Cpu).to_kind(Kind::Float);
         let images: Vec<Image> = prompts
+            .scenes()
             .prompts
             .iter()
             .enumerate()

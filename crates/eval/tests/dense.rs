@@ -17,7 +17,11 @@ struct Scenes {
 impl Sampler for Scenes {
     fn sample(&self, prompts: &Prompts, _noise: &Tensor) -> Result<Tensor, EvalError> {
         let mut dense = self.set.dense_prompts(&self.world);
-        let captions = prompts.prompts.iter().map(|prompt| &prompt.caption);
+        let captions = prompts
+            .scenes()
+            .prompts
+            .iter()
+            .map(|prompt| &prompt.caption);
         assert!(
             captions.eq(dense.iter().map(|prompt| &prompt.caption)),
             "one batch, in order"

@@ -90,7 +90,7 @@ fn the_first_rollout_input_is_pure_noise_and_times_are_spread_evenly() {
     reseed(&[8]);
     let n = 40_000;
     let batch = Batch {
-        prompts: Prompts::plain(vec![String::new(); n], Device::Cpu),
+        prompts: Prompts::plain(vec![String::new(); n]),
         cond: nothing(n as i64),
     };
     let place = Place {

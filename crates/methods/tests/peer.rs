@@ -121,7 +121,7 @@ fn agrees<N: Denoiser + 'static>(
     let mut tiny = Tiny::of(Nets::new(Some(teacher), beside.into()));
     let step = tiny.step(0, 0);
     let rollout = Rollout {
-        prompts: Prompts::plain(vec![String::new(); 2], Device::Cpu),
+        prompts: Prompts::plain(vec![String::new(); 2]),
         cond,
         x_t: fixture.get("x_t").shallow_clone(),
         t: fixture.get("t").shallow_clone(),

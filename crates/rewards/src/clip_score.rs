@@ -46,14 +46,16 @@ impl RewardModel for ClipScore {
     }
 
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {
-        let (expected, found) = (self.net.config().text.max_tokens, prompts.ids.size()[1]);
-        if expected != found {
-            return Err(RewardError::Tokens {
+        let expected = self.net.config().text.max_tokens;
+        let ids = prompts.emoji().map(|emoji| &emoji.ids);
+        let found = ids.map_or(0, |ids| ids.size()[1]);
+        match ids {
+            Some(ids) if found == expected => Ok(self.net.score(images, ids)),
+            _ => Err(RewardError::Tokens {
                 name: self.name.clone(),
                 expected,
                 found,
-            });
+            }),
         }
-        Ok(self.net.score(images, &prompts.ids))
     }
 }

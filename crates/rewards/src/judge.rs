@@ -34,7 +34,7 @@ impl RewardModel for JudgeReward {
         let _guard = no_grad_guard();
         let scores: Vec<f32> = images_from_tensor(images)
             .iter()
-            .zip(&prompts.prompts)
+            .zip(&prompts.scenes().prompts)
             .map(|(image, prompt)| f32::from(self.judge.verdict(image, prompt).correct))
             .collect();
         Ok(Tensor::from_slice(&scores).to_device(images.device()))

@@ -322,7 +322,7 @@ mod tests {
         // Red is .5, .9 and .7: below, above and at the hinge.
         let x0 = Tensor::from_slice(&[0.0f32, 0.8, 0.4]).reshape([3, 1, 1, 1]);
         let x0 = x0.repeat([1, 3, 1, 1]).set_requires_grad(true);
-        let prompts = Prompts::plain(vec![String::new(); 3], Device::Cpu);
+        let prompts = Prompts::plain(vec![String::new(); 3]);
         let mixed = mix.score(&x0, &prompts, 0).expect("no towers");
         // The loss of theirs: weight * mean relu(.7 - score).
         let loss = -mixed.total.mean(Kind::Float);

@@ -75,7 +75,7 @@ mod tests {
         let read = Rc::default();
         let inner = Box::new(Reader(Rc::clone(&read)));
         let reward = Prefixed::new(inner, "Realistic photo ".to_owned());
-        let prompts = Prompts::plain(vec!["a cat".into(), "two boats".into()], Device::Cpu);
+        let prompts = Prompts::plain(vec!["a cat".into(), "two boats".into()]);
         let images = Tensor::ones([2, 3, 4, 4], (Kind::Float, Device::Cpu));
         let score = reward.score(&images, &prompts).expect("no towers");
         assert_eq!(Vec::<f32>::try_from(score).expect("f32"), [1.0, 1.0]);

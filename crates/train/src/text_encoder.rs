@@ -50,7 +50,7 @@ impl TextEncoder {
     /// Encoding of prompts.
     pub fn encode(&self, prompts: &Prompts) -> Conditioning {
         let _guard = no_grad_guard();
-        self.clip.condition(&prompts.ids)
+        self.clip.condition(&prompts.scenes().ids)
     }
 
     /// Tokens a caption is padded to.

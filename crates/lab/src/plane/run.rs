@@ -130,7 +130,7 @@ pub(super) struct Nothing(pub(super) usize);
 impl Feed for Nothing {
     fn batch(&self, _: u64) -> Result<Batch, FeedError> {
         Ok(Batch {
-            prompts: Prompts::plain(vec![String::new(); self.0], Device::Cpu),
+            prompts: Prompts::plain(vec![String::new(); self.0]),
             cond: Conditioning::none(self.0 as i64, Device::Cpu),
         })
     }

@@ -73,7 +73,7 @@ fn image_reward() -> ImageReward {
 
 /// The fixture's captions.
 fn captions(fixture: &Fixture) -> Prompts {
-    Prompts::plain(fixture.metadata("captions"), Device::Cpu)
+    Prompts::plain(fixture.metadata("captions"))
 }
 
 /// The fixture's classes.
@@ -81,7 +81,7 @@ fn classes(fixture: &Fixture) -> Prompts {
     let labels = fixture.get("labels").to_kind(Kind::Int64);
     let labels = Vec::<i64>::try_from(labels).expect("i64");
     let names = labels.iter().map(ToString::to_string).collect();
-    Prompts::plain(names, Device::Cpu)
+    Prompts::plain(names)
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn scores_and_gradients() {
 fn prompts_that_do_not_fit_are_refused() {
     let fixture = Fixture::read("rewards");
     let images = fixture.get("images");
-    let none = Prompts::plain(Vec::new(), Device::Cpu);
+    let none = Prompts::plain(Vec::new());
     let (pair, tokenizer) = towers();
     let hps = Hps::new("hps", pair, tokenizer);
     let error = hps

@@ -54,17 +54,18 @@ impl PreferenceObjective {
 
     /// Part of the batch is damaged, part is repainted if there is a generator, and the rest shows other scenes.
     fn worse(&self, images: &Tensor, prompts: &Prompts, step: u64) -> Result<Tensor, TrainError> {
-        let count = prompts.prompts.len();
+        let prompts = &prompts.scenes().prompts;
+        let count = prompts.len();
         let part = count / if self.repainter.is_some() { 3 } else { 2 };
         let scenes = |first: usize| images.narrow(0, first as i64, part as i64);
         let mut worse = vec![damaged(&scenes(0))];
         let mut done = part;
         if let Some(repainter) = &self.repainter {
-            let described = self.tokenised(prompts.prompts[done..done + part].to_vec())?;
+            let described = self.tokenised(prompts[done..done + part].to_vec())?;
             worse.push(repainter.repaint(&scenes(done), &described));
             done += part;
         }
-        worse.push(self.other_scenes(&prompts.prompts[done..], step)?);
+        worse.push(self.other_scenes(&prompts[done..], step)?);
         Ok(Tensor::cat(&worse, 0))
     }
 
@@ -126,7 +127,7 @@ impl PreferenceObjective {
         } else {
             images
         };
-        let text = self.net.embed_text(&prompts.ids);
+        let text = self.net.embed_text(&prompts.scenes().ids);
         let score = |images: &Tensor| {
             let product = self.net.embed_image(images) * &text;
             product.sum_dim_intlist(&[-1i64][..], false, Kind::Float)

@@ -108,7 +108,8 @@ impl ClipObjective {
         };
         let SceneBatch { images, prompts } =
             stream.scenes(step, self.batch_size, max_tokens, device)?;
-        let wrong = self.near_misses(&prompts.prompts, step);
+        let right = prompts.scenes();
+        let wrong = self.near_misses(&right.prompts, step);
         let wrong = Prompts::new(&self.world, wrong, max_tokens, device)?;
         let images = if self.augment {
             augment::mild(&images)
@@ -118,13 +119,13 @@ impl ClipObjective {
 
         let count = images.size()[0];
         let image = self.net.embed_image(&images);
-        let ids = Tensor::cat(&[&prompts.ids, &wrong.ids], 0);
+        let ids = Tensor::cat(&[&right.ids, &wrong.scenes().ids], 0);
         let text = self.net.embed_text(&ids); // [(1 + contrasts) B, E]
         let logits = image.matmul(&text.transpose(0, 1)) * self.net.temperature(); // [B, (1 + contrasts) B]
         // Another image's equal caption is no negative.
         let same = ids
             .unsqueeze(0)
-            .eq_tensor(&prompts.ids.unsqueeze(1))
+            .eq_tensor(&right.ids.unsqueeze(1))
             .all_dim(2, false);
         let diagonal = Tensor::eye_m(count, ids.size()[0], (Kind::Bool, device));
         let logits = logits.masked_fill(

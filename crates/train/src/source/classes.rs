@@ -66,7 +66,7 @@ impl Classes {
                 .rem_euclid(self.count)
                 .to_string()
         };
-        Prompts::plain((0..count as u64).map(class).collect(), self.device)
+        Prompts::plain((0..count as u64).map(class).collect())
     }
 }
 

@@ -47,8 +47,7 @@ pub trait Source: fmt::Debug {
     /// # Errors
     /// As for [`Self::training`].
     fn described(&self, captions: &[String]) -> Result<Prompts, TrainError> {
-        let device = self.null().pooled.device();
-        Ok(Prompts::plain(captions.to_vec(), device))
+        Ok(Prompts::plain(captions.to_vec()))
     }
 
     /// Makes [`Self::encode`] quick for all of `captions`.

@@ -188,7 +188,7 @@ impl Source for Published {
             self.runtime.ranks,
         );
         let captions = train.batch(&order, iteration)?;
-        Ok(Prompts::plain(captions, self.runtime.device))
+        Ok(Prompts::plain(captions))
     }
 
     /// The first prompts for validation, again from the start where there are fewer.
@@ -196,7 +196,7 @@ impl Source for Published {
         let validation = &self.corpus.validation;
         let caption = |index| validation.get(index % validation.len());
         let captions = (0..count).map(caption).collect::<Result<_, _>>()?;
-        Ok(Prompts::plain(captions, self.runtime.device))
+        Ok(Prompts::plain(captions))
     }
 
     fn validation(&self, count: usize) -> Result<Vec<String>, TrainError> {
