@@ -3,7 +3,7 @@
 use dmdr_config::Repaint;
 use dmdr_data::Prompts;
 use dmdr_diffusion::Schedule;
-use dmdr_models::{Decoder, Dit, Pixels, View, load_config};
+use dmdr_models::{Decoder, Denoiser, Pixels, View, open_text_conditional};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor, no_grad_guard};
 use dmdr_world::World;
 
@@ -16,7 +16,8 @@ const NUM_STEPS: usize = 3;
 /// A frozen teacher with its text encoder.
 pub(super) struct Repainter {
     text: TextEncoder,
-    net: Dit,
+    net: Box<dyn Denoiser>,
+    schedule: Schedule,
 }
 
 impl Repainter {
@@ -38,13 +39,15 @@ impl Repainter {
             runtime.device,
         )?;
         text.check_length("model.preference.max_tokens", max_tokens)?;
-        let sizes = load_config::<Dit>(&config.teacher)?;
-        let widths = (sizes.context_dim, sizes.pooled_dim);
+        let network = open_text_conditional(&config.teacher)?;
+        let widths = network.text_widths();
         check_widths(&key("teacher"), &config.teacher, widths, &text)?;
         let store = ParamStore::frozen(runtime.device).with_compute(runtime.compute);
-        let net = Dit::new(&store, &[], sizes)?;
-        store.load(&config.teacher)?;
-        Ok(Self { text, net })
+        Ok(Self {
+            text,
+            net: network.teacher(&store, &[])?,
+            schedule: network.schedule(),
+        })
     }
 
     /// `images [B, 3, H, W]` in `[0, 1]` of `prompts`, each noised to a time of its own and denoised in a few steps of
@@ -52,7 +55,7 @@ impl Repainter {
     pub(super) fn repaint(&self, images: &Tensor, prompts: &Prompts) -> Tensor {
         let _guard = no_grad_guard();
         let cond = self.text.encode(prompts);
-        let teacher = View::new(&self.net, Schedule::RectifiedFlow);
+        let teacher = View::new(&*self.net, self.schedule);
         let [low, high] = TIMES;
         let first = Tensor::rand([images.size()[0]], (Kind::Float, images.device()));
         let first = first * (high - low) + low;
