@@ -12,7 +12,7 @@ use crate::{defaults, range};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reward {
-    /// Weight in the mix over generator updates.
+    /// Weight in the mix over student updates.
     #[serde(
         default = "defaults::reward_weight",
         deserialize_with = "range::non_negative_curve"

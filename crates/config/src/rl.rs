@@ -9,7 +9,7 @@ use crate::range;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReinforcementLearning {
-    /// Weight of the term over generator updates; 0 during the cold start.
+    /// Weight of the term over student updates; 0 during the cold start.
     #[serde(deserialize_with = "range::non_negative_curve")]
     pub weight: Curve,
     /// How rewards become a loss.
@@ -119,7 +119,7 @@ pub struct Dpo {
     /// Strength of the implicit KL to the reference, for errors in units of the flow's mean squared error.
     #[serde(deserialize_with = "range::positive")]
     pub beta: f64,
-    /// Generator updates after which the reference, a copy of the student, is taken anew. 0: never, as in Diffusion-DPO,
+    /// Student updates after which the reference, a copy of the student, is taken anew. 0: never, as in Diffusion-DPO,
     /// whose regulariser it is. 40: Flow-GRPO's online DPO. 1: the student is its own reference and no copy is kept; only
     /// where distribution matching is the regulariser.
     pub refresh_every: u64,
@@ -148,7 +148,7 @@ pub struct Grpo {
     pub kl: f64,
     /// Stochastic steps trained an update, drawn at random; at most the student's steps less one. 0 = all.
     pub num_train_steps: usize,
-    /// Generator updates on the same samples; from the second on the ratio differs from 1.
+    /// Student updates on the same samples; from the second on the ratio differs from 1.
     #[serde(deserialize_with = "range::count")]
     pub num_inner_updates: usize,
 }

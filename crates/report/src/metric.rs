@@ -5,7 +5,7 @@ pub(crate) fn describe(key: &str) -> (String, &'static str) {
     let (title, about) = match key {
         "loss/dm" => ("Distribution matching loss", ""),
         "loss/rl" => ("Reinforcement learning loss", ""),
-        "loss/total" => ("Total loss of the generator", ""),
+        "loss/total" => ("Total loss of the student", ""),
         "loss/fake_score" => (
             "Fake-score loss",
             "denoising loss on the student's own samples",
@@ -20,7 +20,7 @@ pub(crate) fn describe(key: &str) -> (String, &'static str) {
         ),
         "rl/weight" => ("Weight of the reward term", "0 during the cold start"),
         "lr" => ("Learning rate", ""),
-        "grad_norm/student" => ("Gradient norm of the generator", "before clipping"),
+        "grad_norm/student" => ("Gradient norm of the student", "before clipping"),
         "grad_norm/fake_score" => ("Gradient norm of the fake score", "before clipping"),
         "geneval/overall" => (
             "GenEval, overall",

@@ -17,7 +17,7 @@ pub struct RewardMix {
 
 /// A reward of a mix and what it counts there.
 pub struct WeightedReward {
-    /// Over generator updates.
+    /// Over student updates.
     pub weight: Curve,
     /// The score above which it no longer counts: `-relu(hinge - score)` takes its place. DMDR's published scripts have 0.7
     /// for cosines (`train_t2i/sd3/train_sd3_refl_deepspeed.py:623` at commit ee68d48^ of github.com/vvvvvjdy/dmdr).
@@ -111,18 +111,18 @@ impl RewardMix {
         Some(models.find(|model| !model.is_differentiable())?.name())
     }
 
-    /// Scores the images of the predictions `x0 [B, C, h, w]` with the weights of generator update `step`.
+    /// Scores the images of the predictions `x0 [B, C, h, w]` with the weights of student update `update`.
     ///
     /// # Errors
     /// If a reward fails.
-    pub fn score(&self, x0: &Tensor, prompts: &Prompts, step: u64) -> Result<Mixed, RewardError> {
+    pub fn score(&self, x0: &Tensor, prompts: &Prompts, update: u64) -> Result<Mixed, RewardError> {
         let images = self.decoder.decode(x0);
         let mut total = Tensor::zeros([images.size()[0]], (Kind::Float, images.device()));
         let mut numbers = Numbers::default();
         let mut parts = Vec::with_capacity(self.rewards.len());
         let mut present = None::<Tensor>;
         for (place, reward) in self.rewards.iter().enumerate() {
-            let (weight, name) = (reward.weight.at(step), &self.label(place));
+            let (weight, name) = (reward.weight.at(update), &self.label(place));
             let score = reward.model.score(&images, prompts)?;
             let mut counted = reward.counted(&score);
             let mut plain = score.detach();

@@ -13,7 +13,7 @@ use crate::time::TimeDistribution;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DistributionMatching {
-    /// Weight of the term over generator updates.
+    /// Weight of the term over student updates.
     #[serde(deserialize_with = "range::non_negative_curve")]
     pub weight: Curve,
     /// `DynaDG`: scale of the fake score's adapter in the real score; 0 = the teacher itself.

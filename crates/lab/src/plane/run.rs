@@ -43,7 +43,7 @@ pub struct PlaneArm {
 /// The student at one moment.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Snapshot {
-    /// Generator updates done.
+    /// Student updates done.
     pub update: u64,
     /// Samples to look at.
     pub points: Vec<Point>,

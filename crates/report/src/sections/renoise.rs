@@ -1,4 +1,4 @@
-//! `DynaRS`: from which noise levels the generator is corrected, as logged in `renoise/a` and `renoise/b`.
+//! `DynaRS`: from which noise levels the student is corrected, as logged in `renoise/a` and `renoise/b`.
 
 use super::Context;
 use crate::beta::Beta;
