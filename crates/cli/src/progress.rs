@@ -21,7 +21,7 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
     last_line: Option<Instant>,
-    /// Metrics shown beside the bar, by name or prefix.
+    /// Metrics shown beside the bar: names, in which `*` stands for anything.
     shown: &'static [&'static str],
 }
 
@@ -43,11 +43,7 @@ impl Progress {
     }
 
     fn summary(&self, values: &BTreeMap<String, f64>) -> String {
-        let shown = |name: &str| {
-            self.shown.iter().any(|wanted| {
-                name == *wanted || (wanted.ends_with('/') && name.starts_with(wanted))
-            })
-        };
+        let shown = |name: &str| self.shown.iter().any(|wanted| is_meant(name, wanted));
         values
             .iter()
             .filter(|(name, _)| shown(name))
@@ -66,6 +62,17 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.suspend(|| eprintln!("{line}")),
             None => eprintln!("{line}"),
+        }
+    }
+}
+
+/// Whether a metric's `name` is one of those that `wanted` stands for.
+fn is_meant(name: &str, wanted: &str) -> bool {
+    match wanted.split_once('*') {
+        None => name == wanted,
+        Some((start, end)) => {
+            let rest = name.strip_prefix(start);
+            rest.is_some_and(|rest| rest.ends_with(end))
         }
     }
 }
@@ -230,6 +237,20 @@ pub(crate) fn print_error(error: &anyhow::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_reward_that_a_run_has_is_shown() {
+        for (name, wanted, expected) in [
+            ("reward/hps/mean", "reward/*/mean", true),
+            ("reward/clip_2/mean", "reward/*/mean", true),
+            ("reward/hps/max", "reward/*/mean", false),
+            ("loss/dm", "loss/*", true),
+            ("accuracy", "accuracy", true),
+            ("accuracy/mean", "accuracy", false),
+        ] {
+            assert_eq!(is_meant(name, wanted), expected, "{name} {wanted}");
+        }
+    }
 
     #[test]
     fn want_of_memory_is_told_in_words() {

@@ -19,7 +19,7 @@ pub(crate) fn run(args: &LabArgs, quiet: bool) -> Result<ExitCode> {
     };
     let lab = args.name.lab();
     interrupt::install();
-    let mut progress = Progress::new(quiet, &["loss/", "reward/preference/mean"]);
+    let mut progress = Progress::new(quiet, &["loss/*", "reward/*/mean"]);
     let run = lab.run(&args.root, effort, &mut progress, &mut |what| {
         say(quiet, what);
     });

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let environment = environment::detect(&config.device.to_string());
     let run = begin(resumed, args, &config.name, &config.to_toml(), &environment)?;
     interrupt::install();
-    let mut progress = Progress::new(quiet, &["loss/", "accuracy"]);
+    let mut progress = Progress::new(quiet, &["loss/*", "accuracy"]);
     let notes = environment::notes(&environment, config.seed);
     let outcome = pretrain(&config, objective, &run, args.resume, &notes, &mut progress)?;
     finish(outcome, &run, "model.safetensors", args, quiet)

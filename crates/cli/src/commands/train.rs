@@ -131,9 +131,6 @@ pub(crate) fn distill(
     let notes = environment::notes(&environment, experiment.seed);
     interrupt::install();
 
-    let mut progress = Progress::new(
-        quiet,
-        &["loss/", "reward/world_clip/mean", "reward/preference/mean"],
-    );
+    let mut progress = Progress::new(quiet, &["loss/*", "reward/*/mean"]);
     Ok(distillation.run(run, resume, &notes, &mut progress)?)
 }
