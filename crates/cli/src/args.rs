@@ -200,12 +200,12 @@ pub(crate) struct EvalArgs {
     /// Measurements of other models.
     #[command(subcommand)]
     pub(crate) command: Option<EvalCommand>,
-    /// A run folder of `dmdr train` on the emoji world.
+    /// A run folder of `dmdr train`.
     #[arg(required = true)]
     pub(crate) run: Option<PathBuf>,
-    /// Which prompts are drawn.
-    #[arg(long, value_enum, default_value_t = SplitArg::Test)]
-    pub(crate) split: SplitArg,
+    /// Which prompts are drawn; by default `test` on the emoji world, `validation` elsewhere.
+    #[arg(long, value_enum)]
+    pub(crate) split: Option<SplitArg>,
     /// How many prompts, spread evenly over GenEval's six kinds.
     #[arg(long, default_value_t = 300)]
     pub(crate) num_prompts: usize,

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use dmdr_events::{EvalReport, InputFile, Statistic, atomic_write};
+use dmdr_events::{Statistic, atomic_write};
 use dmdr_world::Image;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{EvalError, EvalSet, ImageScore};
+use crate::{EvalError, EvalSet, ImageScore, Measured};
 
 /// Metrics of one sampler on one set, and what is known of each image: [`ImageScore`] or [`crate::DenseScore`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,48 +31,18 @@ pub struct Evaluation<S = ImageScore> {
     pub images: Vec<Image>,
 }
 
-/// Where an evaluation comes from: what its report says besides numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Provenance {
-    /// What was evaluated, such as `teacher` or `student`.
-    pub what: String,
-    /// The weights, as a path or name.
-    pub checkpoint: String,
-    /// [`crate::Evaluator::towers`].
-    pub towers: BTreeMap<String, InputFile>,
-    /// The command line.
-    pub command: String,
-    /// The commit of the program.
-    pub commit: String,
-    /// The machine, in words.
-    pub machine: String,
-}
-
 impl<S> Evaluation<S> {
-    /// The report of this evaluation.
-    pub fn report(&self, provenance: Provenance) -> EvalReport {
-        let Provenance {
-            what,
-            checkpoint,
-            towers,
-            command,
-            commit,
-            machine,
-        } = provenance;
-        EvalReport {
-            what,
-            checkpoint,
-            towers,
-            split: self.set.split_name().to_owned(),
+    /// Its metrics, without the images' scores.
+    pub fn measured(&self) -> Measured {
+        Measured {
+            sampler: self.sampler.clone(),
+            split: self.set.split_name(),
             num_prompts: self.set.num_prompts,
             seeds: self.set.seeds.clone(),
             num_evaluations: self.num_evaluations,
             guidance: self.guidance,
             metrics: self.metrics.clone(),
             images_per_second: self.images_per_second,
-            command,
-            commit,
-            machine,
         }
     }
 }
@@ -102,13 +72,4 @@ impl<S: Serialize + DeserializeOwned> Evaluation<S> {
             source,
         })
     }
-}
-
-/// Means of all metrics, for `metrics.jsonl`.
-pub fn scalars<S>(evaluation: &Evaluation<S>) -> BTreeMap<String, f64> {
-    evaluation
-        .metrics
-        .iter()
-        .map(|(name, statistic)| (name.clone(), statistic.mean))
-        .collect()
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use dmdr_data::Prompts;
+use dmdr_events::Statistic;
 use dmdr_rewards::{RewardModel, Settings};
 use dmdr_tensor::{Device, Tensor, no_grad_guard};
 use serde::{Deserialize, Serialize};
@@ -52,19 +53,30 @@ pub struct Rated {
 }
 
 impl Rated {
-    /// Means over all images, or prompts, by metric; over those with a score, where a judge left images out. A metric that
-    /// left out all of them has none.
-    pub fn means(&self) -> BTreeMap<String, f64> {
-        let mean = |scores: &[f64]| {
-            let there = || scores.iter().filter(|score| !score.is_nan());
-            let count = there().count();
-            (count > 0).then(|| there().sum::<f64>() / count as f64)
-        };
-        let scores = self.scores.iter();
-        scores
-            .filter_map(|(name, scores)| Some((name.clone(), mean(scores)?)))
-            .collect()
+    /// Each metric's mean over all images of `num_prompts` prompts, or over the prompts themselves, with the means of each seed.
+    /// Where a judge left images out, it is over those with a score; a metric that left out all has none. Metrics of sets have
+    /// one value.
+    pub fn statistics(&self, num_prompts: usize) -> BTreeMap<String, Statistic> {
+        let of_images = self.scores.iter().filter_map(|(name, scores)| {
+            let mean = mean(scores)?;
+            let per_seed: Vec<f64> = scores.chunks(num_prompts).filter_map(self::mean).collect();
+            let statistic = Statistic {
+                mean,
+                ..Statistic::of(per_seed)
+            };
+            Some((name.clone(), statistic))
+        });
+        let of_set = self.of_set.iter();
+        let of_set = of_set.map(|(name, value)| (name.clone(), Statistic::of(vec![*value])));
+        of_images.chain(of_set).collect()
     }
+}
+
+/// Over the scores that there are, if there are any.
+fn mean(scores: &[f64]) -> Option<f64> {
+    let there = || scores.iter().filter(|score| !score.is_nan());
+    let count = there().count();
+    (count > 0).then(|| there().sum::<f64>() / count as f64)
 }
 
 impl Rater {

@@ -5,7 +5,7 @@ mod fake;
 use dmdr_config::Assets;
 use dmdr_data::{Prompts, SceneBatch};
 use dmdr_eval::{
-    EvalError, EvalSet, Evaluation, Evaluator, Provenance, Sampler, TrueScenes, compare, scalars,
+    EvalError, EvalSet, Evaluation, Evaluator, Provenance, Sampler, TrueScenes, compare,
 };
 use dmdr_tensor::{Device, Tensor};
 use dmdr_world::{Preset, Split, World};
@@ -141,7 +141,7 @@ fn evaluations_are_reproducible_and_survive_files() {
         "one seed has no pairs"
     );
     assert_eq!(
-        scalars(&first)["world_clip"].to_bits(),
+        first.measured().means()["world_clip"].to_bits(),
         mean(&first, "world_clip").to_bits()
     );
     // Another seed after the first one changes nothing for the first.
@@ -169,7 +169,7 @@ fn evaluations_are_reproducible_and_survive_files() {
         Err(EvalError::Read { .. })
     ));
 
-    let report = first.report(Provenance {
+    let report = first.measured().report(Provenance {
         what: "student".into(),
         checkpoint: "weights".into(),
         towers: evaluator.towers().clone(),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use dmdr_config::{
     Curve, Experiment, Method, NetId, ReinforcementLearning, RlAlgorithm, RlAlone, TimeDistribution,
 };
-use dmdr_eval::{EvalSet, Sampler, metric_names, scalars};
+use dmdr_eval::{EvalSet, Sampler, metric_names};
 use dmdr_events::{Kind, OwnedRun, RunDir};
 use dmdr_train::{Distillation, FinishedRun, Observer, Outcome};
 use serde::{Deserialize, Serialize};
@@ -167,7 +167,7 @@ fn measure(
 ) -> Result<Metrics, LabError> {
     let evaluator = finished.evaluator()?;
     let evaluation = evaluator.evaluate(sampler, set, &mut |_, _| {})?;
-    Ok(scalars(&evaluation))
+    Ok(evaluation.measured().means())
 }
 
 /// The rewards that were trained on, over the updates.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use dmdr_config::{Experiment, NetForm, NetId, NetSpec, Recipe};
+use dmdr_eval::Measure;
 use dmdr_events::{EventsError, OwnedRun, Record, RunDir, atomic_write};
 use dmdr_methods::{Batch, Feed, FeedError};
 use dmdr_tensor::{Kind, Runtime, Tensor};
@@ -14,8 +15,8 @@ use crate::{
     gaps::Complaints,
     guard::Guard,
     lora_file::lora_notes,
+    measure::measure_of,
     sheet::Sheet,
-    watch::Watch,
 };
 
 /// A distillation, loaded and checked, ready to run.
@@ -27,7 +28,7 @@ pub struct Distillation<'a> {
     trainer: Trainer,
     backbone: Backbone,
     sheet: Sheet,
-    watch: Option<Watch>,
+    measure: Option<Box<dyn Measure>>,
     guard: Option<Guard<'a>>,
     /// What judges elsewhere did not answer since the last update.
     complaints: Complaints,
@@ -85,8 +86,13 @@ impl<'a> Distillation<'a> {
         complaints: Complaints,
     ) -> Result<Self, TrainError> {
         let image_shape = backbone.image_shape();
-        let watch = (experiment.events.evaluate_every > 0)
-            .then(|| Watch::load(experiment, &*source, image_shape, runtime, &complaints))
+        let measure = (experiment.events.evaluate_every > 0)
+            .then(|| {
+                let config = &experiment.evaluation;
+                let prompts = (config.num_prompts, (0..config.num_seeds as u64).collect());
+                let told = Some(&complaints);
+                measure_of(experiment, &*source, image_shape, runtime, prompts, told)
+            })
             .transpose()?;
         let prompts = source.sheet(experiment.events.num_sample_prompts)?;
         Ok(Self {
@@ -100,7 +106,7 @@ impl<'a> Distillation<'a> {
                 batch_size: recipe.plan().batch_size,
             },
             backbone,
-            watch,
+            measure,
             guard: None,
             complaints,
             notes: BTreeMap::new(),
@@ -226,10 +232,11 @@ impl Course for Distillation<'_> {
 
     /// Means of all metrics; of none, where nothing is ever due.
     fn evaluate(&self) -> Result<BTreeMap<String, f64>, TrainError> {
-        match &self.watch {
-            None => Ok(BTreeMap::new()),
-            Some(watch) => watch.measure(&self.student_sampler(), &*self.feed.source),
-        }
+        let Some(measure) = &self.measure else {
+            return Ok(BTreeMap::new());
+        };
+        let measured = measure.measure(&self.student_sampler(), &mut |_, _| {})?;
+        Ok(measured.means())
     }
 
     fn judge(

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use dmdr_config::{Experiment, NetId, NetSpec, Start};
 use dmdr_data::images_from_tensor;
-use dmdr_eval::{Evaluator, Sampler};
+use dmdr_eval::{Evaluator, Measure, Sampler};
 use dmdr_events::RunDir;
 use dmdr_methods::Nets;
 use dmdr_tensor::{Kind, Runtime, Tensor, reseed};
 use dmdr_world::Image;
 
 use crate::{
-    Backbone, Inputs, Source, StudentSampler, TeacherSampler, TrainError, networks, open_source,
+    Backbone, Inputs, Source, StudentSampler, TeacherSampler, TrainError, measure::measure_of,
+    networks, open_source,
 };
 
 /// Networks of a run with its student.
@@ -104,6 +105,33 @@ impl FinishedRun {
             what: "world".to_owned(),
             reason: "this evaluation judges emoji scenes".to_owned(),
         })
+    }
+
+    /// What its samplers are measured with on `num_prompts` validation prompts, or all that there are, from noise of `seeds`.
+    ///
+    /// # Errors
+    /// A file that cannot be read or does not fit, or a config that names no metrics.
+    pub fn measure(
+        &self,
+        num_prompts: usize,
+        seeds: &[u64],
+    ) -> Result<Box<dyn Measure>, TrainError> {
+        let Experiment { evaluation, .. } = &self.experiment;
+        if self.source.evaluator(&self.experiment)?.is_none() && evaluation.names().is_empty() {
+            return Err(TrainError::Incompatible {
+                what: "evaluation".to_owned(),
+                reason: "it names no metrics; train with `[[evaluation.metrics]]`, or measure with `dmdr eval table`"
+                    .to_owned(),
+            });
+        }
+        measure_of(
+            &self.experiment,
+            &*self.source,
+            self.backbone.image_shape(),
+            self.runtime,
+            (num_prompts, seeds.to_vec()),
+            None,
+        )
     }
 
     /// The teacher, with guidance.

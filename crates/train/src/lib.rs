@@ -16,6 +16,7 @@ mod hub;
 mod import;
 mod inputs;
 mod lora_file;
+mod measure;
 mod metrics;
 mod nets;
 mod observer;
@@ -31,7 +32,6 @@ mod table;
 mod text_encoder;
 mod trainer;
 mod vlm_reward;
-mod watch;
 
 pub use assembly::{Assembly, Build, networks};
 pub use backbone::Backbone;

@@ -1,11 +1,11 @@
 //! `dmdr eval`: teacher and student on the same prompts and noise.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use dmdr_config::Table;
 use dmdr_eval::{EvalSet, Evaluation, Provenance, Sampler, compare};
-use dmdr_events::{EvalReport, table};
+use dmdr_events::{Environment, EvalReport, InputFile, table};
 use dmdr_train::{FinishedRun, measure_table};
 use dmdr_world::Split;
 
@@ -25,16 +25,20 @@ pub(crate) fn run(args: &EvalArgs, quiet: bool) -> Result<ExitCode> {
     }
     let run = args.run.as_ref().expect("required without a subcommand");
     let trained = FinishedRun::open(run)?;
-    let set = EvalSet {
-        split: match args.split {
-            SplitArg::Train => Split::Train,
-            SplitArg::Validation => Split::Validation,
-            SplitArg::Test => Split::Test,
-        },
-        num_prompts: args.num_prompts,
-        seeds: args.seeds.clone(),
+    let reports = if trained.source.evaluator(&trained.experiment)?.is_some() {
+        let set = EvalSet {
+            split: match args.split.unwrap_or(SplitArg::Test) {
+                SplitArg::Train => Split::Train,
+                SplitArg::Validation => Split::Validation,
+                SplitArg::Test => Split::Test,
+            },
+            num_prompts: args.num_prompts,
+            seeds: args.seeds.clone(),
+        };
+        measure(&trained, &set, args.who, quiet)?
+    } else {
+        measure_pictures(&trained, args, quiet)?
     };
-    let reports = measure(&trained, &set, args.who, quiet)?;
     if args.json {
         print_data(&serde_json::to_string_pretty(&reports)?);
     } else {
@@ -77,16 +81,7 @@ pub(crate) fn measure(
 ) -> Result<Vec<EvalReport>> {
     let evaluator = trained.evaluator()?;
     let (teacher, student) = (trained.teacher(), trained.student());
-    let mut samplers: Vec<(&dyn Sampler, String)> = Vec::new();
-    if who != Who::Student {
-        samplers.push((
-            &teacher,
-            trained.experiment.teacher.weights.display().to_string(),
-        ));
-    }
-    if who != Who::Teacher {
-        samplers.push((&student, trained.weights.display().to_string()));
-    }
+    let samplers = samplers(trained, (&teacher, &student), who);
     let environment = environment::detect(&trained.experiment.device.to_string());
     let mut evaluations: Vec<Evaluation> = Vec::new();
     let mut reports = Vec::new();
@@ -94,14 +89,11 @@ pub(crate) fn measure(
         let mut counter = Counter::new(quiet, sampler.name());
         let evaluation =
             evaluator.evaluate(sampler, set, &mut |done, total| counter.update(done, total))?;
-        let report = evaluation.report(Provenance {
-            what: sampler.name().to_owned(),
-            checkpoint,
-            towers: evaluator.towers().clone(),
-            command: environment.command.clone(),
-            commit: environment.commit.clone(),
-            machine: environment.machine(),
-        });
+        let towers = evaluator.towers().clone();
+        let report =
+            evaluation
+                .measured()
+                .report(provenance(&environment, sampler, checkpoint, towers));
         let name = format!("{}-{}", sampler.name(), set.split_name());
         trained.run.write_eval(&name, &report)?;
         evaluation.write(&trained.run.scores(&name)?)?;
@@ -125,4 +117,67 @@ pub(crate) fn measure(
         }
     }
     Ok(reports)
+}
+
+/// Measures a run where no truth is known, and writes the reports into it.
+fn measure_pictures(
+    trained: &FinishedRun,
+    args: &EvalArgs,
+    quiet: bool,
+) -> Result<Vec<EvalReport>> {
+    if args
+        .split
+        .is_some_and(|split| split != SplitArg::Validation)
+    {
+        bail!(
+            "`--split`: only the emoji world has test prompts; this run is measured on its validation prompts"
+        );
+    }
+    let measure = trained.measure(args.num_prompts, &args.seeds)?;
+    let (teacher, student) = (trained.teacher(), trained.student());
+    let environment = environment::detect(&trained.experiment.device.to_string());
+    let mut reports = Vec::new();
+    for (sampler, checkpoint) in samplers(trained, (&teacher, &student), args.who) {
+        let mut counter = Counter::new(quiet, sampler.name());
+        let measured = measure.measure(sampler, &mut |done, total| counter.update(done, total))?;
+        let towers = BTreeMap::new();
+        let report = measured.report(provenance(&environment, sampler, checkpoint, towers));
+        let name = format!("{}-{}", sampler.name(), report.split);
+        trained.run.write_eval(&name, &report)?;
+        reports.push(report);
+    }
+    Ok(reports)
+}
+
+/// Those of a run that are asked for, with their weights.
+fn samplers<'a>(
+    trained: &FinishedRun,
+    (teacher, student): (&'a dyn Sampler, &'a dyn Sampler),
+    who: Who,
+) -> Vec<(&'a dyn Sampler, String)> {
+    let mut samplers = Vec::new();
+    if who != Who::Student {
+        let weights = trained.experiment.teacher.weights.display();
+        samplers.push((teacher, weights.to_string()));
+    }
+    if who != Who::Teacher {
+        samplers.push((student, trained.weights.display().to_string()));
+    }
+    samplers
+}
+
+fn provenance(
+    environment: &Environment,
+    sampler: &dyn Sampler,
+    checkpoint: String,
+    towers: BTreeMap<String, InputFile>,
+) -> Provenance {
+    Provenance {
+        what: sampler.name().to_owned(),
+        checkpoint,
+        towers,
+        command: environment.command.clone(),
+        commit: environment.commit.clone(),
+        machine: environment.machine(),
+    }
 }

@@ -55,13 +55,8 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let run = begin(resumed, args, &experiment.name, &config, &environment)?;
     let outcome = distill(distillation, &experiment, &run, args.resume, quiet)?;
     if outcome == Outcome::Finished {
-        let measure = match experiment.world {
-            World::Preset(_) => format!("dmdr eval {}", run.path().display()),
-            World::Prompts(_) | World::Classes(_) => {
-                "dmdr eval table --config configs/table1.toml".to_owned()
-            }
-        };
-        say(quiet, &format!("measure it with `{measure}`"));
+        let run = run.path().display();
+        say(quiet, &format!("measure it with `dmdr eval {run}`"));
     }
     finish(outcome, &run, "student.safetensors", args, quiet)
 }
