@@ -134,7 +134,7 @@ mod tests {
             let (there, away) = (logits(0.5), logits(-0.5));
             ((-there).softplus() + away.softplus()).mean(Kind::Float)
         };
-        for _ in 0..60 {
+        for _ in 0..400 {
             let group = store.group();
             let grads = group.grads(&loss()).expect("a graph");
             let _guard = dmdr_tensor::no_grad_guard();
