@@ -99,7 +99,7 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use dmdr_diffusion::Schedule;
-    use dmdr_tensor::{Device, reseed};
+    use dmdr_tensor::{AdamW, AdamWConfig, Device, reseed};
 
     use super::*;
     use crate::PointNet;
@@ -134,13 +134,16 @@ mod tests {
             let (there, away) = (logits(0.5), logits(-0.5));
             ((-there).softplus() + away.softplus()).mean(Kind::Float)
         };
-        for _ in 0..400 {
-            let group = store.group();
-            let grads = group.grads(&loss()).expect("a graph");
-            let _guard = dmdr_tensor::no_grad_guard();
-            for (mut param, grad) in group.tensors.into_iter().zip(grads) {
-                let _ = param.g_sub_(&(grad * 0.5));
-            }
+        let config = AdamWConfig {
+            betas: (0.9, 0.99),
+            eps: 1e-8,
+            weight_decay: 0.0,
+        };
+        let mut adamw = AdamW::new(store.group(), config);
+        for _ in 0..100 {
+            let grads = adamw.group().grads(&loss()).expect("a graph");
+            let go = Tensor::from(0.0f32);
+            adamw.step(&grads, 1e-2, &go).expect("same shapes");
         }
         let told = loss().double_value(&[]);
         assert!(told < 0.3, "2 ln 2 without knowing: {told}");
