@@ -37,7 +37,7 @@ fn a_run_on_prompt_files_is_measured_and_reported() {
             let found = &report["metrics"][metric];
             let seeds: Vec<f64> =
                 serde_json::from_value(found["per_seed"].clone()).expect("numbers");
-            let mean = (seeds[0] + seeds[1]) / 2.0;
+            let mean = f64::midpoint(seeds[0], seeds[1]);
             assert!((found["mean"].as_f64().expect("a number") - mean).abs() < 1e-12);
         }
     }
