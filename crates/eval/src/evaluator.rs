@@ -81,7 +81,7 @@ impl Evaluator {
         &self.world
     }
 
-    /// Tokens a caption that samplers get, [`dmdr_data::Prompts::ids`].
+    /// Tokens a caption that samplers get, the ids of [`dmdr_data::EmojiPrompts`].
     pub fn max_tokens(&self) -> usize {
         self.world_clip.towers().config().text.max_tokens as usize
     }

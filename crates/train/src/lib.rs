@@ -1,4 +1,4 @@
-//! Training: update step, checkpoints, events, and the two loops, [`pretrain`] and [`Distillation`].
+//! Training: assembly, the one loop around updates, checkpoints, events; [`pretrain`] and [`Distillation`] run in it.
 
 mod assembly;
 mod backbone;
