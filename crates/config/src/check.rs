@@ -1,15 +1,17 @@
 //! Rules that tie several keys together. Ranges of single keys are in `range.rs`.
 
 mod evaluation;
+mod reward;
 mod table;
 
 pub(crate) use self::table::table;
+
+use self::reward::is_of_world;
 
 use crate::error::Problem;
 use crate::experiment::Experiment;
 use crate::networks::{FakeForm, LoraInit};
 use crate::pretrain::{KindShares, Pretrain, PretrainModel};
-use crate::reward::RewardModel;
 use crate::world::World;
 
 /// Every broken rule of an experiment.
@@ -147,18 +149,6 @@ fn world(e: &Experiment, problems: &mut Vec<Problem>) {
                  emoji, the others with `[world.prompts]`",
             ));
         }
-    }
-}
-
-/// Whether a model can score what is drawn there.
-fn is_of_world(model: &RewardModel, world: &World) -> bool {
-    match (model, world) {
-        (RewardModel::Remote(_) | RewardModel::Vlm(_), _) => true,
-        (RewardModel::Dino(_), world) => matches!(world, World::Classes(_)),
-        (RewardModel::Aesthetic(_), world) => !matches!(world, World::Preset(_)),
-        (model, World::Preset(_)) => model.is_emoji(),
-        (model, World::Prompts(_)) => !model.is_emoji(),
-        (_, World::Classes(_)) => false,
     }
 }
 

@@ -218,5 +218,31 @@ impl<'de> Visitor<'de> for CurveVisitor {
     }
 }
 
+fn bounded<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &str,
+    accept: impl Fn(f64) -> bool,
+) -> Result<Curve, D::Error> {
+    let curve = <Curve as Deserialize>::deserialize(deserializer)?;
+    let (low, _) = curve.bounds();
+    if accept(low) {
+        Ok(curve)
+    } else {
+        Err(de::Error::custom(format!(
+            "invalid curve: its lowest value is {low}, expected {expected}"
+        )))
+    }
+}
+
+/// For `#[serde(deserialize_with)]`, as the functions of `range.rs`.
+pub(crate) fn non_negative<'de, D: Deserializer<'de>>(d: D) -> Result<Curve, D::Error> {
+    bounded(d, "at least 0 at every step", |x| x >= 0.0)
+}
+
+/// As [`non_negative`].
+pub(crate) fn positive<'de, D: Deserializer<'de>>(d: D) -> Result<Curve, D::Error> {
+    bounded(d, "above 0 at every step", |x| x > 0.0)
+}
+
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,19 @@ pub struct Events {
     pub num_sample_prompts: usize,
 }
 
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            log_every: 1,
+            sample_every: 0,
+            evaluate_every: 0,
+            checkpoint_every: 0,
+            keep_checkpoints: 2,
+            num_sample_prompts: 16,
+        }
+    }
+}
+
 /// `[evaluation]`: the periodic evaluation on validation prompts. On the emoji world it has metrics of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -46,6 +59,18 @@ pub struct Evaluation {
     /// Elsewhere: how far apart the images of a prompt are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diversity: Option<Diversity>,
+}
+
+impl Default for Evaluation {
+    fn default() -> Self {
+        Self {
+            num_prompts: 60,
+            num_seeds: 2,
+            detectors: Vec::new(),
+            metrics: Vec::new(),
+            diversity: None,
+        }
+    }
 }
 
 impl Evaluation {

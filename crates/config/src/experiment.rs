@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
-use crate::document::{self, Kind, ReferencedFile};
-use crate::error::ConfigError;
 use crate::events::{Evaluation, Events};
 use crate::guard::Guard;
 use crate::method::Method;
@@ -16,9 +14,10 @@ use crate::optimizer::{Ema, Optim};
 use crate::precision::Precision;
 use crate::pretrain::KindShares;
 use crate::recipe::Setup;
+use crate::referenced::ReferencedFile;
 use crate::reward::{Reward, RewardModel};
 use crate::world::World;
-use crate::{check, metric, range};
+use crate::{metric, range};
 
 /// A distillation experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,53 +89,17 @@ pub struct Assets {
     pub preference_heldout: PathBuf,
 }
 
+impl Default for Assets {
+    fn default() -> Self {
+        Self {
+            world_clip: "assets/world-clip.safetensors".into(),
+            preference: "assets/preference.safetensors".into(),
+            preference_heldout: "assets/preference-heldout.safetensors".into(),
+        }
+    }
+}
+
 impl Experiment {
-    /// Reads a file, applies `--set` overrides (`a.b.c=value`) and checks all rules.
-    ///
-    /// # Errors
-    /// The file cannot be read, is not TOML, has an unknown key or a value out of range (with line and
-    /// caret), an override does not fit, or keys contradict each other.
-    pub fn load(path: impl AsRef<Path>, overrides: &[String]) -> Result<Self, ConfigError> {
-        let path = path.as_ref();
-        Self::parse(path, &document::read(path)?, overrides)
-    }
-
-    /// Reads a document from text; `path` only names it in errors.
-    ///
-    /// # Errors
-    /// As [`Experiment::load`].
-    pub fn parse(path: &Path, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
-        let experiment: Self = document::parse(path, text, overrides, Kind::Experiment)?;
-        experiment.check().map_err(|error| error.in_file(path))?;
-        Ok(experiment)
-    }
-
-    /// Rules that tie several keys together.
-    ///
-    /// # Errors
-    /// [`ConfigError::Invalid`] with every rule that is broken.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        ConfigError::from_problems(check::experiment(self))
-    }
-
-    /// What is allowed but probably not meant; for the start of a run's log.
-    pub fn warnings(&self) -> Vec<String> {
-        check::experiment_warnings(self)
-    }
-
-    /// The resolved configuration, defaults included; loading it gives an equal value.
-    ///
-    /// # Panics
-    /// If an integer was set in code above `i64::MAX`, which TOML cannot hold.
-    pub fn to_toml(&self) -> String {
-        document::render(self)
-    }
-
-    /// Short stable hash (16 hexadecimal digits of SHA-256) of [`Experiment::to_toml`].
-    pub fn hash(&self) -> String {
-        document::hash(&self.to_toml())
-    }
-
     /// What a run that goes on must share with its beginning: all but where reward models elsewhere are and how they are
     /// asked.
     #[must_use]
@@ -146,11 +109,6 @@ impl Experiment {
             *model = model.placeless();
         }
         same
-    }
-
-    /// Hash of [`Self::resumable`]; [`Self::hash`] where no reward model is elsewhere.
-    pub fn identity(&self) -> String {
-        self.resumable().hash()
     }
 
     /// Keys of reward models elsewhere that are asked otherwise than in `begun`, though they are the same models.

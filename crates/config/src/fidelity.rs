@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::range;
 use crate::reward::ClipCheckpoint;
-use crate::{defaults, range};
 
 /// How near the generated images are, as a set, to true pictures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,11 +63,12 @@ pub struct Diversity {
     /// The package `lpips`'s weights on top, a safetensors file.
     pub linear: PathBuf,
     /// Side in pixels that images are resized to, antialiased: LPIPS depends on it.
-    #[serde(
-        default = "defaults::diversity_size",
-        deserialize_with = "range::lpips_side"
-    )]
+    #[serde(default = "default_size", deserialize_with = "range::lpips_side")]
     pub size: usize,
+}
+
+fn default_size() -> usize {
+    256
 }
 
 /// A trunk of LPIPS.

@@ -10,7 +10,6 @@
 
 mod check;
 mod curve;
-mod defaults;
 mod device;
 mod difference;
 mod document;
@@ -32,6 +31,7 @@ mod pretrain;
 mod prompts;
 mod range;
 mod recipe;
+mod referenced;
 mod reward;
 mod rl;
 mod table;
@@ -41,7 +41,7 @@ mod world;
 pub use curve::Curve;
 pub use device::Device;
 pub use difference::{Difference, differences};
-pub use document::{Document, ReferencedFile};
+pub use document::Document;
 pub use error::{ConfigError, Problem};
 pub use events::{Evaluation, Events};
 pub use experiment::{Assets, Experiment};
@@ -60,6 +60,7 @@ pub use pretrain::{
 };
 pub use prompts::{OnBadRow, PromptPaths, RowRules};
 pub use recipe::{Plan, Recipe, RlPart, Setup};
+pub use referenced::ReferencedFile;
 pub use reward::{
     CaptionReward, ClipCheckpoint, ClipReward, HeadReward, RemoteReward, Reward, RewardModel,
     RewardWeights, VlmReward,

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::ReferencedFile;
 use crate::fidelity::{Detector, Diversity};
+use crate::referenced::ReferencedFile;
 use crate::reward::RewardModel;
 
 /// A column of a table, or a number of the periodic evaluation.

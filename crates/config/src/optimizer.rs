@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::curve::Curve;
+use crate::curve::{self, Curve};
 use crate::net::NetId;
 use crate::range;
 
@@ -50,7 +50,7 @@ impl Optim {
 #[serde(deny_unknown_fields)]
 pub struct Optimizer {
     /// Learning rate.
-    #[serde(deserialize_with = "range::non_negative_curve")]
+    #[serde(deserialize_with = "curve::non_negative")]
     pub lr: Curve,
     /// Decay rates of the first and second moment, each in `[0, 1)`.
     #[serde(default = "betas", deserialize_with = "range::betas")]

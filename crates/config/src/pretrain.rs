@@ -1,18 +1,17 @@
 //! [`Pretrain`]: what `dmdr pretrain` runs, to make the networks a distillation starts from.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
-use crate::document::{self, Kind, ReferencedFile};
-use crate::error::ConfigError;
 use crate::events::Events;
 use crate::optimizer::{Ema, Optimizer};
 use crate::precision::Precision;
+use crate::range;
+use crate::referenced::ReferencedFile;
 use crate::time::TimeDistribution;
 use crate::world::EmojiWorld;
-use crate::{check, range};
 
 /// The training of a teacher or of a reward model on the emoji world.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,6 +104,23 @@ pub struct TeacherModel {
     pub time: TimeDistribution,
 }
 
+impl Default for TeacherModel {
+    fn default() -> Self {
+        Self {
+            text_encoder: "assets/world-clip.safetensors".into(),
+            init: None,
+            kinds: KindShares::default(),
+            dim: 256,
+            depth: 6,
+            heads: 4,
+            patch: 4,
+            prediction: Prediction::X0,
+            caption_dropout: 0.1,
+            time: TimeDistribution::Uniform,
+        }
+    }
+}
+
 /// `[kinds]`, `[model.*.kinds]`: shares of the kinds of prompts and scenes, in any unit; 0 leaves a kind out.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -127,6 +143,19 @@ pub struct KindShares {
     /// "a photo of a red cat and a blue car"
     #[serde(deserialize_with = "range::non_negative")]
     pub color_attr: f64,
+}
+
+impl Default for KindShares {
+    fn default() -> Self {
+        Self {
+            single_object: 1.0,
+            two_object: 1.0,
+            counting: 1.0,
+            colors: 1.0,
+            position: 1.0,
+            color_attr: 1.0,
+        }
+    }
 }
 
 impl KindShares {
@@ -191,6 +220,24 @@ pub struct WorldClipModel {
     pub augment: bool,
 }
 
+impl Default for WorldClipModel {
+    fn default() -> Self {
+        Self {
+            init: None,
+            kinds: KindShares::default(),
+            contrasts: 1,
+            dim: 128,
+            text_depth: 3,
+            image_depth: 3,
+            heads: 4,
+            patch: 4,
+            embed_dim: 128,
+            max_tokens: 64,
+            augment: true,
+        }
+    }
+}
+
 /// `[model.preference]`: towers as in [`WorldClipModel`], trained on ranked pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -226,6 +273,24 @@ pub struct PreferenceModel {
     pub margin: f64,
 }
 
+impl Default for PreferenceModel {
+    fn default() -> Self {
+        let towers = WorldClipModel::default();
+        Self {
+            dim: towers.dim,
+            text_depth: towers.text_depth,
+            image_depth: towers.image_depth,
+            heads: towers.heads,
+            patch: towers.patch,
+            embed_dim: towers.embed_dim,
+            max_tokens: towers.max_tokens,
+            augment: towers.augment,
+            repaint: None,
+            margin: 0.0,
+        }
+    }
+}
+
 /// `[model.preference.repaint]`: a teacher that denoises scenes which were noised.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -254,52 +319,6 @@ impl PreferenceModel {
 }
 
 impl Pretrain {
-    /// Reads a file, applies `--set` overrides (`a.b.c=value`) and checks all rules.
-    ///
-    /// # Errors
-    /// The file cannot be read, is not TOML, has an unknown key or a value out of range (with line and
-    /// caret), an override does not fit, or keys contradict each other.
-    pub fn load(path: impl AsRef<Path>, overrides: &[String]) -> Result<Self, ConfigError> {
-        let path = path.as_ref();
-        Self::parse(path, &document::read(path)?, overrides)
-    }
-
-    /// Reads a document from text; `path` only names it in errors.
-    ///
-    /// # Errors
-    /// As [`Pretrain::load`].
-    pub fn parse(path: &Path, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
-        let pretrain: Self = document::parse(path, text, overrides, Kind::Pretrain)?;
-        pretrain.check().map_err(|error| error.in_file(path))?;
-        Ok(pretrain)
-    }
-
-    /// Rules that tie several keys together.
-    ///
-    /// # Errors
-    /// [`ConfigError::Invalid`] with every rule that is broken.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        ConfigError::from_problems(check::pretrain(self))
-    }
-
-    /// What is allowed but probably not meant; for the start of a run's log.
-    pub fn warnings(&self) -> Vec<String> {
-        check::pretrain_warnings(self)
-    }
-
-    /// The resolved configuration, defaults included; loading it gives an equal value.
-    ///
-    /// # Panics
-    /// If an integer was set in code above `i64::MAX`, which TOML cannot hold.
-    pub fn to_toml(&self) -> String {
-        document::render(self)
-    }
-
-    /// Short stable hash (16 hexadecimal digits of SHA-256) of [`Pretrain::to_toml`].
-    pub fn hash(&self) -> String {
-        document::hash(&self.to_toml())
-    }
-
     /// Every file the configuration names, with its key; the caller checks that they exist.
     pub fn referenced_files(&self) -> Vec<ReferencedFile> {
         let named = match &self.model {

@@ -110,6 +110,11 @@ impl<'de> Deserialize<'de> for PromptPaths {
     }
 }
 
+/// The column that holds the prompt where a file names none.
+pub(crate) fn default_column() -> String {
+    "prompt".to_owned()
+}
+
 /// What becomes of a row that is no prompt: not UTF-8, with a NUL, without the column, empty, or too long (a mebibyte).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

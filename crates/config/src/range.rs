@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 
-use crate::curve::Curve;
-
 fn float<'de, D: Deserializer<'de>>(
     deserializer: D,
     expected: &str,
@@ -33,22 +31,6 @@ fn integer<'de, D: Deserializer<'de>>(
         Ok(value)
     } else {
         Err(Error::invalid_value(Unexpected::Unsigned(value), &expected))
-    }
-}
-
-fn curve<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    expected: &str,
-    accept: impl Fn(f64) -> bool,
-) -> Result<Curve, D::Error> {
-    let curve = <Curve as Deserialize>::deserialize(deserializer)?;
-    let (low, _) = curve.bounds();
-    if accept(low) {
-        Ok(curve)
-    } else {
-        Err(Error::custom(format!(
-            "invalid curve: its lowest value is {low}, expected {expected}"
-        )))
     }
 }
 
@@ -210,14 +192,6 @@ pub(crate) fn group<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> 
 
 pub(crate) fn few_steps<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
     integer(d, "1 to 8 steps", |n| (1..=8).contains(&n)).map(|n| n as usize)
-}
-
-pub(crate) fn non_negative_curve<'de, D: Deserializer<'de>>(d: D) -> Result<Curve, D::Error> {
-    curve(d, "at least 0 at every step", |x| x >= 0.0)
-}
-
-pub(crate) fn positive_curve<'de, D: Deserializer<'de>>(d: D) -> Result<Curve, D::Error> {
-    curve(d, "above 0 at every step", |x| x > 0.0)
 }
 
 /// The name of a run: it becomes a folder, so it is kept to portable characters.

@@ -5,18 +5,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::curve::Curve;
-use crate::{defaults, range};
+use crate::curve::{self, Curve};
+use crate::range;
 
 /// One reward of the mix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reward {
     /// Weight in the mix over student updates.
-    #[serde(
-        default = "defaults::reward_weight",
-        deserialize_with = "range::non_negative_curve"
-    )]
+    #[serde(default = "default_weight", deserialize_with = "curve::non_negative")]
     pub weight: Curve,
     /// Copies of each image, shifted, scaled, blurred and noised at random, whose mean score is the reward: harder to
     /// fool. 0 = the image itself.
@@ -39,6 +36,10 @@ pub struct Reward {
     pub prefix: Option<String>,
     /// The model that scores an image and its prompt.
     pub model: RewardModel,
+}
+
+fn default_weight() -> Curve {
+    Curve::Constant(1.0)
 }
 
 /// A reward model by kind. The first three belong to the emoji world, the others score images of published models.
@@ -139,19 +140,24 @@ pub struct HeadReward {
 #[serde(deny_unknown_fields)]
 pub struct RemoteReward {
     /// Its name in metrics and messages.
-    #[serde(default = "defaults::remote_name")]
+    #[serde(default = "remote_name")]
     pub name: String,
     /// The address that batches are posted to.
     pub url: String,
     /// Seconds for one attempt; there are five.
-    #[serde(
-        default = "defaults::remote_timeout",
-        deserialize_with = "range::positive_steps"
-    )]
+    #[serde(default = "remote_timeout", deserialize_with = "range::positive_steps")]
     pub timeout_s: u64,
     /// The environment variable that holds a key, if the server wants one. The key itself is never written anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_env: Option<String>,
+}
+
+fn remote_name() -> String {
+    "remote".to_owned()
+}
+
+fn remote_timeout() -> u64 {
+    120
 }
 
 /// A vision-language model behind an OpenAI-compatible `/v1/chat/completions`.
@@ -159,7 +165,7 @@ pub struct RemoteReward {
 #[serde(deny_unknown_fields)]
 pub struct VlmReward {
     /// Its name in metrics and messages.
-    #[serde(default = "defaults::vlm_name")]
+    #[serde(default = "vlm_name")]
     pub name: String,
     /// The address.
     pub url: String,
@@ -173,9 +179,9 @@ pub struct VlmReward {
     pub range: [i64; 2],
     /// The most tokens of an answer. The default is enough for a number; a model that thinks first needs hundreds.
     #[serde(
-        default = "defaults::vlm_max_tokens",
+        default = "vlm_max_tokens",
         deserialize_with = "range::positive_steps",
-        skip_serializing_if = "defaults::is_vlm_max_tokens"
+        skip_serializing_if = "is_vlm_max_tokens"
     )]
     pub max_tokens: u64,
     /// Fields that are not sent: `temperature` and `max_tokens` are, unless they are here.
@@ -185,16 +191,10 @@ pub struct VlmReward {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<PathBuf>,
     /// Seconds for one attempt.
-    #[serde(
-        default = "defaults::remote_timeout",
-        deserialize_with = "range::positive_steps"
-    )]
+    #[serde(default = "remote_timeout", deserialize_with = "range::positive_steps")]
     pub timeout_s: u64,
     /// How often to ask in all.
-    #[serde(
-        default = "defaults::vlm_attempts",
-        deserialize_with = "range::positive_steps"
-    )]
+    #[serde(default = "vlm_attempts", deserialize_with = "range::positive_steps")]
     pub attempts: u64,
     /// The environment variable that holds a key, if the server wants one. The key itself is never written anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,6 +206,23 @@ pub struct VlmReward {
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub parameters: BTreeMap<String, toml::Value>,
+}
+
+fn vlm_name() -> String {
+    "vlm".to_owned()
+}
+
+fn vlm_attempts() -> u64 {
+    5
+}
+
+fn vlm_max_tokens() -> u64 {
+    16
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_vlm_max_tokens(tokens: &u64) -> bool {
+    *tokens == vlm_max_tokens()
 }
 
 impl RewardModel {

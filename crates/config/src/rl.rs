@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::curve::Curve;
+use crate::curve::{self, Curve};
 use crate::range;
 
 /// `[method.dmdr.rl]`: the reinforcement learning term; its rewards are the `[[rewards]]`.
@@ -10,7 +10,7 @@ use crate::range;
 #[serde(default, deny_unknown_fields)]
 pub struct ReinforcementLearning {
     /// Weight of the term over student updates; 0 during the cold start.
-    #[serde(deserialize_with = "range::non_negative_curve")]
+    #[serde(deserialize_with = "curve::non_negative")]
     pub weight: Curve,
     /// How rewards become a loss.
     pub algorithm: RlAlgorithm,

@@ -1,17 +1,16 @@
 //! [`Table`]: what `dmdr eval table` measures.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
-use crate::document::{self, Kind, ReferencedFile};
-use crate::error::ConfigError;
 use crate::fidelity::{Detector, Diversity, Fidelity};
 use crate::metric::{self, Metric};
 use crate::precision::Precision;
-use crate::prompts::{OnBadRow, PromptPaths, RowRules};
-use crate::{check, defaults, range};
+use crate::prompts::{self, OnBadRow, PromptPaths, RowRules};
+use crate::range;
+use crate::referenced::ReferencedFile;
 
 /// Teachers and students side by side on one prompt set, scored by reward models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,13 +26,10 @@ pub struct Table {
     #[serde(default)]
     pub precision: Precision,
     /// Seeds of the noise; every prompt is drawn once a seed.
-    #[serde(default = "defaults::table_seeds")]
+    #[serde(default = "default_seeds")]
     pub seeds: Vec<u64>,
     /// Images drawn and scored at a time.
-    #[serde(
-        default = "defaults::table_batch_size",
-        deserialize_with = "range::count"
-    )]
+    #[serde(default = "default_batch_size", deserialize_with = "range::count")]
     pub batch_size: usize,
     /// Numbers of pixels that betray a gamed reward, as columns behind those of `metrics`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -53,6 +49,14 @@ pub struct Table {
     pub fidelity: Option<Fidelity>,
 }
 
+fn default_seeds() -> Vec<u64> {
+    vec![0]
+}
+
+fn default_batch_size() -> usize {
+    8
+}
+
 /// `[prompts]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,7 +65,7 @@ pub struct TablePrompts {
     /// ending. A list of files is read as one; a file of a data set on the hub is `hf://datasets/OWNER/NAME[@REVISION]/PATH`.
     pub file: PromptPaths,
     /// The column of tables, or the field of JSON lines, that holds the prompt.
-    #[serde(default = "defaults::prompt_column")]
+    #[serde(default = "prompts::default_column")]
     pub column: String,
     /// The fewest characters of a prompt; shorter ones are left out.
     #[serde(
@@ -128,33 +132,6 @@ pub enum Who {
 }
 
 impl Table {
-    /// Reads a file and applies overrides (`key=value`, `key` dotted).
-    ///
-    /// # Errors
-    /// A file that cannot be read, is no such document, or breaks a rule.
-    pub fn load(path: impl AsRef<Path>, overrides: &[String]) -> Result<Self, ConfigError> {
-        let path = path.as_ref();
-        Self::parse(path, &document::read(path)?, overrides)
-    }
-
-    pub(crate) fn parse(
-        path: &Path,
-        text: &str,
-        overrides: &[String],
-    ) -> Result<Self, ConfigError> {
-        let table: Self = document::parse(path, text, overrides, Kind::Table)?;
-        ConfigError::from_problems(check::table(&table)).map_err(|error| error.in_file(path))?;
-        Ok(table)
-    }
-
-    /// The resolved configuration, defaults included; loading it gives an equal value.
-    ///
-    /// # Panics
-    /// If an integer was set in code above `i64::MAX`, which TOML cannot hold.
-    pub fn to_toml(&self) -> String {
-        document::render(self)
-    }
-
     /// Every file the configuration names, with its key; the caller checks that they exist.
     pub fn referenced_files(&self) -> Vec<ReferencedFile> {
         let mut files = Vec::new();

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::curve::Curve;
-use crate::range;
+use crate::curve::{self, Curve};
 
 /// How a time `t in [0, 1]` is drawn.
 ///
@@ -18,10 +17,10 @@ pub enum TimeDistribution {
     /// `t ~ Beta(a, b)`; annealed to `Beta(1, 1) = U(0, 1)` this is `DynaRS`.
     Beta {
         /// First shape parameter, above 0 at every step.
-        #[serde(deserialize_with = "range::positive_curve")]
+        #[serde(deserialize_with = "curve::positive")]
         a: Curve,
         /// Second shape parameter, above 0 at every step.
-        #[serde(deserialize_with = "range::positive_curve")]
+        #[serde(deserialize_with = "curve::positive")]
         b: Curve,
     },
     /// `t = sigmoid(mean + std n)`, `n ~ N(0, 1)`.
@@ -29,7 +28,7 @@ pub enum TimeDistribution {
         /// Mean of `logit(t)`.
         mean: Curve,
         /// Standard deviation of `logit(t)`, above 0 at every step.
-        #[serde(deserialize_with = "range::positive_curve")]
+        #[serde(deserialize_with = "curve::positive")]
         std: Curve,
     },
 }

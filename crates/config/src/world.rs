@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::prompts::{OnBadRow, PromptPaths, RowRules};
-use crate::{defaults, range};
+use crate::prompts::{self, OnBadRow, PromptPaths, RowRules};
+use crate::range;
 
 /// `[world]` of a distillation: the source of prompts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub struct PromptFiles {
     /// Prompts of the sample sheets and of the periodic evaluation, likewise.
     pub validation: PromptPaths,
     /// The column of tables, or the field of JSON lines, that holds the prompt.
-    #[serde(default = "defaults::prompt_column")]
+    #[serde(default = "prompts::default_column")]
     pub column: String,
     /// The fewest characters of a prompt; shorter ones are left out.
     #[serde(

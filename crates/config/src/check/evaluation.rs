@@ -8,10 +8,8 @@ use crate::metric;
 use crate::reward::{Reward, RewardModel};
 use crate::world::World;
 
-use super::{
-    is_of_world,
-    table::{distinct, named},
-};
+use super::reward::is_of_world;
+use super::table::{distinct, named};
 
 /// Least side of images in which a grid is looked for.
 const GRID_SIDE: usize = 64;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::terms::{DistributionMatching, FakeScoreLoss};
-use crate::curve::Curve;
+use crate::curve::{self, Curve};
 use crate::error::Problem;
 use crate::net::{Motion, NetForm, NetId, NetSpec, Start};
 use crate::range;
@@ -36,11 +36,11 @@ pub struct Dmd2 {
 #[serde(default, deny_unknown_fields)]
 pub struct Gan {
     /// Weight of the student's term `softplus(-D(x))`.
-    #[serde(deserialize_with = "range::non_negative_curve")]
+    #[serde(deserialize_with = "curve::non_negative")]
     pub weight: Curve,
     /// Weight of the discriminator's loss `softplus(D(x)) + softplus(-D(true))` beside the fake score's. Both train the fake
     /// score, whose features the discriminator reads.
-    #[serde(deserialize_with = "range::positive_curve")]
+    #[serde(deserialize_with = "curve::positive")]
     pub discriminator_weight: Curve,
     /// Distribution of the times that images are noised to before they are judged.
     pub renoise: TimeDistribution,

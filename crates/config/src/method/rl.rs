@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::curve::Curve;
+use crate::curve::{self, Curve};
 use crate::error::Problem;
 use crate::net::NetSpec;
 use crate::range;
@@ -22,7 +22,7 @@ pub struct RlAlone {
     /// How rewards become a loss. DPO is regularised by its reference, GRPO by `kl`.
     pub algorithm: RlAlgorithm,
     /// Weight of the pretraining loss on true images, `ReFL`'s regulariser; 0 for the others.
-    #[serde(deserialize_with = "range::non_negative_curve")]
+    #[serde(deserialize_with = "curve::non_negative")]
     pub pretraining: Curve,
 }
 

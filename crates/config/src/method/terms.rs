@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::curve::Curve;
+use crate::curve::{self, Curve};
 use crate::error::Problem;
 use crate::networks::FakeForm;
 use crate::range;
@@ -14,10 +14,10 @@ use crate::time::TimeDistribution;
 #[serde(default, deny_unknown_fields)]
 pub struct DistributionMatching {
     /// Weight of the term over student updates.
-    #[serde(deserialize_with = "range::non_negative_curve")]
+    #[serde(deserialize_with = "curve::non_negative")]
     pub weight: Curve,
     /// `DynaDG`: scale of the fake score's adapter in the real score; 0 = the teacher itself.
-    #[serde(deserialize_with = "range::non_negative_curve")]
+    #[serde(deserialize_with = "curve::non_negative")]
     pub real_scale: Curve,
     /// `DynaRS`: distribution of the renoise time.
     pub renoise: TimeDistribution,
@@ -40,7 +40,7 @@ pub struct DistributionMatching {
 #[serde(default, deny_unknown_fields)]
 pub struct Augmentation {
     /// Weight beside the matching of distributions, which has weight 1.
-    #[serde(deserialize_with = "range::non_negative_curve")]
+    #[serde(deserialize_with = "curve::non_negative")]
     pub weight: Curve,
     /// Distribution of its renoise time, as a share of the student's input time if `below_input`.
     pub renoise: TimeDistribution,
