@@ -5,10 +5,11 @@
 //! rules of both benchmarks have a second, independent statement in `tools/peer`.
 
 pub mod dpg;
+mod error;
 mod file;
 pub mod geneval;
 pub mod judge;
 pub mod prompts;
 mod text;
 
-pub use file::FileError;
+pub use error::FileError;

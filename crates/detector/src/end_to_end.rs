@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use crate::{
     DetectorError, Object,
     frame::{Frame, Pixels},
-    interface::{Numbers, Port, find, list},
-    runtime::{Model, expect, wrong},
+    model::{Model, expect, wrong},
+    port::{Numbers, Port, find, list},
 };
 
 /// What may differ between such models.
@@ -131,7 +131,7 @@ impl EndToEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interface::tests::port;
+    use crate::port::tests::port;
 
     fn input(shape: &[i64]) -> [Port; 1] {
         [port("input", Numbers::F32, shape)]

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::LIBRARY_VARIABLE;
+/// The environment variable that names the library where nothing else does.
+pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
 
 /// Why nothing can be detected.
 #[derive(Debug, thiserror::Error)]

@@ -16,14 +16,16 @@ mod error;
 mod frame;
 mod interface;
 mod mask2former;
+mod model;
 mod nms;
+mod port;
 mod processor;
 mod resize;
 mod runtime;
 mod yolox;
 
-pub use error::DetectorError;
-pub use runtime::{Detector, LIBRARY_VARIABLE};
+pub use error::{DetectorError, LIBRARY_VARIABLE};
+pub use runtime::Detector;
 
 /// One thing found in a picture.
 #[derive(Debug, Clone, PartialEq)]

@@ -25,10 +25,10 @@ use serde_json::{Value, json};
 use crate::{
     DetectorError, Object,
     frame::Frame,
-    interface::{Numbers, Port, find, list},
+    model::{Model, expect, wrong},
+    port::{Numbers, Port, find, list},
     processor::Processor,
     resize::{interpolate, nearest},
-    runtime::{Model, expect, wrong},
 };
 
 const PICTURE: &str = "pixel_values";
@@ -246,7 +246,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::interface::tests::port;
+    use crate::port::tests::port;
 
     /// What transformers makes of random queries: `tools/peer/detector.py --fixtures` writes it.
     #[derive(Deserialize)]

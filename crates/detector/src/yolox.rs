@@ -25,9 +25,9 @@ use serde_json::{Value, json};
 use crate::{
     DetectorError, Object,
     frame::{Frame, Pixels},
-    interface::{Numbers, Port},
+    model::{Model, expect, wrong},
     nms::suppress,
-    runtime::{Model, expect, wrong},
+    port::{Numbers, Port},
 };
 
 /// Numbers of a row before its classes.
@@ -316,7 +316,7 @@ fn objects(candidates: &[Candidate], frame: &Frame) -> Vec<Object> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interface::tests::port;
+    use crate::port::tests::port;
 
     const SIZE: [usize; 2] = [64, 96];
 

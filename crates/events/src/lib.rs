@@ -25,6 +25,7 @@ pub use error::EventsError;
 pub use eval::{EvalReport, Statistic};
 pub use input::InputFile;
 pub use metrics::{Kind, MetricsWriter, Record, read};
-pub use run::{OwnedRun, RunDir};
+pub use run::RunDir;
+pub use run::owned::OwnedRun;
 pub use table::table;
 pub use tensorboard::TensorBoardWriter;

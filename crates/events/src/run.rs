@@ -1,6 +1,6 @@
 //! [`RunDir`]: the folder of a run and the names in it.
 
-mod owned;
+pub(crate) mod owned;
 
 use std::fs;
 use std::io;
@@ -11,11 +11,9 @@ use crate::environment::Environment;
 use crate::error::EventsError;
 use crate::eval::EvalReport;
 
-use self::owned::LOCK;
-
-pub use self::owned::OwnedRun;
-
 const CONFIG: &str = "config.toml";
+/// The file that is locked; it says who holds the lock.
+const LOCK: &str = "lock.json";
 
 /// The folder of a run:
 ///

@@ -2,19 +2,15 @@
 
 use maud::{Markup, html};
 
+use crate::frame::{Frame, LEFT, RIGHT, TOP, px};
 use crate::hover;
+use crate::line::{Band, Line, color};
 use crate::scale::Scale;
+use crate::style::STYLE;
 
-const TOP: f64 = 18.0;
-const BOTTOM: f64 = 34.0;
-const LEFT: f64 = 50.0;
-const RIGHT: f64 = 16.0;
 /// Width of a letter of the labels, and their least distance.
 const LETTER: f64 = 6.3;
 const LABEL_GAP: f64 = 13.0;
-/// Number of colours in `page.css`.
-const NUM_COLORS: usize = 8;
-
 /// A chart with its title and what must be said about it.
 #[derive(Debug, Clone)]
 pub(crate) struct Chart {
@@ -42,50 +38,6 @@ pub(crate) struct Chart {
     pub(crate) has_legend: bool,
 }
 
-/// A line through points.
-#[derive(Debug, Clone)]
-pub(crate) struct Line {
-    pub(crate) name: String,
-    pub(crate) color: usize,
-    pub(crate) points: Vec<(f64, f64)>,
-    pub(crate) has_dots: bool,
-}
-
-/// An area between a lower and an upper line: x, low, high.
-#[derive(Debug, Clone)]
-pub(crate) struct Band {
-    pub(crate) color: usize,
-    pub(crate) points: Vec<(f64, f64, f64)>,
-}
-
-/// Where the chart's area lies.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Frame {
-    pub(crate) width: f64,
-    pub(crate) height: f64,
-    pub(crate) right: f64,
-    x: Scale,
-    y: Scale,
-}
-
-impl Frame {
-    pub(crate) const LEFT: f64 = LEFT;
-    pub(crate) const TOP: f64 = TOP;
-
-    pub(crate) fn x(&self, value: f64) -> f64 {
-        LEFT + self.x.place(value) * (self.right - LEFT)
-    }
-
-    pub(crate) fn y(&self, value: f64) -> f64 {
-        let bottom = self.bottom();
-        bottom - self.y.place(value) * (bottom - TOP)
-    }
-
-    pub(crate) fn bottom(&self) -> f64 {
-        self.height - BOTTOM
-    }
-}
-
 impl Chart {
     /// The chart with its title and note; empty where there is nothing to draw.
     pub(crate) fn figure(&self) -> Markup {
@@ -94,7 +46,7 @@ impl Chart {
         }
         let frame = self.frame();
         html! {
-            figure.chart.wide[self.is_wide] data-hover=(hover::data(self, &frame)) {
+            figure.chart.wide[self.is_wide] data-hover=(hover::data(&self.lines, self.x_label, &frame)) {
                 figcaption {
                     strong { (self.title) }
                     @if !self.key.is_empty() { " " code { (self.key) } }
@@ -110,7 +62,7 @@ impl Chart {
     pub(crate) fn standalone(&self) -> String {
         let svg = self.svg(&self.frame()).into_string();
         let head = "<svg xmlns=\"http://www.w3.org/2000/svg\"";
-        let style = format!("><style>{}</style>", crate::page::STYLE);
+        let style = format!("><style>{}</style>", STYLE);
         svg.replacen("<svg", head, 1).replacen('>', &style, 1)
     }
 
@@ -271,46 +223,6 @@ impl Chart {
             .collect();
         format!("{}: {}", self.title, lines.join(", "))
     }
-}
-
-impl Line {
-    fn path(&self, frame: &Frame) -> String {
-        polyline(
-            self.points.iter().map(|(x, y)| (frame.x(*x), frame.y(*y))),
-            'M',
-        )
-    }
-}
-
-impl Band {
-    fn path(&self, frame: &Frame) -> String {
-        let high = self
-            .points
-            .iter()
-            .map(|(x, _, high)| (frame.x(*x), frame.y(*high)));
-        let low = self
-            .points
-            .iter()
-            .rev()
-            .map(|(x, low, _)| (frame.x(*x), frame.y(*low)));
-        polyline(high, 'M') + &polyline(low, 'L') + "Z"
-    }
-}
-
-fn polyline(points: impl Iterator<Item = (f64, f64)>, first: char) -> String {
-    let places: Vec<String> = points
-        .map(|(x, y)| format!("{} {}", px(x), px(y)))
-        .collect();
-    format!("{first}{}", places.join("L"))
-}
-
-/// A place with a tenth of a pixel, without a needless fraction.
-pub(crate) fn px(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
-}
-
-pub(crate) fn color(index: usize) -> usize {
-    index % NUM_COLORS
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Charts for pages that are not a run's: curves in, SVG out.
 
-use crate::chart::{Band, Chart, Line};
+use crate::chart::Chart;
+use crate::line::{Band, Line};
 use crate::scale::Scale;
 
 /// A named line, with an area around it where its spread is known.

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::chart::{Chart, Frame, color, px};
+use crate::frame::{Frame, LEFT, TOP, px};
+use crate::line::{Line, color};
 
-/// The plotted points of a chart with their places, as JSON for the attribute `data-hover`.
-pub(crate) fn data(chart: &Chart, frame: &Frame) -> String {
-    let lines: Vec<Value> = chart
-        .lines
+/// The points of a chart's `lines` with their places, as JSON for the attribute `data-hover`.
+pub(crate) fn data(lines: &[Line], x_label: &str, frame: &Frame) -> String {
+    let lines: Vec<Value> = lines
         .iter()
         .map(|line| {
             let places: Vec<f64> = line.points.iter().map(|(x, _)| px(frame.x(*x))).collect();
@@ -16,10 +16,10 @@ pub(crate) fn data(chart: &Chart, frame: &Frame) -> String {
             json!({ "name": line.name, "color": color(line.color), "at": places, "x": xs, "y": ys })
         })
         .collect();
-    let (left, right) = (Frame::LEFT, px(frame.right));
+    let (left, right) = (LEFT, px(frame.right));
     json!({
-        "width": frame.width, "left": left, "right": right, "top": Frame::TOP, "bottom": frame.bottom(),
-        "x": chart.x_label, "lines": lines,
+        "width": frame.width, "left": left, "right": right, "top": TOP, "bottom": frame.bottom(),
+        "x": x_label, "lines": lines,
     })
     .to_string()
 }

@@ -14,7 +14,9 @@ mod chart;
 mod curves;
 mod error;
 mod facts;
+mod frame;
 mod hover;
+mod line;
 mod log;
 mod metric;
 mod number;
@@ -22,6 +24,7 @@ mod page;
 mod samples;
 mod scale;
 mod sections;
+mod style;
 mod table;
 
 use std::fs;

@@ -6,9 +6,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::facts::Facts;
 use crate::log::Log;
 use crate::samples::Sheets;
+use crate::style::STYLE;
 use crate::{number, sections, table};
 
-pub(crate) const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
 
 /// All of it.

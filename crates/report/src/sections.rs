@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use dmdr_events::{EvalReport, Kind};
 use maud::{Markup, html};
 
-use crate::chart::{Band, Chart, Line};
+use crate::chart::Chart;
+use crate::line::{Band, Line};
 use crate::log::{Bin, Log, Series};
 use crate::metric;
 use crate::scale::Scale;

@@ -14,7 +14,7 @@ use dmdr_events::atomic_write;
 use serde::{Deserialize, Serialize};
 
 use super::DpgError;
-use crate::file::{self, FileError};
+use crate::{FileError, file};
 
 /// Answers to the questions of one image, by the question's number.
 pub type ImageAnswers = BTreeMap<i64, String>;

@@ -10,12 +10,10 @@
 //! detections belong in the file: thresholds are applied by the rules.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Color, Findings, Mask, classes};
-use crate::FileError;
+use super::{Color, Mask, classes};
 
 /// One object. Numbers are f32 as in the official scorer, whose thresholds are compared at that precision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,14 +38,6 @@ pub struct Detection {
 pub type Detections = BTreeMap<String, Vec<Detection>>;
 
 impl Detection {
-    /// Reads a detector's file.
-    ///
-    /// # Errors
-    /// A line that is no such record, an unknown class, a number that is none, an image that was there before.
-    pub fn read(path: impl AsRef<Path>) -> Result<Detections, FileError> {
-        Ok(Findings::by_image(Findings::read(path)?))
-    }
-
     pub(super) fn check(&self) -> Result<(), String> {
         classes::check(&self.class)?;
         // By its features, the parser refuses a number too large for f32 or makes it infinite.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Detection, Detections};
-use crate::file::{self, FileError};
+use crate::{FileError, file};
 
 /// All that was found in one image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,5 +73,15 @@ impl Findings {
         all.into_iter()
             .map(|findings| (findings.image, findings.detections))
             .collect()
+    }
+}
+
+impl Detection {
+    /// Reads a detector's file.
+    ///
+    /// # Errors
+    /// A line that is no such record, an unknown class, a number that is none, an image that was there before.
+    pub fn read(path: impl AsRef<Path>) -> Result<Detections, FileError> {
+        Ok(Findings::by_image(Findings::read(path)?))
     }
 }

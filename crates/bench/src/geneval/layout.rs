@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use dmdr_events::atomic_write;
 
 use super::Metadata;
-use crate::file::{self, FileError};
+use crate::{FileError, file};
 
 /// Paths of such a folder. It tells where things go; images are written by whoever makes them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::classes;
-use crate::file::{self, FileError};
 use crate::prompts;
+use crate::{FileError, file};
 
 /// A prompt and its checks. Fields are in the order of the official file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

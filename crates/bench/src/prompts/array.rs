@@ -7,7 +7,7 @@
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use super::source::{MAX_ROW_BYTES, Visit};
+use super::row::{MAX_ROW_BYTES, Visit};
 use super::{Fault, Position, PromptsError, fault, lines};
 use crate::{FileError, text};
 

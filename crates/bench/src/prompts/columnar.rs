@@ -10,7 +10,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
-use super::source::{MAX_ROW_BYTES, Visit};
+use super::row::{MAX_ROW_BYTES, Visit};
 use super::{Fault, Position, PromptsError, fault, undamaged};
 use crate::FileError;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::source::{MAX_ROW_BYTES, Visit};
+use super::row::{MAX_ROW_BYTES, Visit};
 use super::{Fault, Position, PromptsError, fault};
 use crate::FileError;
 use crate::text::{self, Line};

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::path::Path;
 
-use super::source::{MAX_ROW_BYTES, Visit};
+use super::row::{MAX_ROW_BYTES, Visit};
 use super::{Fault, Position, PromptsError, fault};
 use crate::{FileError, text};
 

@@ -2,11 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Fault, Position, PromptsError, array, arrow, columnar, lines, shard, table};
-
-/// The longest row of any format. Prompts are shorter by far; a file in another format, or a table with a lost
-/// quotation mark, is found out by this before it fills the memory.
-pub(super) const MAX_ROW_BYTES: u64 = 1 << 20;
+use super::row::Visit;
+use super::{PromptsError, array, arrow, columnar, lines, shard, table};
 
 const ENDINGS: &str = ".txt, .jsonl, .ndjson, .json, .csv, .tsv or .tar, each also with .gz or .zst behind it, \
                        or .parquet, .arrow, .ipc or .feather";
@@ -43,10 +40,6 @@ pub struct Source {
     /// The column with the prompts; plain text has none.
     pub column: String,
 }
-
-/// What readers call for every row. An error of its own ends the reading.
-pub(super) type Visit<'a> =
-    dyn FnMut(Position, Result<String, Fault>) -> Result<(), PromptsError> + 'a;
 
 impl Source {
     /// A file whose name tells the format.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use super::source::{MAX_ROW_BYTES, Visit};
+use super::row::{MAX_ROW_BYTES, Visit};
 use super::{Fault, Position, PromptsError, fault};
 use crate::FileError;
 use crate::text::{self, Text};

@@ -12,13 +12,10 @@ use std::process;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CONFIG, FOLDERS, RunDir, is_unborn, plain};
+use super::{CONFIG, FOLDERS, LOCK, RunDir, is_unborn, plain};
 use crate::clock::utc_now;
 use crate::environment::command;
 use crate::error::EventsError;
-
-/// The file that is locked; it says who holds the lock.
-pub(super) const LOCK: &str = "lock.json";
 
 /// A run's folder with one writer: this process, until the value is dropped.
 ///

@@ -3,7 +3,8 @@
 use dmdr_events::{EvalReport, Kind};
 
 use super::Context;
-use crate::chart::{Chart, Line};
+use crate::chart::Chart;
+use crate::line::Line;
 use crate::log::Series;
 use crate::metric;
 

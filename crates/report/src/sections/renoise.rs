@@ -2,7 +2,8 @@
 
 use super::Context;
 use crate::beta::Beta;
-use crate::chart::{Band, Chart, Line};
+use crate::chart::Chart;
+use crate::line::{Band, Line};
 use crate::scale::Scale;
 
 /// Points over training at which quantiles are drawn.

@@ -13,9 +13,9 @@ use crate::{
 };
 
 use super::{
+    candidate::Candidate,
     canvas::Canvas,
     component::Mask,
-    search::Candidate,
     template::{PADDING, Template},
 };
 

@@ -1,6 +1,7 @@
 //! The judge: what is in an image, and does it show what the prompt asks for?
 
 mod answers;
+mod candidate;
 mod canvas;
 mod component;
 mod detection;

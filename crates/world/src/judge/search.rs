@@ -6,9 +6,10 @@
 
 use super::{
     Judge,
+    candidate::Candidate,
     canvas::Canvas,
     component::Component,
-    template::{Fit, PADDING, Template},
+    template::{PADDING, Template},
 };
 
 /// With this little unexplained, templates that lack more are not tried.
@@ -21,32 +22,6 @@ const LOST: [f32; 3] = [0.15, 0.4, 0.75];
 const HALO_PIXELS: usize = 2;
 /// Pixels between two places of the first search. At most 3: the second search goes one pixel further.
 const COARSE_STEP: usize = 3;
-
-/// A template at a place of the canvas; the place is that of the template's padding.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Candidate<'a> {
-    pub(crate) template: &'a Template,
-    pub(crate) x: usize,
-    pub(crate) y: usize,
-    pub(crate) fit: Fit,
-}
-
-impl Candidate<'_> {
-    /// Places of the sprite's pixels and of those around them.
-    pub(crate) fn covered(&self) -> Vec<(usize, usize)> {
-        let (width, height) = self.template.outer();
-        let near = |v: usize, end: usize| v.saturating_sub(1)..=(v + 1).min(end - 1);
-        let is_covered = |x, y| {
-            near(y, height)
-                .any(|near_y| near(x, width).any(|near_x| self.template.covers(near_x, near_y)))
-        };
-        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-        places
-            .filter(|&(x, y)| is_covered(x, y))
-            .map(|(x, y)| (self.x + x, self.y + y))
-            .collect()
-    }
-}
 
 impl Judge {
     /// The best explanation of a group; `None` when nothing has its size.
