@@ -8,7 +8,7 @@ use dmdr_models::ModelError;
 use dmdr_rewards::RewardError;
 use dmdr_world::WorldError;
 
-use crate::fidelity::LEAST_IMAGES;
+use crate::manifold::LEAST_IMAGES;
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]

@@ -17,10 +17,7 @@ use dmdr_rewards::{Settings, preprocess::Preprocess};
 use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard};
 use dmdr_world::{Image, PictureKind};
 
-use crate::{EvalError, Gaussian, Manifold};
-
-/// Least number of images of a set: a ball of precision and recall reaches to the third neighbour.
-pub const LEAST_IMAGES: usize = 4;
+use crate::{EvalError, Gaussian, LEAST_IMAGES, Manifold};
 
 /// Whose features pictures are compared by.
 #[derive(Debug)]

@@ -4,6 +4,8 @@ use dmdr_tensor::{Kind, Tensor};
 
 /// Neighbours that span a ball, as in the paper.
 const NEIGHBOURS: i64 = 3;
+/// Least number of images of a set: a ball of precision and recall reaches to the third neighbour.
+pub const LEAST_IMAGES: usize = 4;
 /// Features whose distances to all others are held at a time: 82 MB of them to 10,000.
 const CHUNK: i64 = 1024;
 

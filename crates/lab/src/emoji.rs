@@ -1,10 +1,11 @@
 //! Arms on the emoji world: whole distillations, measured on test prompts.
 
 mod artist;
+mod outcome;
 mod probe;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use dmdr_config::{
     Curve, Experiment, Method, NetId, ReinforcementLearning, RlAlgorithm, RlAlone, TimeDistribution,
@@ -12,23 +13,12 @@ use dmdr_config::{
 use dmdr_eval::{EvalSet, Sampler, metric_names};
 use dmdr_events::{Kind, OwnedRun, RunDir};
 use dmdr_train::{Distillation, FinishedRun, Observer, Outcome};
-use serde::{Deserialize, Serialize};
 
 use crate::{LabError, study::Metrics, units::Units};
 
 pub use artist::{Artist, Subject};
+pub use outcome::EmojiOutcome;
 pub use probe::{Probe, probe};
-
-/// What an arm left behind.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct EmojiOutcome {
-    /// Of the finished student on test prompts.
-    pub metrics: Metrics,
-    /// The trained rewards over the training, by name of the number.
-    pub curves: BTreeMap<String, Vec<(u64, f64)>>,
-    /// The run's folder.
-    pub run: PathBuf,
-}
 
 /// Trains and measures arms in a folder.
 pub struct Emoji<'a> {

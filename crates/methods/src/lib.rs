@@ -1,6 +1,7 @@
 //! Training algorithms, one per file. A method reads like its paper; [`Step`] gives it the verbs and keeps the guarantees.
 
 mod depth;
+mod error;
 mod feed;
 mod losses;
 mod method;
@@ -12,6 +13,7 @@ mod step;
 pub mod term;
 
 pub use depth::Depths;
+pub use error::MethodError;
 pub use feed::{Batch, Feed, FeedError};
 pub use losses::{Losses, Term};
 pub use method::*;

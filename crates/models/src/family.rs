@@ -8,8 +8,8 @@ use dmdr_tensor::Runtime;
 
 use crate::{
     Architecture, ClassConditional, Conditioning, ModelError, Outputs, PipelineIndex, Stored,
-    TextConditional, TextEncoder, dit::Dit, sd3::Sd3Family, sdxl::SdxlFamily, sit::Sit,
-    stored::format_of, z_image::ZImageFamily,
+    TextConditional, TextEncoder, dit::Dit, sd3::family::Sd3Family, sdxl::family::SdxlFamily,
+    sit::Sit, stored::format_of, z_image::family::ZImageFamily,
 };
 
 /// A part of a pipeline, and the classes that it may have; none, where any will do.

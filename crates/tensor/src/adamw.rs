@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use tch::{Kind, Tensor, no_grad_guard};
 
 use crate::{
-    ParamGroup, TensorError,
+    LoadReport, ParamGroup, TensorError,
     shim::{self, Hyper, Moments},
     weights,
 };
@@ -132,7 +132,7 @@ impl AdamW {
     pub fn load(&mut self, path: &Path) -> Result<(), TensorError> {
         let saved = weights::read_tensors(path)?;
         let state = self.state();
-        let report = weights::LoadReport::compare(&state, &weights::headers(&saved, path));
+        let report = LoadReport::compare(&state, &weights::headers(&saved, path));
         if !report.fits() {
             return Err(TensorError::Mismatch {
                 path: path.to_owned(),

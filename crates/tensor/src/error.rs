@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::weights::LoadReport;
+use crate::load_report::LoadReport;
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]

@@ -8,8 +8,10 @@ mod error;
 mod folder;
 mod foreign;
 mod gradients;
+mod header;
 mod init;
 mod jvp;
+mod load_report;
 mod memory;
 mod numbers;
 mod params;
@@ -30,6 +32,7 @@ pub use foreign::foreign_content;
 pub use gradients::gradients;
 pub use init::Init;
 pub use jvp::{has_tangent, jvp};
+pub use load_report::LoadReport;
 pub use memory::{Meter, keep_freed_memory, peak_memory_bytes, total_memory_bytes};
 pub use mimalloc::MiMalloc;
 pub use numbers::{Numbers, read_scalars};
@@ -41,7 +44,7 @@ pub use scope::{AdapterId, AdapterPlace, AdapterSpec, Lora, LoraInit, OutputLora
 pub use seed::{mix, reseed, uniform};
 pub use tch::{Device, IndexOp, Kind, Tensor, get_num_threads, no_grad_guard, set_num_threads};
 pub use weight_files::WeightFiles;
-pub use weights::{LoadReport, read_metadata, read_numbers, read_tensors, read_tensors_where};
+pub use weights::{read_metadata, read_numbers, read_tensors, read_tensors_where};
 
 /// Version of the libtorch this binary is built for.
 pub const LIBTORCH_VERSION: &str = "2.11.0";

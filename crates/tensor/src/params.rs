@@ -10,11 +10,8 @@ use std::{
 use tch::{Device, Kind, Tensor, no_grad_guard};
 
 use crate::{
-    Init, LoadReport, TensorError,
-    gradients::gradients,
-    phantom,
-    seed::reseed,
-    weights::{self, Header},
+    Init, LoadReport, TensorError, gradients::gradients, header::Header, phantom, seed::reseed,
+    weights,
 };
 
 /// The parameters of one network, by name. A duplicate name is a bug and panics.

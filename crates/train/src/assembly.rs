@@ -147,6 +147,17 @@ impl<'a> Assembly<'a> {
     }
 }
 
+impl<'a> Distillation<'a> {
+    /// Loads and checks everything that `experiment` names; no training yet.
+    ///
+    /// # Errors
+    /// Any input that is missing, unreadable or does not fit.
+    pub fn new(experiment: &'a Experiment) -> Result<Self, TrainError> {
+        let runtime = Runtime::new(experiment.device, experiment.precision)?;
+        Assembly::of(experiment, runtime).distillation()
+    }
+}
+
 /// The networks of `specs` beside the teacher of `experiment`.
 ///
 /// # Errors

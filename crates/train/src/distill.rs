@@ -9,8 +9,8 @@ use dmdr_methods::{Batch, Feed, FeedError};
 use dmdr_tensor::{Kind, Runtime, Tensor};
 
 use crate::{
-    Assembly, Backbone, Inputs, Observer, Outcome, Part, Source, StudentSampler, TeacherSampler,
-    TrainError, Trainer, Verdict,
+    Backbone, Inputs, Observer, Outcome, Part, Source, StudentSampler, TeacherSampler, TrainError,
+    Trainer, Verdict,
     course::{self, Course},
     gaps::Complaints,
     guard::Guard,
@@ -67,15 +67,6 @@ impl std::fmt::Debug for Distillation<'_> {
 }
 
 impl<'a> Distillation<'a> {
-    /// Loads and checks everything that `experiment` names; no training yet.
-    ///
-    /// # Errors
-    /// Any input that is missing, unreadable or does not fit.
-    pub fn new(experiment: &'a Experiment) -> Result<Self, TrainError> {
-        let runtime = Runtime::new(experiment.device, experiment.precision)?;
-        Assembly::of(experiment, runtime).distillation()
-    }
-
     pub(crate) fn of_parts(
         experiment: &'a Experiment,
         recipe: &'a dyn Recipe,

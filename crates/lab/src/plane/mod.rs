@@ -2,6 +2,8 @@
 
 mod arms;
 mod histogram;
+mod nothing;
+mod points;
 mod probe;
 mod reward;
 mod run;
@@ -9,14 +11,14 @@ mod teacher;
 
 pub(crate) use arms::outcomes;
 pub use histogram::{Divergences, Histogram};
+pub(crate) use points::{to_points, to_tensor};
 pub use probe::{Probe, probe};
 pub use reward::{Bump, PointReward};
 pub use run::{PlaneArm, PlaneOutcome, Snapshot, train};
 pub use teacher::{HIDDEN, LAYERS, PlaneTeacher};
 
 use dmdr_config::{Curve, NetId, Optim, Optimizer};
-use dmdr_tensor::{Device, Kind, Tensor};
-use dmdr_world::{Mixture, Point};
+use dmdr_world::Mixture;
 
 /// Eight modes in a ring, the data of Fig. 7 and Table 4.
 pub(crate) fn ring() -> Mixture {
@@ -36,20 +38,4 @@ pub(crate) fn optim(student: f64, fake_score: f64) -> Optim {
         (NetId::STUDENT, adam(student)),
         (NetId::FAKE_SCORE, adam(fake_score)),
     ])
-}
-
-/// Points as `[B, 2, 1, 1]`.
-pub(crate) fn to_tensor(points: &[Point]) -> Tensor {
-    Tensor::from_slice(&points.concat())
-        .to_kind(Kind::Float)
-        .reshape([-1, 2, 1, 1])
-}
-
-/// Points of `[B, 2, 1, 1]`.
-pub(crate) fn to_points(x: &Tensor) -> Vec<Point> {
-    let flat = x.detach().to_device(Device::Cpu).to_kind(Kind::Double);
-    let flat = Vec::<f64>::try_from(flat.reshape([-1])).expect("f64 on the CPU");
-    flat.chunks_exact(2)
-        .map(|pair| [pair[0], pair[1]])
-        .collect()
 }

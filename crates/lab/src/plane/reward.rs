@@ -5,6 +5,8 @@ use dmdr_rewards::{RewardError, RewardModel};
 use dmdr_tensor::{Kind, Tensor};
 use dmdr_world::Point;
 
+use super::to_tensor;
+
 /// `height exp(-|x - center|^2 / (2 width^2))`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bump {
@@ -25,7 +27,7 @@ impl PointReward {
     pub fn at(&self, x: &Tensor) -> Tensor {
         let mut total = Tensor::zeros([x.size()[0]], (Kind::Float, x.device()));
         for bump in &self.0 {
-            let center = super::to_tensor(&[bump.center]).to_device(x.device());
+            let center = to_tensor(&[bump.center]).to_device(x.device());
             let dims: &[i64] = &[1, 2, 3];
             let squared = (x - center)
                 .square()

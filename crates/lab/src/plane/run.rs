@@ -3,9 +3,8 @@
 use dmdr_config::{
     Dmdr as DmdrConfig, Ema, FakeForm, FakeScore, NetId, Optim, Recipe, Setup, Student, World,
 };
-use dmdr_data::Prompts;
 use dmdr_diffusion::{Schedule, sampler, time_grid};
-use dmdr_methods::{Batch, Dmdr, Feed, FeedError, Nets, Simulation, rl::RlTerm};
+use dmdr_methods::{Dmdr, Nets, Simulation, rl::RlTerm};
 use dmdr_models::{
     Architecture, Conditioning, Denoiser, ExactMixture, Guidance, ModelError, PointNet,
 };
@@ -15,8 +14,8 @@ use dmdr_train::{Placing, Trainer, build_nets};
 use dmdr_world::{Mixture, Point};
 
 use super::{
-    HIDDEN, Histogram, LAYERS, PlaneTeacher, PointReward, Probe, histogram::Divergences, probe,
-    to_points,
+    HIDDEN, Histogram, LAYERS, PlaneTeacher, PointReward, Probe, histogram::Divergences,
+    nothing::Nothing, probe, to_points,
 };
 use crate::LabError;
 
@@ -122,18 +121,6 @@ pub fn train(
         }
     }
     Ok(PlaneOutcome { snapshots })
-}
-
-/// Batches of so many points, which no prompt describes.
-pub(super) struct Nothing(pub(super) usize);
-
-impl Feed for Nothing {
-    fn batch(&self, _: u64) -> Result<Batch, FeedError> {
-        Ok(Batch {
-            prompts: Prompts::plain(vec![String::new(); self.0]),
-            cond: Conditioning::none(self.0 as i64, Device::Cpu),
-        })
-    }
 }
 
 /// Networks on points. The teacher is the trained one where adapters are put on it, or else the exact one.

@@ -8,7 +8,7 @@ use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix};
 use dmdr_train::Trainer;
 use dmdr_world::Mixture;
 
-use super::run::Nothing;
+use super::{nothing::Nothing, to_tensor};
 use crate::LabError;
 
 /// Width and depth of all networks of the plane.
@@ -39,7 +39,7 @@ impl Method for FlowMatching<'_> {
         let seed = mix(&[step.place().seed, index]) as u64;
         let view = View::new(&self.net, Schedule::RectifiedFlow);
         let nothing = Conditioning::none(BATCH as i64, Device::Cpu);
-        let x0 = super::to_tensor(&self.mixture.sample(BATCH, seed));
+        let x0 = to_tensor(&self.mixture.sample(BATCH, seed));
         let t = Tensor::rand([BATCH as i64], (Kind::Float, Device::Cpu)).clamp(0.02, 1.0);
         let x_t = view.schedule.add_noise(&x0, &x0.randn_like(), &t);
         let per_sample = loss::denoise(view.schedule, &view.x0(&x_t, &t, &nothing), &x0, &t);

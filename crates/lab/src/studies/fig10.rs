@@ -5,8 +5,8 @@ use dmdr_train::Observer;
 
 use super::{
     Effort, FIRST_SEED, Picture, Report,
-    arm::{Arm, Rl},
-    joint_stage::{INIT, JointStage},
+    arm::Arm,
+    joint_stage::{INIT, JointStage, WATCHED as ARMS},
 };
 use crate::{
     LabError,
@@ -16,8 +16,6 @@ use crate::{
     units::Units,
 };
 
-/// ReFL, whose gradient hacks a reward fastest.
-pub(super) const ARMS: [Arm; 2] = [Arm::Only(Rl::Refl), Arm::Both(Rl::Refl)];
 /// The reward whose curve is shown.
 const REWARD: &str = "preference";
 

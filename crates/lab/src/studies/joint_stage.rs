@@ -9,7 +9,6 @@ use dmdr_world::Split;
 use super::{
     Effort,
     arm::{Arm, GROUPS, KL, PRETRAINING, REFRESH_EVERY, Rl},
-    fig10,
 };
 use crate::{
     LabError,
@@ -28,6 +27,9 @@ const COLD: u64 = 20;
 const UPDATES: u64 = 300;
 /// Checkpoints of every arm.
 const POINTS: u64 = 5;
+
+/// Arms whose students are looked at on their way, for Fig. 10: ReFL, whose gradient hacks a reward fastest.
+pub(super) const WATCHED: [Arm; 2] = [Arm::Only(Rl::Refl), Arm::Both(Rl::Refl)];
 
 /// Two training seeds, as one moves an arm by as much as its settings do.
 static UNTRAINED: Criterion = Criterion::untrained(&[0, 1]);
@@ -156,8 +158,8 @@ training seeds (below). Students make 4 network evaluations an image; prompts ar
         let rate = arm.rates()[self.tuning(arm, say)?.chosen()];
         let init = self.init(seed, say)?.run;
         let mut experiment = arm.experiment(&self.emoji.base, &init, self.updates, rate);
-        if fig10::ARMS.contains(&arm) {
-            experiment.events.keep_checkpoints = POINTS as usize; // it looks at the students on their way
+        if WATCHED.contains(&arm) {
+            experiment.events.keep_checkpoints = POINTS as usize; // they are looked at on the way
         }
         self.emoji.arm(arm.name(), seed, experiment, say)
     }

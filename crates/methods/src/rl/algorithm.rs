@@ -1,28 +1,9 @@
 //! The contract of an algorithm of reinforcement learning.
 
-use dmdr_config::RlAlgorithm;
-use dmdr_models::View;
-use dmdr_rewards::RewardMix;
 use dmdr_tensor::{Numbers, Tensor};
 
-use super::{Group, Refl};
-use crate::{MethodError, Rollout};
-
-/// What an algorithm works on.
-pub struct Context<'a> {
-    /// The student, called as when a gradient is taken.
-    pub student: View<'a>,
-    /// Its frozen copy, called in the same way, where the algorithm asks for one.
-    pub reference: Option<View<'a>>,
-    /// The batch.
-    pub rollout: &'a Rollout,
-    /// What is maximised.
-    pub rewards: &'a RewardMix,
-    /// The student's time grid, from noise down to 0.
-    pub times: &'a [f64],
-    /// Updates of the student done.
-    pub update: u64,
-}
+use super::{Context, Group};
+use crate::MethodError;
 
 /// A loss and what is worth logging beside it.
 #[derive(Debug)]
@@ -60,13 +41,4 @@ pub trait Algorithm {
         x0: &Tensor,
         group: Option<&Group>,
     ) -> Result<RlLoss, MethodError>;
-}
-
-/// What a config names.
-pub(super) fn algorithm(config: RlAlgorithm) -> Box<dyn Algorithm> {
-    match config {
-        RlAlgorithm::Refl => Box::new(Refl),
-        RlAlgorithm::Dpo(dpo) => Box::new(dpo),
-        RlAlgorithm::Grpo(grpo) => Box::new(grpo),
-    }
 }

@@ -1,11 +1,11 @@
 //! The reinforcement learning term of a method: an algorithm on a mix of rewards.
 
-use dmdr_config::{NetId, RlPart};
+use dmdr_config::{NetId, RlAlgorithm, RlPart};
 use dmdr_diffusion::Schedule;
 use dmdr_rewards::RewardMix;
 use dmdr_tensor::Tensor;
 
-use super::{Algorithm, Context, Group, RlLoss, algorithm::algorithm};
+use super::{Algorithm, Context, Group, Refl, RlLoss};
 use crate::{MethodError, Rollout, Step};
 
 /// An algorithm with its rewards.
@@ -109,5 +109,14 @@ impl RlTerm {
             times: &self.times,
             update: step.update(),
         }
+    }
+}
+
+/// What a config names.
+fn algorithm(config: RlAlgorithm) -> Box<dyn Algorithm> {
+    match config {
+        RlAlgorithm::Refl => Box::new(Refl),
+        RlAlgorithm::Dpo(dpo) => Box::new(dpo),
+        RlAlgorithm::Grpo(grpo) => Box::new(grpo),
     }
 }

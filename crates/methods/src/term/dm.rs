@@ -5,7 +5,7 @@ use dmdr_diffusion::{loss, sample_times};
 use dmdr_models::View;
 use dmdr_tensor::{Tensor, uniform};
 
-use super::renoise;
+use super::renoise::renoise;
 use crate::{Losses, Place, Rollout, Step};
 
 /// Draws of guidance have a stream of their own.

@@ -4,7 +4,7 @@ use dmdr_config::{FakeScoreLoss, NetId};
 use dmdr_diffusion::loss;
 use dmdr_tensor::Kind;
 
-use super::renoise;
+use super::renoise::renoise;
 use crate::{Losses, Rollout, Step};
 
 /// The loss of the fake score, its adapter at `scale`, on what the student made.

@@ -4,7 +4,7 @@ use dmdr_config::{Gan, NetId};
 use dmdr_models::Conditioning;
 use dmdr_tensor::{Kind, Tensor};
 
-use super::renoise;
+use super::renoise::renoise;
 use crate::{Losses, Step};
 
 /// What discriminator and fake score minimise: `softplus(D(x)) + softplus(-D(true))` on the student's images

@@ -7,7 +7,7 @@
 
 mod block;
 mod config;
-mod family;
+pub(crate) mod family;
 mod names;
 mod text;
 
@@ -26,7 +26,6 @@ use crate::{
     },
 };
 
-pub(crate) use self::family::Sd3Family;
 pub use self::{
     config::{QkNormalization, Sd3Config},
     text::Sd3Text,

@@ -6,7 +6,7 @@
 //! other settings are refused.
 
 mod config;
-mod family;
+pub(crate) mod family;
 mod names;
 mod stage;
 mod text;
@@ -26,7 +26,6 @@ use crate::{
     layers::{Embedder, sinusoid_features},
 };
 
-pub(crate) use self::family::SdxlFamily;
 pub use self::{
     config::{DownBlockType, SdxlConfig, UpBlockType},
     text::SdxlText,

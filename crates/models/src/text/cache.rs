@@ -24,7 +24,11 @@ use dmdr_tensor::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{TextEncoder, fingerprint::fingerprint};
+use super::{
+    TextEncoder,
+    fingerprint::fingerprint,
+    folder::{at, files},
+};
 use crate::{Conditioning, ModelError};
 
 /// Counts up when the same files and the same rule encode a prompt otherwise than before, or a file
@@ -334,20 +338,6 @@ fn without_trailing_zeros(tokens: &Tensor) -> Tensor {
         places.max().int64_value(&[]) + 1
     };
     tokens.narrow(0, 0, num)
-}
-
-/// What is in `folder`, sorted.
-pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
-    let entries = fs::read_dir(folder).map_err(at(folder))?;
-    let paths: Result<Vec<PathBuf>, io::Error> = entries.map(|entry| Ok(entry?.path())).collect();
-    let mut paths = paths.map_err(at(folder))?;
-    paths.sort();
-    Ok(paths)
-}
-
-pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> ModelError {
-    let path = path.to_owned();
-    |source| ModelError::Read { path, source }
 }
 
 fn broken(path: &Path, reason: &str) -> ModelError {

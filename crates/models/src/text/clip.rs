@@ -9,7 +9,7 @@ use std::path::Path;
 use dmdr_tensor::{Init, Kind, ParamStore, Scope, Tensor};
 use serde::Deserialize;
 
-use super::{TRANSFORMERS_WEIGHTS, Transformers, embed, load_transformers_config};
+use super::{TRANSFORMERS_WEIGHTS, Transformers, embed::embed, load_transformers_config};
 use crate::{
     Call, ModelError,
     clip_block::{ClipActivation, ClipBlock, ClipBlockConfig},

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     TRANSFORMERS_WEIGHTS,
-    cache::{at, files},
+    folder::{at, files},
 };
 use crate::ModelError;
 

@@ -6,7 +6,7 @@
 use dmdr_tensor::{Device, Init, ParamStore, Scope, Tensor};
 use serde::Deserialize;
 
-use super::{Transformers, embed};
+use super::{Transformers, embed::embed};
 use crate::{
     Call, ModelError,
     attention::Projections,

@@ -4,21 +4,20 @@
 //! Parity is with transformers 5.23.0, whose CLIP tokenizer normalises by Unicode's NFC; version 4
 //! repaired text with ftfy where that was installed. Rewards of open_clip have its own tokenizer.
 
+mod backend;
 mod class;
 mod files;
 mod older;
 mod rules;
+mod unusable;
 
-use std::{
-    fmt::Display,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use dmdr_tensor::Tensor;
-use tokenizers::{AddedToken, PaddingDirection, TruncationDirection, TruncationParams};
+use tokenizers::{PaddingDirection, TruncationDirection, TruncationParams};
 
-use self::{class::Class, files::TokenizerFiles};
-use crate::{ModelError, json::read_bytes as read};
+use self::{backend::backend, class::Class, files::TokenizerFiles, unusable::unusable};
+use crate::ModelError;
 
 /// A tokenizer with the length and the padding its encoder expects.
 #[derive(Debug)]
@@ -101,7 +100,7 @@ impl TextTokenizer {
 
     fn new(class: Class, folder: &Path, max_tokens: usize) -> Result<Self, ModelError> {
         let files = TokenizerFiles::read(folder)?;
-        let (path, mut inner) = class.backend(&files)?;
+        let (path, mut inner) = backend(class, &files)?;
         rules::apply(class, &mut inner, &files, &path)?;
         files.add_declared(&mut inner)?;
         for token in class.template_tokens() {
@@ -217,21 +216,5 @@ impl TextTokenizer {
             self.rows
         );
         unusable(&self.path, &reason)
-    }
-}
-
-fn add(
-    inner: &mut tokenizers::Tokenizer,
-    tokens: Vec<AddedToken>,
-    path: &Path,
-) -> Result<(), ModelError> {
-    let added = inner.add_tokens(tokens);
-    added.map(|_| ()).map_err(|error| unusable(path, &error))
-}
-
-fn unusable(path: &Path, reason: &dyn Display) -> ModelError {
-    ModelError::Tokenizer {
-        path: path.to_owned(),
-        reason: reason.to_string(),
     }
 }

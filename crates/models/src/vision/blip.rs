@@ -10,7 +10,7 @@ use std::path::Path;
 use dmdr_tensor::{Init, Kind, ParamStore, Scope, Tensor};
 use serde::Deserialize;
 
-use super::{RatingHead, shapes_where, vit_block::VitBlock};
+use super::{RatingHead, shapes::shapes_where, vit_block::VitBlock};
 use crate::{
     Call, ModelError,
     attention::attend,

@@ -9,7 +9,7 @@ use std::path::Path;
 use dmdr_tensor::{Init, ParamStore, Scope, Tensor};
 use serde::Deserialize;
 
-use super::unit;
+use super::unit::unit;
 use crate::{
     Call, ModelError,
     blocks::Blocks,

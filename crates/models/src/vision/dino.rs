@@ -10,7 +10,7 @@ use std::path::Path;
 use dmdr_tensor::{Init, ParamStore, Scope, Tensor};
 use serde::Deserialize;
 
-use super::{shapes_where, vit_block::VitBlock};
+use super::{shapes::shapes_where, vit_block::VitBlock};
 use crate::{
     Call, ModelError,
     blocks::Blocks,

@@ -8,7 +8,7 @@ use dmdr_tensor::{Init, ParamStore, Scope, Tensor, read_tensors};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ClipVision, ClipVisionConfig, from_open_clip, unit};
+use super::{ClipVision, ClipVisionConfig, from_open_clip, unit::unit};
 use crate::{
     ClipActivation, ClipArchitecture, ClipText, ClipTextConfig, ModelError, Transformers as _,
     diffusers::{config_fields, from_value},

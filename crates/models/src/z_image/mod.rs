@@ -8,7 +8,7 @@
 
 mod block;
 mod config;
-mod family;
+pub(crate) mod family;
 mod names;
 mod rope;
 mod text;
@@ -31,7 +31,6 @@ use crate::{
     },
 };
 
-pub(crate) use self::family::ZImageFamily;
 pub use self::{config::ZImageConfig, text::ZImageText};
 
 const TIME_FEATURES: i64 = 256;

@@ -1,11 +1,6 @@
 //! The classes of transformers' tokenizers: what each reads, and what it takes for granted.
 
-use std::{borrow::Cow, path::PathBuf};
-
-use tokenizers::Tokenizer;
-
-use super::{files::TokenizerFiles, older, read, unusable};
-use crate::ModelError;
+use std::borrow::Cow;
 
 /// A class of transformers 5, or open_clip's tokenizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,41 +56,6 @@ impl Class {
             Self::Qwen2 => Cow::Owned(qwen3_chat(prompt)),
         }
     }
-
-    /// The tokenizer without what the small files say, and the file that its vocabulary is from:
-    /// `tokenizer.json` where that is there, else the older files of the class.
-    pub(super) fn backend(
-        self,
-        files: &TokenizerFiles,
-    ) -> Result<(PathBuf, Tokenizer), ModelError> {
-        let path = files.path("tokenizer.json");
-        if path.is_file() {
-            let inner =
-                Tokenizer::from_bytes(read(&path)?).map_err(|error| unusable(&path, &error))?;
-            return Ok((path, inner));
-        }
-        match self {
-            Self::Clip | Self::OpenClip => older::clip(files),
-            Self::Qwen2 => older::qwen2(files),
-            Self::Bert => older::bert(files),
-            Self::T5 => Err(without_json(files, &path)),
-        }
-    }
-}
-
-/// T5's other form is SentencePiece's, which is not read here.
-fn without_json(files: &TokenizerFiles, path: &std::path::Path) -> ModelError {
-    let older = files.path("spiece.model");
-    if !older.is_file() {
-        return match read(path) {
-            Err(error) => error,
-            Ok(_) => unusable(path, &"it appeared just now; try again"),
-        };
-    }
-    let reason = "it is SentencePiece's form, but only `tokenizer.json` is read; make that one \
-                  with Python: `from transformers import T5TokenizerFast as T; \
-                  T.from_pretrained(FOLDER).save_pretrained(FOLDER)`";
-    unusable(&older, &reason)
 }
 
 /// Qwen3's chat template for one message of a user, with generation prompt, thinking enabled.

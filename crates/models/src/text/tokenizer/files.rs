@@ -14,8 +14,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::{add, class::Class, read, unusable};
-use crate::ModelError;
+use super::{class::Class, unusable::unusable};
+use crate::{ModelError, json::read_bytes as read};
 
 const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL: &str = "special_tokens_map.json";
@@ -280,6 +280,11 @@ impl TokenizerFiles {
 }
 
 /// A token that is text, or an object with its flags.
+fn add(inner: &mut Tokenizer, tokens: Vec<AddedToken>, path: &Path) -> Result<(), ModelError> {
+    let added = inner.add_tokens(tokens);
+    added.map(|_| ()).map_err(|error| unusable(path, &error))
+}
+
 fn special(value: &Value) -> Option<AddedToken> {
     if let Some(content) = value.as_str() {
         return Some(AddedToken::from(content, true));

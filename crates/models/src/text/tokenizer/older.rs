@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
-use super::{class::Class, files::TokenizerFiles, read, unusable};
-use crate::ModelError;
+use super::{class::Class, files::TokenizerFiles, unusable::unusable};
+use crate::{ModelError, json::read_bytes as read};
 
 /// What CLIP takes for a word: special tokens, contractions, letters, one digit, or other signs.
 const CLIP_WORDS: &str =

@@ -15,7 +15,7 @@ use tokenizers::{
     },
 };
 
-use super::{class::Class, files::TokenizerFiles, unusable};
+use super::{class::Class, files::TokenizerFiles, unusable::unusable};
 use crate::ModelError;
 
 /// Makes `inner` follow the rules of `class`, as `files` set them.

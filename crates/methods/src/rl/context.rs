@@ -1,0 +1,22 @@
+//! [`Context`]: what an algorithm works on.
+
+use dmdr_models::View;
+use dmdr_rewards::RewardMix;
+
+use crate::Rollout;
+
+/// What an algorithm works on.
+pub struct Context<'a> {
+    /// The student, called as when a gradient is taken.
+    pub student: View<'a>,
+    /// Its frozen copy, called in the same way, where the algorithm asks for one.
+    pub reference: Option<View<'a>>,
+    /// The batch.
+    pub rollout: &'a Rollout,
+    /// What is maximised.
+    pub rewards: &'a RewardMix,
+    /// The student's time grid, from noise down to 0.
+    pub times: &'a [f64],
+    /// Updates of the student done.
+    pub update: u64,
+}
