@@ -17,6 +17,7 @@ step() {
 python=${PYTHON:-python3}
 step 'sizes and leftovers' "$python" scripts/check-size.py
 step 'layers' "$python" scripts/check-layers.py
+step 'circles' "$python" scripts/check-circles.py
 step 'script tests' "$python" -m unittest discover --start-directory scripts
 step 'format' cargo fmt --all --check
 step 'clippy' cargo clippy --release --workspace --all-targets --quiet -- -D warnings
