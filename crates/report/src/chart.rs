@@ -62,7 +62,7 @@ impl Chart {
     pub(crate) fn standalone(&self) -> String {
         let svg = self.svg(&self.frame()).into_string();
         let head = "<svg xmlns=\"http://www.w3.org/2000/svg\"";
-        let style = format!("><style>{}</style>", STYLE);
+        let style = format!("><style>{STYLE}</style>");
         svg.replacen("<svg", head, 1).replacen('>', &style, 1)
     }
 
