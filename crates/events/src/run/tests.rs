@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::{OwnedRun, RunDir};
+use super::RunDir;
+use crate::OwnedRun;
 use crate::environment::Environment;
 use crate::error::EventsError;
 
