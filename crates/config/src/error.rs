@@ -66,7 +66,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(keys: &[&str], found: impl Into<String>, action: impl Into<String>) -> Self {
+    /// A rule about `keys` that is broken.
+    pub fn new(keys: &[&str], found: impl Into<String>, action: impl Into<String>) -> Self {
         Self {
             keys: keys.iter().map(ToString::to_string).collect(),
             found: found.into(),
@@ -88,7 +89,11 @@ impl fmt::Display for Problem {
 }
 
 impl ConfigError {
-    pub(crate) fn from_problems(problems: Vec<Problem>) -> Result<(), Self> {
+    /// An error that names all of `problems`, if there are any.
+    ///
+    /// # Errors
+    /// If there are some.
+    pub fn from_problems(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() {
             Ok(())
         } else {

@@ -53,9 +53,6 @@ pub trait Recipe {
     /// How long it trains.
     fn plan(&self) -> Plan;
 
-    /// Changes the prompts of a batch.
-    fn set_batch_size(&mut self, batch_size: usize);
-
     /// The networks it has beside the teacher.
     fn nets(&self, setup: &Setup<'_>) -> Vec<NetSpec>;
 

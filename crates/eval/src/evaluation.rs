@@ -35,7 +35,6 @@ impl<S> Evaluation<S> {
     /// Its metrics, without the images' scores.
     pub fn measured(&self) -> Measured {
         Measured {
-            sampler: self.sampler.clone(),
             split: self.set.split_name(),
             num_prompts: self.set.num_prompts,
             seeds: self.set.seeds.clone(),

@@ -23,8 +23,6 @@ pub trait Measure {
 /// Metrics of one sampler.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
-    /// [`Sampler::name`].
-    pub sampler: String,
     /// Split of the prompts, such as `validation`.
     pub split: &'static str,
     /// Number of prompts; each is drawn once a seed.

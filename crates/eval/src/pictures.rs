@@ -33,7 +33,6 @@ impl Measure for Pictures {
             .rater
             .rate(sampler, batches, &self.seeds, self.noise, progress)?;
         Ok(Measured {
-            sampler: sampler.name().to_owned(),
             split: "validation",
             num_prompts: self.captions.len(),
             seeds: self.seeds.clone(),

@@ -13,10 +13,6 @@ impl Recipe for ToyRecipe {
         self.0.plan()
     }
 
-    fn set_batch_size(&mut self, batch_size: usize) {
-        self.0.set_batch_size(batch_size);
-    }
-
     fn nets(&self, setup: &Setup<'_>) -> Vec<NetSpec> {
         setup.student()
     }

@@ -27,6 +27,8 @@ fn main() -> Result<()> {
         writeln!(std::io::stdout(), "{bytes}")?;
         return Ok(());
     }
+    // Everything is loaded before a folder is made: bad inputs leave nothing behind.
+    let mut distillation = assembly.distillation()?;
     let resume = rest.iter().any(|argument| argument == "--resume");
     let run = if resume {
         OwnedRun::open(Path::new(root).join(&experiment.name))?
@@ -35,7 +37,6 @@ fn main() -> Result<()> {
         run.write_config(&experiment.to_toml())?;
         run
     };
-    let mut distillation = assembly.distillation()?;
     distillation.run(&run, resume, &BTreeMap::new(), &mut Silent)?;
     Ok(())
 }

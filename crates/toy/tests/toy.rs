@@ -93,6 +93,24 @@ fn it_trains_and_resumes_after_a_kill_to_the_same_numbers() {
 }
 
 #[test]
+fn its_own_rules_are_checked_before_any_work() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let path = dir.path().join("toy.toml");
+    let text = CONFIG.replace("[optim.student]", "[optim.judge]");
+    fs::write(&path, text).expect("writable");
+    let root = dir.path().join("runs");
+    let output = toy(&[&path, &root]).output().expect("it runs");
+    assert!(!output.status.success() && !root.exists());
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    for expected in [
+        "`optim.student`: the method trains `student`, and it has no optimiser",
+        "`optim.judge`: the method trains no `judge`, only `student`",
+    ] {
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
+#[test]
 fn it_is_rehearsed() {
     let dir = tempfile::tempdir().expect("temp dir");
     let output = toy(&[&config(dir.path()), Path::new("--rehearse")]).output();

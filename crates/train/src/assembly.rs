@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use dmdr_config::{Experiment, NetSpec, Recipe};
+use dmdr_config::{ConfigError, Experiment, NetSpec, Recipe};
 use dmdr_diffusion::student_times;
 use dmdr_methods::{Method, MethodError, Nets, Parts, Simulation, build, rl::RlTerm};
 use dmdr_models::Guidance;
@@ -100,8 +100,13 @@ impl<'a> Assembly<'a> {
         }
     }
 
+    /// The networks of the method. Rules of one that the calling program brought are checked here: the config could not.
     pub(crate) fn networks(&self, source: &dyn Source) -> Result<(Backbone, Nets), TrainError> {
-        let specs = self.recipe().nets(&self.experiment.setup());
+        let setup = self.experiment.setup();
+        if let Some((recipe, _)) = self.method {
+            ConfigError::from_problems(recipe.problems(&setup))?;
+        }
+        let specs = self.recipe().nets(&setup);
         networks(self.experiment, source, &specs, self.runtime)
     }
 
@@ -129,7 +134,6 @@ impl<'a> Assembly<'a> {
                 times,
                 image_shape: backbone.image_shape(),
             },
-            schedule,
             fake_scale: experiment.fake_score.scale,
             rl,
         };

@@ -121,10 +121,14 @@ fn switches(experiment: &Experiment) -> Vec<(String, Experiment)> {
     )];
     let half = experiment.method.recipe().plan().batch_size / 2;
     if half > 0 {
-        switches.push((
-            format!("batch_size = {half}"),
-            changed(&|changed| changed.method.recipe_mut().set_batch_size(half)),
-        ));
+        // By its key, so that nobody has to know every method.
+        let set = format!("method.{}.batch_size={half}", experiment.method.name());
+        let changed = Experiment::parse(Path::new("config"), &experiment.to_toml(), &[set]);
+        switches.extend(
+            changed
+                .ok()
+                .map(|changed| (format!("batch_size = {half}"), changed)),
+        );
     }
     if experiment.student.tuning == Tuning::Full && experiment.student.init.is_none() {
         let lora = Lora {

@@ -55,8 +55,15 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let run = begin(resumed, args, &experiment.name, &config, &environment)?;
     let outcome = distill(distillation, &experiment, &run, args.resume, quiet)?;
     if outcome == Outcome::Finished {
-        let run = run.path().display();
-        say(quiet, &format!("measure it with `dmdr eval {run}`"));
+        // Where no truth is known, a run is measured by what its config names.
+        let is_measurable = matches!(experiment.world, World::Preset(_))
+            || !experiment.evaluation.names().is_empty();
+        let measure = if is_measurable {
+            format!("dmdr eval {}", run.path().display())
+        } else {
+            "dmdr eval table --config configs/table1.toml".to_owned()
+        };
+        say(quiet, &format!("measure it with `{measure}`"));
     }
     finish(outcome, &run, "student.safetensors", args, quiet)
 }

@@ -87,10 +87,6 @@ impl Recipe for Dmd2 {
         }
     }
 
-    fn set_batch_size(&mut self, batch_size: usize) {
-        self.batch_size = batch_size;
-    }
-
     fn nets(&self, setup: &Setup<'_>) -> Vec<NetSpec> {
         let mut nets = setup.student();
         nets.push(setup.fake_score());

@@ -53,10 +53,6 @@ impl Recipe for Dmdr {
         }
     }
 
-    fn set_batch_size(&mut self, batch_size: usize) {
-        self.batch_size = batch_size;
-    }
-
     fn nets(&self, setup: &Setup<'_>) -> Vec<NetSpec> {
         let mut nets = setup.student();
         nets.push(setup.fake_score());

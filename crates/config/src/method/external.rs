@@ -33,10 +33,6 @@ impl Recipe for External {
         }
     }
 
-    fn set_batch_size(&mut self, batch_size: usize) {
-        self.batch_size = batch_size;
-    }
-
     fn nets(&self, setup: &Setup<'_>) -> Vec<NetSpec> {
         setup.student()
     }

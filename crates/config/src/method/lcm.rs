@@ -71,10 +71,6 @@ impl Recipe for Lcm {
         }
     }
 
-    fn set_batch_size(&mut self, batch_size: usize) {
-        self.batch_size = batch_size;
-    }
-
     fn nets(&self, setup: &Setup<'_>) -> Vec<NetSpec> {
         let mut nets = setup.student();
         if self.target_decay > 0.0 {

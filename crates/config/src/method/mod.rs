@@ -46,17 +46,6 @@ impl Method {
         }
     }
 
-    /// As [`Self::recipe`], to be changed.
-    pub fn recipe_mut(&mut self) -> &mut dyn Recipe {
-        match self {
-            Self::Dmdr(dmdr) => &mut **dmdr,
-            Self::Dmd2(dmd2) => &mut **dmd2,
-            Self::Lcm(lcm) => &mut **lcm,
-            Self::Rl(rl) => &mut **rl,
-            Self::External(external) => &mut **external,
-        }
-    }
-
     /// Its name as in the file.
     pub fn name(&self) -> &'static str {
         match self {

@@ -56,10 +56,6 @@ impl Recipe for RlAlone {
         }
     }
 
-    fn set_batch_size(&mut self, batch_size: usize) {
-        self.batch_size = batch_size;
-    }
-
     fn nets(&self, setup: &Setup<'_>) -> Vec<NetSpec> {
         let mut nets = setup.student();
         nets.extend(self.rl_part().nets(setup));

@@ -1,7 +1,6 @@
 //! From a config to its method.
 
 use dmdr_config::Method as Config;
-use dmdr_diffusion::Schedule;
 
 use super::{Dmd2, Dmdr, Lcm, Method};
 use crate::{MethodError, Simulation, rl::RlTerm};
@@ -11,8 +10,6 @@ use crate::{MethodError, Simulation, rl::RlTerm};
 pub struct Parts {
     /// The student's time grid and the shape of its images.
     pub simulation: Simulation,
-    /// Noise schedule of the networks.
-    pub schedule: Schedule,
     /// Scale of the fake score's adapter.
     pub fake_scale: f64,
     /// The reinforcement learning that the recipe describes.
@@ -31,7 +28,6 @@ pub fn build(config: &Config, parts: Parts) -> Result<Box<dyn Method>, MethodErr
         simulation,
         fake_scale,
         rl,
-        ..
     } = parts;
     Ok(match config {
         Config::Dmd2(dmd2) => Box::new(Dmd2::new((**dmd2).clone(), fake_scale, simulation)),
