@@ -58,6 +58,8 @@ RENAMES = {
 # What only one side has, on purpose: (case, name) to the reason. Both may be patterns; the name is as reported. A case that
 # only one side can run is named "run".
 EXPECTED: dict = {
+    ("lcm", "run"): "versions before it lack the method",
+    ("dmd2", "run"): "versions before it lack the method",
     ("rl_*", "*fake?score*"): "reinforcement learning alone trains no fake score",
     ("rl_*", "*rl/weight"): "it is logged for every method that has one",
 }

@@ -102,6 +102,12 @@ CASES = [
     # The guard lowers the weight of the rewards within ten updates.
     demo("guard", "events.evaluate_every=2", "guard.patience=1", "guard.metric=diversity"),
     Case("dmd", ["train", "configs/dmd.toml"], [*QUIET, *UNSEEN, *TEN]),
+    Case("lcm", ["train", "configs/lcm.toml"], [*QUIET, *UNSEEN, "method.lcm.num_updates=10", "method.lcm.batch_size=4"]),
+    Case(
+        "dmd2",
+        ["train", "configs/dmd2.toml"],
+        [*QUIET, *UNSEEN, "method.dmd2.num_updates=10", "method.dmd2.batch_size=2", "method.dmd2.ttur=2"],
+    ),
     smoke("refl"),
     smoke("dynamics", *DYNAMICS),
     smoke("lora_student", "student.tuning.lora.rank=4", "student.tuning.lora.targets=[\"blocks.*\"]"),

@@ -43,7 +43,17 @@ fn a_run_on_prompt_files_is_measured_and_reported() {
     }
     succeed(here, &["report", "runs/tiny"]);
     let page = fs::read_to_string(here.join("runs/tiny/report/index.html")).expect("written");
-    let at = page.find("<table").expect("a table of results");
-    let table = &page[at..];
-    assert!(table.contains("saturation") && table.contains("teacher") && table.contains("student"));
+    let mut tables = page.split("<table").skip(1);
+    let table = tables.find(|table| table.contains("validation split"));
+    let table = table.expect("a table of the measured split");
+    for report in [teacher, student] {
+        let what = report["what"].as_str().expect("a name");
+        let mean = report["metrics"]["saturation"]["mean"]
+            .as_f64()
+            .expect("a number");
+        assert!(
+            table.contains(what) && table.contains(&format!("{mean:.3}")),
+            "{table}"
+        );
+    }
 }

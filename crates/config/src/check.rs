@@ -10,16 +10,20 @@ use self::reward::is_of_world;
 
 use crate::error::Problem;
 use crate::experiment::Experiment;
+use crate::method::Method;
 use crate::networks::{FakeForm, LoraInit};
 use crate::pretrain::{KindShares, Pretrain, PretrainModel};
+use crate::recipe::Recipe;
 use crate::world::World;
 
 /// Every broken rule of an experiment.
 pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
     let mut problems = Vec::new();
-    rewards(e, &mut problems);
+    // A method of another program has its rules there.
+    if !matches!(e.method, Method::External(_)) {
+        problems.extend(method(e, e.method.recipe()));
+    }
     prefixes(e, &mut problems);
-    problems.extend(e.method.recipe().problems(&e.setup()));
     student(e, &mut problems);
     fake_score(e, &mut problems);
     world(e, &mut problems);
@@ -44,6 +48,15 @@ pub(crate) fn experiment(e: &Experiment) -> Vec<Problem> {
     evaluation::guard(e, &mut problems);
     kinds("kinds", &e.kinds, &mut problems);
     seed(e.seed, &mut problems);
+    problems
+}
+
+/// Every broken rule that a method's recipe has a say in.
+pub(crate) fn method(e: &Experiment, recipe: &dyn Recipe) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    rewards(e, recipe, &mut problems);
+    problems.extend(recipe.problems(&e.setup()));
+    evaluation::lowering(e, recipe, &mut problems);
     problems
 }
 
@@ -152,8 +165,8 @@ fn world(e: &Experiment, problems: &mut Vec<Problem>) {
     }
 }
 
-fn rewards(e: &Experiment, problems: &mut Vec<Problem>) {
-    let rl = e.method.recipe().rl();
+fn rewards(e: &Experiment, recipe: &dyn Recipe, problems: &mut Vec<Problem>) {
+    let rl = recipe.rl();
     let keys = [rl.map_or("method", |rl| rl.key), "rewards"];
     match (rl, e.rewards.len()) {
         (Some(_), 0) => problems.push(Problem::new(
@@ -280,9 +293,18 @@ pub(crate) fn experiment_warnings(e: &Experiment) -> Vec<String> {
             "`fake_score.rank`, `alpha` and `scale` are an adapter's: a full fake score has no use for them".to_owned(),
         );
     }
-    warnings.extend(e.method.recipe().warnings(&e.setup()));
+    warnings.extend(method_warnings(e, e.method.recipe()));
     let key = format!("method.{}.num_updates", e.method.name());
-    for (annealed, settled) in e.method.recipe().anneals() {
+    periods(&e.events, updates, &key, &mut warnings);
+    warnings
+}
+
+/// What a method's recipe warns of, and what it anneals for longer than it trains.
+pub(crate) fn method_warnings(e: &Experiment, recipe: &dyn Recipe) -> Vec<String> {
+    let updates = recipe.plan().num_updates;
+    let mut warnings = recipe.warnings(&e.setup());
+    let key = format!("method.{}.num_updates", e.method.name());
+    for (annealed, settled) in recipe.anneals() {
         if settled > updates {
             warnings.push(format!(
                 "`{annealed}` is annealed over {settled} steps, but `{key}` is {updates}: the run ends on a \
@@ -290,7 +312,6 @@ pub(crate) fn experiment_warnings(e: &Experiment) -> Vec<String> {
             ));
         }
     }
-    periods(&e.events, updates, &key, &mut warnings);
     warnings
 }
 

@@ -89,11 +89,7 @@ impl fmt::Display for Problem {
 }
 
 impl ConfigError {
-    /// An error that names all of `problems`, if there are any.
-    ///
-    /// # Errors
-    /// If there are some.
-    pub fn from_problems(problems: Vec<Problem>) -> Result<(), Self> {
+    pub(crate) fn from_problems(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() {
             Ok(())
         } else {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use dmdr_config::{ConfigError, Experiment, NetSpec, Recipe};
+use dmdr_config::{Experiment, NetSpec, Recipe};
 use dmdr_diffusion::student_times;
 use dmdr_methods::{Method, MethodError, Nets, Parts, Simulation, build, rl::RlTerm};
 use dmdr_models::Guidance;
@@ -104,7 +104,7 @@ impl<'a> Assembly<'a> {
     pub(crate) fn networks(&self, source: &dyn Source) -> Result<(Backbone, Nets), TrainError> {
         let setup = self.experiment.setup();
         if let Some((recipe, _)) = self.method {
-            ConfigError::from_problems(recipe.problems(&setup))?;
+            self.experiment.check_method(recipe)?;
         }
         let specs = self.recipe().nets(&setup);
         networks(self.experiment, source, &specs, self.runtime)

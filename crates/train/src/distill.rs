@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use dmdr_config::{Experiment, NetForm, NetId, NetSpec, Recipe};
+use dmdr_config::{Experiment, Method, NetForm, NetId, NetSpec, Recipe};
 use dmdr_eval::Measure;
 use dmdr_events::{EventsError, OwnedRun, Record, RunDir, atomic_write};
 use dmdr_methods::{Batch, Feed, FeedError};
@@ -106,7 +106,11 @@ impl<'a> Distillation<'a> {
 
     /// What is allowed but probably not meant, and only known once everything is loaded.
     pub fn warnings(&self) -> Vec<String> {
-        self.feed.source.warnings(self.experiment)
+        let mut warnings = self.feed.source.warnings(self.experiment);
+        if matches!(self.experiment.method, Method::External(_)) {
+            warnings.extend(self.experiment.method_warnings(self.recipe));
+        }
+        warnings
     }
 
     /// Trains to the end, or until the observer asks to stop. With `resume` it continues from the newest checkpoint,

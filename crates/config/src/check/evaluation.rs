@@ -5,6 +5,7 @@ use crate::experiment::Experiment;
 use crate::fidelity::Detector;
 use crate::guard::{Guard, GuardAction};
 use crate::metric;
+use crate::recipe::Recipe;
 use crate::reward::{Reward, RewardModel};
 use crate::world::World;
 
@@ -87,7 +88,11 @@ pub(super) fn guard(e: &Experiment, problems: &mut Vec<Problem>) {
         World::Preset(_) => watches_scenes(e, guard, problems),
         World::Prompts(_) | World::Classes(_) => watches_pictures(e, guard, problems),
     }
-    let recipe = e.method.recipe();
+}
+
+/// What a guard can lower.
+pub(super) fn lowering(e: &Experiment, recipe: &dyn Recipe, problems: &mut Vec<Problem>) {
+    let Some(guard) = &e.guard else { return };
     let has_both = recipe.rl().is_some() && recipe.has_other_terms();
     if matches!(guard.action, GuardAction::LowerRl(_)) && !has_both {
         problems.push(Problem::new(

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Experiment, Pretrain};
+use crate::{Experiment, Method, Pretrain};
 
 const EXPERIMENT: &str = r#"
 name = "x"
@@ -232,5 +232,27 @@ fn warnings_name_what_will_not_happen() {
     assert!(
         warnings[0].contains("annealed over 200 steps, but `num_steps` is 100"),
         "{warnings:?}"
+    );
+}
+
+/// What its method is, only the program knows that brings it.
+#[test]
+fn rules_of_a_method_of_another_program_are_those_of_its_recipe() {
+    let external = "method={ external = { name = 'toy', num_updates = 9, batch_size = 2 } }";
+    let experiment = experiment(&[external]).expect("nothing is known of it");
+    let plain = Method::Dmdr(Box::default());
+    let error = experiment
+        .check_method(plain.recipe())
+        .expect_err("a reward for nothing");
+    let expected = "no reinforcement learning term to train on them";
+    assert!(error.to_string().contains(expected), "{error}");
+    let alone = Method::Rl(Box::default());
+    let error = experiment
+        .check_method(alone.recipe())
+        .expect_err("an idle optimiser");
+    let error = error.to_string();
+    assert!(
+        error.contains("trains no `fake_score`") && !error.contains("no reward"),
+        "{error}"
     );
 }

@@ -6,6 +6,7 @@ use super::text::{self, Kind};
 use crate::check;
 use crate::error::ConfigError;
 use crate::experiment::Experiment;
+use crate::recipe::Recipe;
 
 impl Experiment {
     /// Reads a file, applies `--set` overrides (`a.b.c=value`) and checks all rules.
@@ -34,6 +35,19 @@ impl Experiment {
     /// [`ConfigError::Invalid`] with every rule that is broken.
     pub fn check(&self) -> Result<(), ConfigError> {
         ConfigError::from_problems(check::experiment(self))
+    }
+
+    /// The rules of a method that another program brings along, which [`Self::check`] cannot know.
+    ///
+    /// # Errors
+    /// As for [`Self::check`].
+    pub fn check_method(&self, recipe: &dyn Recipe) -> Result<(), ConfigError> {
+        ConfigError::from_problems(check::method(self, recipe))
+    }
+
+    /// What such a method warns of.
+    pub fn method_warnings(&self, recipe: &dyn Recipe) -> Vec<String> {
+        check::method_warnings(self, recipe)
     }
 
     /// What is allowed but probably not meant; for the start of a run's log.

@@ -47,7 +47,7 @@ fn study(setup: String) -> Study {
 
 Here diversity is the mean distance of World-CLIP image features over three seeds of noise. It takes
 a wrong object for variety. So a second column has the images alone that the judge finds correct.
-DMD2 is not among the methods yet.",
+DMD2 has not been trained to the end here yet.",
         claims: [all, correct]
             .into_iter()
             .flat_map(|metric| [above(metric, TEACHER, distil), above(metric, distil, dmdr)])
