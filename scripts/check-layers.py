@@ -14,26 +14,29 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TORCH_FREE = ["config", "events", "world", "report", "bench", "detector"]
+TORCH_FREE = ["config", "events", "world", "report", "image", "prompts", "remote", "benchmarks", "detector"]
 # Each crate may use the ones before it in this chain, and what is listed for it below.
 CHAIN = ["tensor", "diffusion", "models", "rewards", "methods", "train"]
 EXTRA = {
     "config": [],
     "events": ["config"],
-    "world": ["config"],
-    "data": ["config", "events", "world", "tensor"],
+    "image": [],
+    "world": ["config", "image"],
+    "data": ["config", "events", "image", "world", "tensor"],
     "report": ["config", "events"],
-    "bench": ["events"],
-    "detector": ["world"],
+    "prompts": ["events"],
+    "remote": ["events"],
+    "benchmarks": ["events", "prompts"],
+    "detector": ["image"],
     **{crate: ["config", "events"] for crate in CHAIN},
     # A reward scores images against prompts, so the prompt batch is part of its contract.
     # The world's judge is a reward.
-    "rewards": ["config", "events", "data", "tensor", "models", "world"],
+    "rewards": ["config", "events", "image", "data", "tensor", "models", "world"],
     "methods": ["config", "events", "data"],
     # The periodic evaluation runs inside the loop, with the averaged weights.
     # Prompt files of published models are read by the crate that holds all their formats.
-    "train": ["config", "events", "world", "bench", "data", "eval"],
-    "eval": ["config", "events", "world", "data", "tensor", "diffusion", "models", "rewards"],
+    "train": ["config", "events", "image", "world", "prompts", "remote", "data", "eval"],
+    "eval": ["config", "events", "image", "world", "data", "tensor", "diffusion", "models", "rewards"],
     "lab": [*TORCH_FREE, *CHAIN, "data", "eval"],
     "cli": [*TORCH_FREE, *CHAIN, "data", "eval", "lab"],
     # A method of another program: what such a program needs.

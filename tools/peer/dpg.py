@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Peer of `dmdr_bench::dpg`: DPG-Bench's scores (arXiv 2403.05135) stated once more, in plain Python without packages.
+"""Peer of `dmdr_benchmarks::dpg`: DPG-Bench's scores (arXiv 2403.05135) stated once more, in plain Python without packages.
 
-Writes `crates/bench/tests/fixtures/dpg.jsonl`: 2,000 random benchmarks, each a line [items, official, meant]. An item is
+Writes `crates/benchmarks/tests/fixtures/dpg.jsonl`: 2,000 random benchmarks, each a line [items, official, meant]. An item is
 [questions, images]; a question [number, category, parent, ...] in the order of the file; an image the answers, `y` or `n`, by
 the order of its item's questions without repetition. Expected scores are [overall, items, entity, attribute, relation] in
 millionths, -1 where there is none, or null where no item is left or the questions are refused. Run once beside the official
@@ -14,7 +14,7 @@ import json
 import random
 from pathlib import Path
 
-FIXTURE = Path(__file__).resolve().parents[2] / "crates/bench/tests/fixtures/dpg.jsonl"
+FIXTURE = Path(__file__).resolve().parents[2] / "crates/benchmarks/tests/fixtures/dpg.jsonl"
 CATEGORIES = ["entity - whole", "entity - part", "attribute - color", "relation - spatial"]
 BROAD = ["entity", "attribute", "relation"]
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Peer of `dmdr_bench::geneval`: GenEval's rules (arXiv 2310.11513) stated once more, in plain Python without packages.
+"""Peer of `dmdr_benchmarks::geneval`: GenEval's rules (arXiv 2310.11513) stated once more, in plain Python without packages.
 
-Writes `crates/bench/tests/fixtures/geneval.jsonl`: a first line with the prompts and the reasons, then one line for
+Writes `crates/benchmarks/tests/fixtures/geneval.jsonl`: a first line with the prompts and the reasons, then one line for
 each of 2,000 random sets of detections: prompt, detections as [class, left, top, right, bottom, score / 100, colour],
 and the place of the verdict among the reasons (0 is correct). Run once beside the official `evaluate` (djghosh13/geneval,
 `evaluation/evaluate_images.py`, with a stable sort), verdicts and reasons were equal on all of them.
@@ -15,7 +15,7 @@ import random
 import struct
 from pathlib import Path
 
-FIXTURE = Path(__file__).resolve().parents[2] / "crates/bench/tests/fixtures/geneval.jsonl"
+FIXTURE = Path(__file__).resolve().parents[2] / "crates/benchmarks/tests/fixtures/geneval.jsonl"
 COLORS = ["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white"]
 RELATIONS = ["left of", "right of", "above", "below"]
 CLASSES = ["cow", "dog", "tv remote", "wine glass"]

@@ -140,7 +140,7 @@ fn ten_colours(here: &Path) -> Vec<String> {
     let colors = [
         "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white",
     ];
-    let mut picture = dmdr_world::Image::filled(30, 20, [0.9, 0.2, 0.1]);
+    let mut picture = dmdr_image::Image::filled(30, 20, [0.9, 0.2, 0.1]);
     picture.set_pixel(8, 8, [0.0; 3]);
     let mut lines = String::new();
     let mut names = Vec::new();
@@ -365,7 +365,7 @@ fn dpg_draws_four_in_one_and_asks_a_judge_once() {
         "{error}"
     );
     succeed(here, &[&dpg[..], &["--run", "runs/tiny"]].concat());
-    let sheet = dmdr_world::Image::from_file(&here.join("images/cat.png")).expect("drawn");
+    let sheet = dmdr_image::Image::from_file(&here.join("images/cat.png")).expect("drawn");
     assert_eq!((sheet.width, sheet.height), (48, 48), "four of 24");
 
     let text = stdout(here, &asked);
@@ -471,7 +471,7 @@ fn samples_say_how_they_were_made() {
     succeed(here, &alone);
     let pixels = |folder: &str| {
         let path = here.join(folder).join("000-student-6.png");
-        dmdr_world::Image::from_file(&path).expect("a picture").data
+        dmdr_image::Image::from_file(&path).expect("a picture").data
     };
     assert!(pixels("alone") == pixels("drawn"));
     // Three by two: the last is drawn alone.

@@ -9,7 +9,7 @@ use common::{
     server::{Answer, serve},
     succeed,
 };
-use dmdr_world::Image;
+use dmdr_image::Image;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -21,7 +21,7 @@ fn train_sample_eval_report() {
         "product/grid.png",
     ];
     succeed(here, &arguments);
-    let grid = dmdr_world::Image::from_file(&here.join("product/grid.png")).expect("a picture");
+    let grid = dmdr_image::Image::from_file(&here.join("product/grid.png")).expect("a picture");
     assert_eq!((grid.width, grid.height), (4 * 130 + 2, 130 + 2)); // 2 of the teacher, 2 of the student
 
     let output = succeed(

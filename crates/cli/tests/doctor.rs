@@ -149,7 +149,7 @@ fn images_are_decoded_in_tiles_where_they_do_not_fit_whole() {
             output,
         ];
         succeed(here, &sample);
-        dmdr_world::Image::from_file(&here.join(output))
+        dmdr_image::Image::from_file(&here.join(output))
             .expect("a picture")
             .data
     };

@@ -12,8 +12,8 @@ use common::{
     server::{Answer, Request, serve},
     succeed,
 };
+use dmdr_image::Image;
 use dmdr_tensor::Tensor;
-use dmdr_world::Image;
 
 /// What a server says.
 type Answers = Box<dyn Fn(&Request) -> Answer + Send>;

@@ -106,7 +106,7 @@ fn trains(make: fn(&Path)) -> TempDir {
     let new = picture();
     succeed(here, &[&sample[..], &["--overwrite"]].concat());
     assert!(picture() == new, "encoding a prompt leaves the noise alone");
-    let grid = dmdr_world::Image::from_file(&here.join("grid.png")).expect("a picture");
+    let grid = dmdr_image::Image::from_file(&here.join("grid.png")).expect("a picture");
     assert!(grid.width > 4 * 24 && grid.height > 24);
     dir
 }

@@ -437,7 +437,7 @@ fn a_path_need_not_be_unicode() {
         tensors.as_ref(),
     ];
     check(&[sample, outputs].concat());
-    let picture = dmdr_world::Image::from_file(&picture).expect("a picture");
+    let picture = dmdr_image::Image::from_file(&picture).expect("a picture");
     assert!(picture.width > 24, "teacher and student");
     check(&[word("report"), run.as_ref()]);
     check(&[word("doctor"), config.as_ref()]);

@@ -1,7 +1,8 @@
 //! Scenes drawn and rendered on the fly: pretraining never runs out of data.
 
+use dmdr_image::Image;
 use dmdr_tensor::{Device, Kind, Tensor, mix};
-use dmdr_world::{Image, World};
+use dmdr_world::World;
 
 use crate::Prompts;
 

@@ -7,7 +7,7 @@
 //! | output | `labels` | `[1, N]` | i64 or i32, classes from 0; below 0 is no object |
 //! | output, optional | `masks` | `[1, N, H, W]` | bool, u8, or f32 whose objects are at least 0.5 |
 
-use dmdr_world::Image;
+use dmdr_image::Image;
 use serde_json::{Value, json};
 
 use crate::{

@@ -10,7 +10,7 @@
 //! a model of mmdetection leaves its size open, a picture becomes as large as fits 1333 x 800 or 800 x 1333,
 //! mmdetection's scale for COCO, and its input a multiple of 32. Masks come back by the same resizing and a threshold of one half; mmdetection resizes before its threshold.
 
-use dmdr_world::Image;
+use dmdr_image::Image;
 
 use crate::resize::{bilinear, filtered, opencv};
 

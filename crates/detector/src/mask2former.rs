@@ -19,7 +19,7 @@
 
 use std::path::Path;
 
-use dmdr_world::Image;
+use dmdr_image::Image;
 use serde_json::{Value, json};
 
 use crate::{

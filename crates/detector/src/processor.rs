@@ -334,7 +334,7 @@ fn with_aspect(picture: [usize; 2], shortest: usize, longest: usize) -> [usize; 
 
 #[cfg(test)]
 mod tests {
-    use dmdr_world::Image;
+    use dmdr_image::Image;
 
     use super::*;
     use crate::frame::Frame;

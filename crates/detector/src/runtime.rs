@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dmdr_world::Image;
+use dmdr_image::Image;
 use ort::{
     session::Session,
     value::{Outlet, TensorElementType, ValueType},

@@ -19,7 +19,7 @@
 //! at 0.45. Suppression is within a class, as in YOLOX's evaluation; its demo suppresses across classes. A model from
 //! before version 0.1.1 (`legacy`) was trained on normalised RGB; nothing in such a file tells, and its scores are low.
 
-use dmdr_world::Image;
+use dmdr_image::Image;
 use serde_json::{Value, json};
 
 use crate::{

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use dmdr_data::images_from_tensor;
 use dmdr_events::Statistic;
+use dmdr_image::Image;
 use dmdr_tensor::Device;
-use dmdr_world::{DensePrompt, Fact, Image, Judge, Kind, Prompt, World};
+use dmdr_world::{DensePrompt, Fact, Judge, Kind, Prompt, World};
 use serde::{Deserialize, Serialize};
 
 use crate::{

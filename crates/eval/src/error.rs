@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use dmdr_data::DataError;
 use dmdr_events::EventsError;
+use dmdr_image::ImageError;
 use dmdr_models::ModelError;
 use dmdr_rewards::RewardError;
 use dmdr_world::WorldError;
@@ -73,9 +74,12 @@ pub enum EvalError {
         /// How many are there.
         found: usize,
     },
-    /// Pictures.
+    /// The world.
     #[error(transparent)]
     World(#[from] WorldError),
+    /// Pictures.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// A set without prompts or seeds, or with a seed twice.
     #[error("evaluation set: {0}")]
     Set(&'static str),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use dmdr_events::{Statistic, atomic_write};
-use dmdr_world::Image;
+use dmdr_image::Image;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{EvalError, EvalSet, ImageScore, Measured};

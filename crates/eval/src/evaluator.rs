@@ -9,9 +9,10 @@ use std::{
 use dmdr_config::Assets;
 use dmdr_data::{images_from_tensor, images_to_tensor};
 use dmdr_events::InputFile;
+use dmdr_image::Image;
 use dmdr_rewards::{ClipScore, RewardModel};
 use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard};
-use dmdr_world::{Image, Judge, Prompt, Split, World};
+use dmdr_world::{Judge, Prompt, Split, World};
 
 use crate::{
     EvalError, EvalSet, Evaluation, Gaussian, ImageScore, Sampler, judging::over_threads, metrics,

@@ -12,10 +12,10 @@ use std::{
 };
 
 use dmdr_data::images_to_tensor;
+use dmdr_image::{Image, PictureKind};
 use dmdr_models::{ClipVision, DinoVision, Inception};
 use dmdr_rewards::{Settings, preprocess::Preprocess};
 use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard};
-use dmdr_world::{Image, PictureKind};
 
 use crate::{EvalError, Gaussian, LEAST_IMAGES, Manifold};
 

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use dmdr_world::Image;
+use dmdr_image::Image;
 
 /// What `judge` finds in each image with its prompt, in order; each thread takes an equal run of images.
 pub(crate) fn over_threads<P: Sync, R: Send>(

@@ -2,8 +2,9 @@
 
 use dmdr_data::{Prompts, images_to_tensor};
 use dmdr_eval::{DenseEvaluator, EvalError, EvalSet, Sampler};
+use dmdr_image::Image;
 use dmdr_tensor::{Device, Tensor};
-use dmdr_world::{Image, Preset, Split, World};
+use dmdr_world::{Preset, Split, World};
 
 const MAX_TOKENS: usize = 64;
 

@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use dmdr_eval::{EvalError, Features, Reference, pictures};
+use dmdr_image::Image;
 use dmdr_tensor::{Device, Kind, Tensor, read_tensors};
-use dmdr_world::Image;
 
 /// The formula of `rewards.py`'s `whole`, f64.
 fn whole(rows: i64, dims: i64, salt: i64) -> Tensor {

@@ -101,7 +101,7 @@ pub enum EventsError {
 
 impl EventsError {
     /// Wraps an IO error with what was tried and where.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io {
             action,

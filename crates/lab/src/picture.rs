@@ -1,6 +1,7 @@
 //! Pictures of a study: arms below each other.
 
-use dmdr_world::{Image, Point};
+use dmdr_image::Image;
+use dmdr_world::Point;
 
 use crate::plane::Histogram;
 

@@ -3,7 +3,7 @@
 //! `samples/step-NNNNNN.png` are the student's sheets, `samples/teacher.png` is the teacher's. Next to
 //! them, `samples/sheet.json` says how to take them apart:
 //! `{"columns": 4, "captions": ["a red apple", ..], "margin": 2}`, one caption per image, row by row,
-//! `margin` white pixels around each (2 if absent, as `dmdr_world::Image::grid` draws them). Without
+//! `margin` white pixels around each (2 if absent, as `dmdr_image::Image::grid` draws them). Without
 //! that file, or for a sheet that does not fit it, sheets are shown whole.
 
 use std::io::Cursor;

@@ -6,9 +6,9 @@
 use std::{collections::HashMap, path::Path};
 
 use dmdr_data::images_to_tensor;
+use dmdr_image::Image;
 use dmdr_models::{ClipPair, ClipPairConfig, TextTokenizer};
 use dmdr_tensor::{Kind, Runtime, Tensor, no_grad_guard};
-use dmdr_world::Image;
 
 use crate::{
     RewardError, captions,

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use dmdr_bench::prompts::{Census, OnBadRow, Options, PromptSet, Source as PromptFile};
 use dmdr_config::{Experiment, OnBadRow as BadRowRule, PromptPaths, RowRules, World};
 use dmdr_events::{RunDir, atomic_write};
+use dmdr_prompts::{Census, OnBadRow, Options, PromptSet, Source as PromptFile};
 use serde::{Deserialize, Serialize};
 
 use crate::{TrainError, hub};

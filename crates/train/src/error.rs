@@ -158,7 +158,7 @@ pub enum TrainError {
     },
     /// Prompt files.
     #[error(transparent)]
-    Prompts(#[from] dmdr_bench::prompts::PromptsError),
+    Prompts(#[from] dmdr_prompts::PromptsError),
     /// A repository of the hub.
     #[error(
         "`{repository}` at revision `{revision}` on the Hugging Face hub: {reason} (a folder `{repository}` is not here either)"

@@ -6,9 +6,9 @@ use dmdr_config::{Experiment, NetId, NetSpec, Start};
 use dmdr_data::images_from_tensor;
 use dmdr_eval::{Evaluator, Measure, Sampler};
 use dmdr_events::RunDir;
+use dmdr_image::Image;
 use dmdr_methods::Nets;
 use dmdr_tensor::{Kind, Runtime, Tensor, reseed};
-use dmdr_world::Image;
 
 use crate::{
     Backbone, Inputs, Source, StudentSampler, TeacherSampler, TrainError, measure::measure_of,

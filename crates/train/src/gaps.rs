@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use dmdr_bench::judge::JudgeError;
+use dmdr_remote::JudgeError;
 use dmdr_rewards::RewardError;
 
 /// What the user is to be told, in the order in which it happened.

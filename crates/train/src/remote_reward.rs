@@ -4,9 +4,9 @@
 
 use std::{env, time::Duration};
 
-use dmdr_bench::judge::{ApiKey, Client, Endpoint, JudgeError, RemoteReward as Server};
 use dmdr_config::RemoteReward as Config;
 use dmdr_data::{Prompts, images_from_tensor};
+use dmdr_remote::{ApiKey, Client, Endpoint, JudgeError, RemoteReward as Server};
 use dmdr_rewards::{RewardError, RewardModel, Settings};
 use dmdr_tensor::{Kind, Tensor, phantom};
 

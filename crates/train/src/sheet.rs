@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use dmdr_data::{Prompts, images_from_tensor};
 use dmdr_eval::Sampler;
 use dmdr_events::{RunDir, atomic_write};
+use dmdr_image::Image;
 use dmdr_tensor::{Device, Kind, Tensor, reseed};
-use dmdr_world::Image;
 
 use crate::TrainError;
 

@@ -4,11 +4,11 @@ mod truth;
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
-use dmdr_bench::prompts::Census;
 use dmdr_config::{Experiment, Table, TableModel, Teacher, Who};
 use dmdr_data::Prompts;
 use dmdr_eval::{EvalError, LEAST_IMAGES, Rated, Rater, RatingTable, Sampler};
 use dmdr_events::{Environment, InputFile, atomic_write};
+use dmdr_prompts::Census;
 use dmdr_tensor::Runtime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

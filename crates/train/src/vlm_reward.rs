@@ -4,9 +4,9 @@
 
 use std::{ops::RangeInclusive, thread, time::Duration};
 
-use dmdr_bench::judge::{Cache, Endpoint, JudgeError, Parameters, Retry, VlmJudge};
 use dmdr_config::VlmReward as Config;
 use dmdr_data::Prompts;
+use dmdr_remote::{Cache, Endpoint, JudgeError, Parameters, Retry, VlmJudge};
 use dmdr_rewards::{RewardError, RewardModel, Settings};
 use dmdr_tensor::{Kind, Tensor, phantom};
 

@@ -5,9 +5,10 @@
 
 use std::path::PathBuf;
 
-use dmdr_world::{ColorId, Image, Item, ObjectId, Preset, Scene, Split, World, WorldError};
+use dmdr_image::Image;
+use dmdr_world::{ColorId, Item, ObjectId, Preset, Scene, Split, World};
 
-fn main() -> Result<(), WorldError> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = PathBuf::from(arguments.next().unwrap_or_else(|| ".".into()));
     let (preset, size, factor) = match arguments.next().as_deref() {
@@ -23,7 +24,8 @@ fn main() -> Result<(), WorldError> {
         .to_png(&folder.join("scenes.png"))?;
     dense(&world)
         .enlarge(factor.div_ceil(2))
-        .to_png(&folder.join("dense.png"))
+        .to_png(&folder.join("dense.png"))?;
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the captions belong to the picture")]

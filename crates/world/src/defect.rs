@@ -3,9 +3,10 @@
 use rand::Rng;
 
 use crate::{
-    Disturbance, Image, ObjectId, Scene, World,
+    Disturbance, ObjectId, Scene, World,
     random::{Stream, generator},
 };
+use dmdr_image::Image;
 
 /// A way to spoil an image so that its objects are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,10 +3,8 @@
 use image::{ExtendedColorType, ImageEncoder, ImageFormat, codecs::jpeg::JpegEncoder};
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::{
-    Image,
-    random::{Stream, generator},
-};
+use crate::random::{Stream, generator};
+use dmdr_image::Image;
 
 /// A disturbance that leaves an image's content as it is.
 #[derive(Debug, Clone, Copy, PartialEq)]

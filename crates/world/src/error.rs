@@ -1,8 +1,6 @@
 //! Everything that can go wrong in the world.
 
-use std::path::PathBuf;
-
-/// An error of the world: a broken drawing, an unknown word, a file, an image of the wrong shape.
+/// An error of the world: a broken drawing, an unknown word.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
     /// The drawing of an object could not be read.
@@ -20,39 +18,5 @@ pub enum WorldError {
         word: String,
         /// The whole caption.
         caption: String,
-    },
-    /// A file could not be written.
-    #[error("cannot write picture `{}`: {source}", path.display())]
-    File {
-        /// Path of the file.
-        path: PathBuf,
-        /// What the file system said.
-        source: std::io::Error,
-    },
-    /// A picture that cannot be opened.
-    #[error("cannot read picture `{}`: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the file system said.
-        source: std::io::Error,
-    },
-    /// A file that is no picture, one of a kind that is not read, or a damaged one.
-    #[error("picture `{}` {reason}", path.display())]
-    Picture {
-        /// The file.
-        path: PathBuf,
-        /// What it is instead, and the way out.
-        reason: String,
-    },
-    /// Pixels that do not fit the stated size.
-    #[error("{got} values cannot fill {width} x {height} pixels of 3 channels")]
-    PixelCount {
-        /// Stated width in pixels.
-        width: usize,
-        /// Stated height in pixels.
-        height: usize,
-        /// Number of values given.
-        got: usize,
     },
 }

@@ -5,13 +5,14 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Image, World,
+    World,
     geometry::Bounds,
     layout::{Constraint, place},
     preset::BackgroundRange,
     prompt::{Clause, ColorId, ObjectId, Prompt},
     random::{Stream, generator, text_hash},
 };
+use dmdr_image::Image;
 
 /// Draws of sizes and places before giving up. Far beyond what any prompt needs: a prompt of four takes about ten.
 const MAX_ATTEMPTS: usize = 100_000;

@@ -13,12 +13,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use dmdr_bench::{
-    dpg::{Answers, Cascade, Graph, ImageAnswers, Item, Quirks, Scores, read_prompts},
-    judge::{ApiKey, Cache, Endpoint, Parameters, VlmJudge},
+use dmdr_benchmarks::dpg::{
+    Answers, Cascade, Graph, ImageAnswers, Item, Quirks, Scores, read_prompts,
 };
 use dmdr_events::atomic_write;
-use dmdr_world::Image;
+use dmdr_image::Image;
+use dmdr_remote::{ApiKey, Cache, Endpoint, Parameters, VlmJudge};
 use serde_json::json;
 
 use super::{

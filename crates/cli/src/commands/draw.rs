@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result, bail};
 use dmdr_eval::Sampler;
 use dmdr_events::{InputFile, atomic_write};
+use dmdr_image::Image;
 use dmdr_train::FinishedRun;
-use dmdr_world::Image;
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -9,11 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use dmdr_bench::geneval::{
+use dmdr_benchmarks::geneval::{
     Detections, Findings, GenEvalError, ImageResult, Layout, Metadata, Rules, Summary,
 };
 use dmdr_events::atomic_write;
-use dmdr_world::Image;
+use dmdr_image::Image;
 use serde_json::{Value, json};
 
 use self::{colors::Colors, detect::Detecting};

@@ -10,14 +10,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use dmdr_bench::prompts::{
-    BadRow, Fault, Format, OnBadRow, Options, PromptSet, Source as PromptFile,
-};
 use dmdr_eval::Sampler;
 use dmdr_events::atomic_write;
+use dmdr_image::Image;
+use dmdr_prompts::{BadRow, Fault, Format, OnBadRow, Options, PromptSet, Source as PromptFile};
 use dmdr_tensor::{Kind, Tensor, write_tensors};
 use dmdr_train::FinishedRun;
-use dmdr_world::Image;
 use serde_json::json;
 
 use crate::{

@@ -1,8 +1,8 @@
 //! Pictures of what an arm left behind.
 
 use dmdr_eval::Sampler;
+use dmdr_image::Image;
 use dmdr_train::FinishedRun;
-use dmdr_world::Image;
 
 use super::EmojiOutcome;
 use crate::LabError;

@@ -11,8 +11,8 @@ mod table6;
 
 use std::path::Path;
 
+use dmdr_image::Image;
 use dmdr_train::Observer;
-use dmdr_world::Image;
 
 use crate::{
     LabError,

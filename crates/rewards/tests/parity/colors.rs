@@ -1,8 +1,8 @@
 //! GenEval's colour classifier against transformers' towers behind PIL.
 
+use dmdr_image::Image;
 use dmdr_rewards::{ColorClassifier, Cutout};
 use dmdr_tensor::{Kind, Tensor};
-use dmdr_world::Image;
 
 use crate::fixture::Fixture;
 use crate::rewards::towers;

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use dmdr_image::Image;
 use dmdr_methods::Method;
 use dmdr_tensor::ParamStore;
-use dmdr_world::Image;
 
 use crate::TrainError;
 

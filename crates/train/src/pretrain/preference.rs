@@ -7,10 +7,11 @@ use std::{collections::BTreeMap, path::Path};
 
 use dmdr_config::{PreferenceModel, Pretrain};
 use dmdr_data::{PromptStream, Prompts, SceneBatch, augment, images_from_tensor};
+use dmdr_image::Image;
 use dmdr_methods::{Losses, Method, MethodError, Step};
 use dmdr_models::{Stored, WorldClip};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor, mix, reseed};
-use dmdr_world::{Image, Prompt, World};
+use dmdr_world::{Prompt, World};
 
 use super::{Objective, minimise, repaint::Repainter, world_clip};
 use crate::TrainError;

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, path::Path};
 use dmdr_config::{Prediction as ConfigPrediction, Pretrain, TeacherModel, TimeDistribution};
 use dmdr_data::{KindShares, PromptStream};
 use dmdr_diffusion::{Schedule, loss, sample_times};
+use dmdr_image::Image;
 use dmdr_methods::{Losses, Method, MethodError, Step};
 use dmdr_models::{Dit, DitConfig, Guidance, Prediction, Stored, View};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor};
-use dmdr_world::{Image, World};
+use dmdr_world::World;
 
 use super::{Objective, minimise};
 use crate::{Emoji, Source, TeacherSampler, TrainError, sheet::Sheet};

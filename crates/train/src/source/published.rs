@@ -2,13 +2,13 @@
 
 use std::{cell::RefCell, path::Path, rc::Rc};
 
-use dmdr_bench::prompts::PromptsError;
 use dmdr_config::{Experiment, PromptFiles, Teacher};
 use dmdr_data::Prompts;
 use dmdr_models::{
     AutoencoderKl, Conditioning, Decoder, EmbeddingCache, Family, ImageSides, ModelError, Pipeline,
     PipelineIndex, TextEncoder, TrainedSchedule, load_diffusers_config,
 };
+use dmdr_prompts::PromptsError;
 use dmdr_tensor::{ParamStore, Runtime, no_grad_guard, phantom};
 
 use super::Source;

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Image,
     dense::{DensePrompt, Fact},
     geometry::Bounds,
     prompt::ObjectId,
 };
+use dmdr_image::Image;
 
 use super::{Detection, Judge, Reading};
 

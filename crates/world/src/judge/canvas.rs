@@ -1,6 +1,6 @@
 //! What the judge looks at: an image less its background, slightly smoothed.
 
-use crate::Image;
+use dmdr_image::Image;
 
 /// Smoothing of image and templates alike, so that half a pixel of shift, noise and compression matter less.
 const SMOOTHING: [f32; 3] = [0.17, 0.66, 0.17];

@@ -6,11 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Image, World,
+    World,
     geometry::Bounds,
     palette::Ramp,
     prompt::{ColorId, ObjectId},
 };
+use dmdr_image::Image;
 
 use super::{
     candidate::Candidate,

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Image,
     caption::{Names, plural},
     geometry::Bounds,
     prompt::{Clause, Kind, Prompt},
 };
+use dmdr_image::Image;
 
 use super::{Detection, Judge, Reading};
 

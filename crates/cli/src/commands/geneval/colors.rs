@@ -1,10 +1,10 @@
 //! Colours by CLIP where prompts name one and the detections do not tell.
 
 use anyhow::{Context, Result, bail};
-use dmdr_bench::geneval::{Color, Detection, Detections, Layout, Metadata, Rules};
+use dmdr_benchmarks::geneval::{Color, Detection, Detections, Layout, Metadata, Rules};
+use dmdr_image::Image;
 use dmdr_rewards::{ColorClassifier, Cutout};
 use dmdr_tensor::{Runtime, device};
-use dmdr_world::Image;
 
 use crate::{args::GenevalArgs, progress::Counter};
 
@@ -75,7 +75,7 @@ impl Colors {
                 [picture.height, picture.width]
             );
         }
-        let mask = mask.map(dmdr_bench::geneval::Mask::pixels);
+        let mask = mask.map(dmdr_benchmarks::geneval::Mask::pixels);
         let cutout = Cutout {
             bounds: detection.bounds,
             mask: mask.as_deref(),

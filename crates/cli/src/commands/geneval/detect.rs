@@ -7,10 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use dmdr_bench::geneval::{CLASSES, Detection, Findings, Mask, Rules, Source};
+use dmdr_benchmarks::geneval::{CLASSES, Detection, Findings, Mask, Rules, Source};
 use dmdr_detector::{Detector, DetectorError, Object};
 use dmdr_events::InputFile;
-use dmdr_world::Image;
+use dmdr_image::Image;
 use serde_json::{Value, json};
 
 use crate::{commands::scores, progress::Counter};

@@ -2,8 +2,9 @@
 
 use dmdr_config::{Curve, Ema, Experiment, Method, NetId};
 use dmdr_eval::EvalSet;
+use dmdr_image::Image;
 use dmdr_train::Observer;
-use dmdr_world::{Image, Split};
+use dmdr_world::Split;
 
 use super::{
     Measured,
