@@ -37,8 +37,10 @@ EXTRA = {
     # Prompt files of published models are read by the crate that holds all their formats.
     "train": ["config", "events", "image", "world", "prompts", "remote", "data", "eval"],
     "eval": ["config", "events", "image", "world", "data", "tensor", "diffusion", "models", "rewards"],
-    "lab": [*TORCH_FREE, *CHAIN, "data", "eval"],
-    "cli": [*TORCH_FREE, *CHAIN, "data", "eval", "lab"],
+    # What the programs share.
+    "console": ["events", "tensor", "train"],
+    "cli": [*TORCH_FREE, *CHAIN, "data", "eval", "console"],
+    "studies": [*TORCH_FREE, *CHAIN, "data", "eval", "console"],
     # A method of another program: what such a program needs.
     "toy": [*TORCH_FREE, *CHAIN],
 }

@@ -185,7 +185,11 @@ def run(side: Side, case: Case, folder: Path, config: dict, more: list) -> str |
     sets = [f"--set={rename(text, config)}" for text in [*sets, *(more if sets else [])]]
     arguments = [rename(word, config) for word in case.command]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    command = [side.binary, "--quiet", *arguments, *sets, "--root", folder]
+    program = [side.binary]
+    lab = side.binary.with_name("dmdr-lab")
+    if arguments[0] == "lab" and lab.exists():  # the studies' own program; it was a command of `dmdr`
+        program, arguments = [lab], arguments[1:]
+    command = [*program, "--quiet", *arguments, *sets, "--root", folder]
     process = subprocess.run(command, cwd=side.tree, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if process.returncode == 0:
         return None

@@ -37,8 +37,6 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Write a run's page: curves, pictures and tables in one HTML file.
     Report(ReportArgs),
-    /// Re-run a table or figure of the paper where the truth is known.
-    Lab(LabArgs),
     /// Print or check a config.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -399,55 +397,6 @@ pub(crate) struct ReportArgs {
     pub(crate) card: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) overwrite: Overwrite,
-}
-
-/// A laboratory.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct LabArgs {
-    /// Which table or figure.
-    pub(crate) name: LabName,
-    /// How many training seeds each arm gets.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) seeds: u64,
-    /// A rough version in seconds, to see that it works.
-    #[arg(long)]
-    pub(crate) quick: bool,
-    /// Write the page to `docs/results` as well.
-    #[arg(long)]
-    pub(crate) publish: bool,
-    /// The folder in which the laboratory's own folder is made. What is finished there is not run again.
-    #[arg(long, default_value = "runs/lab")]
-    pub(crate) root: PathBuf,
-}
-
-/// A table or figure of arXiv 2511.13649.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum LabName {
-    /// On the plane: modes that DMD drops and reinforcement learning covers.
-    Fig4,
-    /// On the plane and the emoji world: overlap of real and fake distribution with and without DynaDG.
-    Fig7,
-    /// On the emoji world: what the two dynamics do for the cold start.
-    Table4,
-    /// On the emoji world: distillation and reinforcement learning, apart and together.
-    Table5,
-    /// On the emoji world: diversity between the images of a prompt.
-    Table6,
-    /// On the emoji world: whether a reward is hacked.
-    Fig10,
-}
-
-impl LabName {
-    pub(crate) fn lab(self) -> dmdr_lab::Lab {
-        match self {
-            Self::Fig4 => dmdr_lab::Lab::Fig4,
-            Self::Fig7 => dmdr_lab::Lab::Fig7,
-            Self::Table4 => dmdr_lab::Lab::Table4,
-            Self::Table5 => dmdr_lab::Lab::Table5,
-            Self::Table6 => dmdr_lab::Lab::Table6,
-            Self::Fig10 => dmdr_lab::Lab::Fig10,
-        }
-    }
 }
 
 /// Looking at a config.

@@ -2,14 +2,12 @@
 
 mod args;
 mod commands;
-mod environment;
-mod interrupt;
 mod output;
-mod progress;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use dmdr_console::progress;
 use dmdr_tensor::MiMalloc;
 
 #[global_allocator]

@@ -14,7 +14,6 @@ pub(crate) enum Stream {
     Noise,
     Audit,
     Contrast,
-    Plane,
 }
 
 /// The finaliser of `SplitMix64`: every input bit changes every output bit with probability one half.

@@ -6,7 +6,8 @@ use anyhow::Result;
 use dmdr_config::Document;
 
 use super::check_files;
-use crate::{args::ConfigCommand, progress::print_data};
+use crate::args::ConfigCommand;
+use dmdr_console::progress::print_data;
 
 pub(crate) fn run(command: &ConfigCommand) -> Result<ExitCode> {
     let (ConfigCommand::Show(args) | ConfigCommand::Check(args)) = command;

@@ -10,8 +10,8 @@ use dmdr_train::{Distillation, FinishedRun, Outcome};
 use dmdr_world::Split;
 
 use super::{check_files, eval::measure, say_warning, train::distill};
-use crate::{
-    args::{DemoArgs, Who},
+use crate::args::{DemoArgs, Who};
+use dmdr_console::{
     environment, interrupt,
     progress::{print_data, say},
 };

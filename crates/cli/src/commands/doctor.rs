@@ -11,7 +11,8 @@ use dmdr_tensor::{
 use dmdr_train::{Assembly, Corpus, Rehearsal};
 
 use super::check_files;
-use crate::{args::DoctorArgs, environment, progress::print_data};
+use crate::args::DoctorArgs;
+use dmdr_console::{environment, progress::print_data};
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let experiment = Experiment::load(&args.config, &args.set)?;

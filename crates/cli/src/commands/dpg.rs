@@ -25,10 +25,8 @@ use super::{
     draw::{Place, draw, missing},
     scores,
 };
-use crate::{
-    args::{DpgArgs, QuirkArg},
-    progress::{Counter, print_data, say},
-};
+use crate::args::{DpgArgs, QuirkArg};
+use dmdr_console::progress::{Counter, print_data, say};
 
 /// Images of a prompt: two rows of two.
 const COUNT: usize = 4;

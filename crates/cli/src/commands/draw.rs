@@ -9,10 +9,8 @@ use dmdr_image::Image;
 use dmdr_train::FinishedRun;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    args::{DrawArgs, DrawerArg},
-    progress::Counter,
-};
+use crate::args::{DrawArgs, DrawerArg};
+use dmdr_console::progress::Counter;
 
 /// One prompt's images: are they there, and where they go.
 pub(crate) trait Place {

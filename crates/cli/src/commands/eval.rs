@@ -10,8 +10,8 @@ use dmdr_train::{FinishedRun, measure_table};
 use dmdr_world::Split;
 
 use super::check_files;
-use crate::{
-    args::{EvalArgs, EvalCommand, SplitArg, TableArgs, Who},
+use crate::args::{EvalArgs, EvalCommand, SplitArg, TableArgs, Who};
+use dmdr_console::{
     environment,
     progress::{Counter, print_data, say},
 };

@@ -9,8 +9,8 @@ use dmdr_train::{FinishedRun, Layout, export};
 use crate::{
     args::{DtypeArg, ExportArgs, LayoutArg},
     output::inputs_of_run,
-    progress::print_data,
 };
+use dmdr_console::progress::print_data;
 
 pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     let layout = match args.layout {

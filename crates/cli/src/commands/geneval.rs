@@ -21,10 +21,8 @@ use super::{
     draw::{Place, draw, missing},
     scores,
 };
-use crate::{
-    args::GenevalArgs,
-    progress::{print_data, say},
-};
+use crate::args::GenevalArgs;
+use dmdr_console::progress::{print_data, say};
 
 /// The images of one prompt, in order.
 struct Samples(Vec<PathBuf>);

@@ -11,8 +11,8 @@ use super::{check_files, say_warning};
 use crate::{
     args::ImportArgs,
     output::{check_weights, inputs},
-    progress::say,
 };
+use dmdr_console::progress::say;
 
 pub(crate) fn run(args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
     let mut experiment = Experiment::load(&args.config, &args.set)?;

@@ -9,7 +9,6 @@ mod eval;
 mod export;
 mod geneval;
 mod import;
-mod lab;
 mod pretrain;
 mod report;
 mod sample;
@@ -28,10 +27,9 @@ use dmdr_train::{Outcome, TrainError};
 
 use crate::{
     args::{Args, Command, RunArgs},
-    interrupt,
     output::{check_weights, inputs},
-    progress::say,
 };
+use dmdr_console::{interrupt, progress::say};
 
 /// Dispatches.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -44,7 +42,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Command::Export(export) => export::run(export),
         Command::Import(import) => import::run(import, args.quiet),
         Command::Report(report) => report::run(report, args.quiet),
-        Command::Lab(lab) => lab::run(lab, args.quiet),
         Command::Config(command) => config::run(command),
         Command::Doctor(doctor) => doctor::run(doctor),
     }

@@ -13,7 +13,8 @@ use dmdr_train::{
 use super::{
     begin, check_config, check_files, check_output, damaged_config, finish, resumed, say_warning,
 };
-use crate::{args::RunArgs, environment, interrupt, progress::Progress};
+use crate::args::RunArgs;
+use dmdr_console::{environment, interrupt, progress::Progress};
 
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let config = Pretrain::load(&args.config, &args.set)?;

@@ -21,8 +21,8 @@ use serde_json::json;
 use crate::{
     args::{SampleArgs, Who},
     output::{check_extension, check_folder, check_weights, inputs_of_run},
-    progress::say,
 };
+use dmdr_console::progress::say;
 
 /// The picture if none is named.
 const DEFAULT: &str = "samples.png";
@@ -92,7 +92,7 @@ pub(crate) fn run(args: &SampleArgs, quiet: bool) -> Result<ExitCode> {
     let who: Vec<_> = drawers.iter().map(Drawer::to_json).collect();
     let made_with = json!({
         "run": args.run.to_string_lossy(), "prompts": captions, "who": who, "first_seed": args.seed, "count": args.count,
-        "batch": args.batch(), "size": [cells[0].width, cells[0].height], "commit": env!("DMDR_COMMIT"),
+        "batch": args.batch(), "size": [cells[0].width, cells[0].height], "commit": dmdr_console::environment::COMMIT,
     });
     let grid = Image::grid(&cells, args.count * drawers.len());
     let made_with = made_with.to_string();
@@ -259,6 +259,6 @@ fn parameters(args: &SampleArgs, drawer: &Drawer, caption: &str, drawn: &Drawn) 
         image.height,
         drawer.sampler.name(),
         args.run.display(),
-        env!("DMDR_COMMIT"),
+        dmdr_console::environment::COMMIT,
     )
 }

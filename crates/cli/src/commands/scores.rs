@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::draw::DrawnBy;
-use crate::environment;
+use dmdr_console::environment;
 
 /// A file or folder with its hash.
 pub(super) fn input(path: &Path) -> Result<InputFile> {

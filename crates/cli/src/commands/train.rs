@@ -11,8 +11,8 @@ use dmdr_train::{Assembly, Corpus, Distillation, Inputs, Outcome, pin};
 use super::{
     begin, check_config, check_files, check_output, damaged_config, finish, resumed, say_warning,
 };
-use crate::{
-    args::RunArgs,
+use crate::args::RunArgs;
+use dmdr_console::{
     environment, interrupt,
     progress::{Progress, say},
 };

@@ -6,7 +6,8 @@ use dmdr_image::Image;
 use dmdr_rewards::{ColorClassifier, Cutout};
 use dmdr_tensor::{Runtime, device};
 
-use crate::{args::GenevalArgs, progress::Counter};
+use crate::args::GenevalArgs;
+use dmdr_console::progress::Counter;
 
 /// The classifier.
 pub(super) struct Colors(ColorClassifier);

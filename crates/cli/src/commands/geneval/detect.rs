@@ -13,7 +13,8 @@ use dmdr_events::InputFile;
 use dmdr_image::Image;
 use serde_json::{Value, json};
 
-use crate::{commands::scores, progress::Counter};
+use crate::commands::scores;
+use dmdr_console::progress::Counter;
 
 /// Pictures after which the file is written again.
 const WRITE_EVERY: usize = 16;
