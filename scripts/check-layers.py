@@ -31,11 +31,11 @@ EXTRA = {
     **{crate: ["config", "events"] for crate in CHAIN},
     # A reward scores images against prompts, so the prompt batch is part of its contract.
     # The world's judge is a reward.
-    "rewards": ["config", "events", "image", "data", "tensor", "models", "world"],
+    "rewards": ["config", "events", "image", "remote", "data", "tensor", "models", "world"],
     "methods": ["config", "events", "data"],
     # The periodic evaluation runs inside the loop, with the averaged weights.
     # Prompt files of published models are read by the crate that holds all their formats.
-    "train": ["config", "events", "image", "world", "prompts", "remote", "data", "eval"],
+    "train": ["config", "events", "image", "world", "prompts", "data", "eval"],
     "eval": ["config", "events", "image", "world", "data", "tensor", "diffusion", "models", "rewards"],
     # What the programs share.
     "console": ["events", "tensor", "train"],

@@ -8,6 +8,7 @@ mod clip_score;
 mod clip_similarity;
 mod color;
 mod dino_class;
+mod gaps;
 mod hps;
 mod image_reward;
 mod judge;
@@ -15,6 +16,8 @@ mod mix;
 mod pick_score;
 mod prefixed;
 pub mod preprocess;
+mod remote_reward;
+mod vlm_reward;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -29,12 +32,15 @@ pub use clip_score::ClipScore;
 pub use clip_similarity::{ClipCheckpoint, ClipSimilarity};
 pub use color::{ColorClassifier, Cutout};
 pub use dino_class::DinoClass;
+pub use gaps::Complaints;
 pub use hps::Hps;
 pub use image_reward::ImageReward;
 pub use judge::JudgeReward;
 pub use mix::{Mixed, RewardMix, WeightedReward};
 pub use pick_score::PickScore;
 pub use prefixed::Prefixed;
+pub use remote_reward::RemoteReward;
+pub use vlm_reward::VlmReward;
 
 /// What a model computes with, by name: checkpoint, preprocessing, length of texts.
 pub type Settings = BTreeMap<&'static str, String>;

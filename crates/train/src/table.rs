@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::truth::Truth;
-use crate::{FinishedRun, MetricSource, TrainError, corpus, hub, metrics};
+use crate::{FinishedRun, MetricSource, TrainError, assembly::corpus, assembly::metrics, hub};
 
 /// A finished table: `table.json`.
 #[derive(Debug, Clone, Serialize)]

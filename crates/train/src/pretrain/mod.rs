@@ -16,7 +16,7 @@ use dmdr_world::World;
 
 use crate::{
     Inputs, Observer, Outcome, Part, TrainError, Trainer,
-    course::{self, Course},
+    run::course::{self, Course},
     world,
 };
 

@@ -7,7 +7,7 @@ use dmdr_models::{Decoder, Denoiser, Pixels, View, open_text_conditional};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor, no_grad_guard};
 use dmdr_world::World;
 
-use crate::{TextEncoder, TrainError, text_encoder::check_widths};
+use crate::{TextEncoder, TrainError, assembly::text_encoder::check_widths};
 
 /// Noising times, `[low, high)`: at the low end outlines and tints suffer, at the high end objects change or melt together.
 const TIMES: [f64; 2] = [0.7, 1.0];

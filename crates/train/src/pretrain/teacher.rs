@@ -12,7 +12,7 @@ use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor};
 use dmdr_world::World;
 
 use super::{Objective, minimise};
-use crate::{Emoji, Source, TeacherSampler, TrainError, sheet::Sheet};
+use crate::{Emoji, Source, TeacherSampler, TrainError, run::sheet::Sheet};
 
 /// Sampling of the sheets that are written during training.
 const SHEET_STEPS: usize = 25;

@@ -11,7 +11,7 @@ use dmdr_tensor::{Device, Tensor};
 use dmdr_world::{Kind, Prompt, Split, World};
 
 use super::Source;
-use crate::{Backbone, TextEncoder, TrainError, text_encoder::check_widths, world};
+use crate::{Backbone, TextEncoder, TrainError, assembly::text_encoder::check_widths, world};
 
 /// Prompts of the sheets; nothing else uses this stream.
 const SHEET: u64 = 0x5EE7;

@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     TrainError,
-    metrics::{MetricSource, read},
-    rewards::clip_checkpoint,
+    assembly::metrics::{MetricSource, read},
+    assembly::rewards::clip_checkpoint,
 };
 
 /// Side in pixels of what DINOv2 reads: its features are published at this size.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, time::Instant};
 use dmdr_config::Events;
 use dmdr_events::{Kind, OwnedRun, Record, RunDir};
 
-use crate::{Checkpoint, Observer, Outcome, Part, Recorder, TrainError, checkpoint::due};
+use crate::{Checkpoint, Observer, Outcome, Part, Recorder, TrainError, run::checkpoint::due};
 
 /// What is trained, and what is done with it on the way.
 pub(crate) trait Course {

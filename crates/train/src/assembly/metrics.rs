@@ -8,11 +8,11 @@ use dmdr_config::{
 use dmdr_eval::{Detector, Diversity, Rater};
 use dmdr_events::InputFile;
 use dmdr_models::{Lpips, LpipsTrunk};
-use dmdr_rewards::Settings;
+use dmdr_rewards::{Complaints, Settings};
 use dmdr_tensor::Runtime;
 use serde::Serialize;
 
-use crate::{TrainError, gaps::Complaints, rewards::reward_model};
+use crate::{TrainError, assembly::rewards::reward_model};
 
 /// What a metric was computed with.
 #[derive(Debug, Clone, Serialize)]

@@ -6,17 +6,17 @@ use dmdr_config::{Experiment, Method, NetForm, NetId, NetSpec, Recipe};
 use dmdr_eval::Measure;
 use dmdr_events::{EventsError, OwnedRun, Record, RunDir, atomic_write};
 use dmdr_methods::{Batch, Feed, FeedError};
+use dmdr_rewards::Complaints;
 use dmdr_tensor::{Kind, Runtime, Tensor};
 
 use crate::{
     Backbone, Inputs, Observer, Outcome, Part, Source, StudentSampler, TeacherSampler, TrainError,
     Trainer, Verdict,
-    course::{self, Course},
-    gaps::Complaints,
-    guard::Guard,
-    lora_file::lora_notes,
-    measure::measure_of,
-    sheet::Sheet,
+    interop::lora_file::lora_notes,
+    run::course::{self, Course},
+    run::guard::Guard,
+    run::measure::measure_of,
+    run::sheet::Sheet,
 };
 
 /// A distillation, loaded and checked, ready to run.

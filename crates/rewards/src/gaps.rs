@@ -4,10 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use dmdr_remote::JudgeError;
-use dmdr_rewards::RewardError;
+
+use crate::RewardError;
 
 /// What the user is to be told, in the order in which it happened.
-pub(crate) type Complaints = Rc<RefCell<Vec<String>>>;
+pub type Complaints = Rc<RefCell<Vec<String>>>;
 
 /// A judge that leaves every picture of so many batches out is none.
 const MOST_EMPTY_BATCHES: u32 = 3;

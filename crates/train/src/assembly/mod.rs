@@ -1,16 +1,26 @@
 //! What a distillation is loaded from, in the order that it is loaded.
 
+pub(crate) mod backbone;
+pub(crate) mod corpus;
+pub(crate) mod finished;
+pub(crate) mod inputs;
+pub(crate) mod metrics;
+pub(crate) mod rewards;
+pub(crate) mod samplers;
+pub(crate) mod text_encoder;
+
 use std::rc::Rc;
 
 use dmdr_config::{Experiment, NetSpec, Recipe};
 use dmdr_diffusion::student_times;
 use dmdr_methods::{Method, MethodError, Nets, Parts, Simulation, build, rl::RlTerm};
 use dmdr_models::Guidance;
+use dmdr_rewards::Complaints;
 use dmdr_tensor::{Runtime, phantom};
 
 use crate::{
-    Backbone, Corpus, Distillation, Source, TrainError, Trainer, build_nets, gaps::Complaints,
-    nets::Placing, open_source, rewards::rewards, source::source_with,
+    Backbone, Corpus, Distillation, Source, TrainError, Trainer, assembly::rewards::rewards,
+    build_nets, open_source, run::nets::Placing, source::source_with,
 };
 
 /// Makes a method of its parts.

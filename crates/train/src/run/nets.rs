@@ -5,7 +5,7 @@ use dmdr_methods::{Net, Nets, Network, Teacher};
 use dmdr_models::{Architecture, Discriminator, Guidance};
 use dmdr_tensor::{AdapterId, AdapterPlace, AdapterSpec, LoraInit, ParamStore, Runtime};
 
-use crate::{TrainError, lora_file::load_pairs};
+use crate::{TrainError, interop::lora_file::load_pairs};
 
 /// Where networks live and how they compute.
 #[derive(Debug, Clone, Copy)]

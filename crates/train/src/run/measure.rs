@@ -2,10 +2,11 @@
 
 use dmdr_config::Experiment;
 use dmdr_eval::{EvalSet, Measure, Pictures, Scenes};
+use dmdr_rewards::Complaints;
 use dmdr_tensor::Runtime;
 use dmdr_world::Split;
 
-use crate::{Source, TrainError, gaps::Complaints, metrics::rater};
+use crate::{Source, TrainError, assembly::metrics::rater};
 
 /// The metrics of the emoji world where `source` is one, else what `[evaluation]` of `experiment` names, on `num_prompts`
 /// validation prompts, or all that there are. Noise has the shape `image_shape`. Pictures that a judge elsewhere gives no score

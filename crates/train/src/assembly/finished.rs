@@ -11,8 +11,8 @@ use dmdr_methods::Nets;
 use dmdr_tensor::{Kind, Runtime, Tensor, reseed};
 
 use crate::{
-    Backbone, Inputs, Source, StudentSampler, TeacherSampler, TrainError, measure::measure_of,
-    networks, open_source,
+    Backbone, Inputs, Source, StudentSampler, TeacherSampler, TrainError, networks, open_source,
+    run::measure::measure_of,
 };
 
 /// Networks of a run with its student.

@@ -14,7 +14,7 @@ use super::{
     lora_config::LoraConfig,
     names::{Stem, is_of_text_encoder},
 };
-use crate::{TrainError, lora_file::FORMAT};
+use crate::{TrainError, interop::lora_file::FORMAT};
 
 /// Files of a folder, as PEFT and diffusers call them.
 const FILES: [&str; 2] = [

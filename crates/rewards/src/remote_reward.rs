@@ -7,14 +7,14 @@ use std::{env, time::Duration};
 use dmdr_config::RemoteReward as Config;
 use dmdr_data::{Prompts, images_from_tensor};
 use dmdr_remote::{ApiKey, Client, Endpoint, JudgeError, RemoteReward as Server};
-use dmdr_rewards::{RewardError, RewardModel, Settings};
 use dmdr_tensor::{Kind, Tensor, phantom};
 
 use crate::gaps::{Complaints, Gaps};
+use crate::{RewardError, RewardModel, Settings};
 
 /// The client of one server.
 #[derive(Debug)]
-pub(crate) struct RemoteReward {
+pub struct RemoteReward {
     name: String,
     url: String,
     server: Server,
@@ -26,10 +26,7 @@ impl RemoteReward {
     ///
     /// # Errors
     /// An address that is none, or an environment variable without a key.
-    pub(crate) fn new(
-        config: &Config,
-        complaints: Option<&Complaints>,
-    ) -> Result<Self, RewardError> {
+    pub fn new(config: &Config, complaints: Option<&Complaints>) -> Result<Self, RewardError> {
         let endpoint = Endpoint {
             timeout: Duration::from_secs(config.timeout_s),
             ..Endpoint::new(&config.url)

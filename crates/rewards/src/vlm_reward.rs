@@ -7,18 +7,18 @@ use std::{ops::RangeInclusive, thread, time::Duration};
 use dmdr_config::VlmReward as Config;
 use dmdr_data::Prompts;
 use dmdr_remote::{Cache, Endpoint, JudgeError, Parameters, Retry, VlmJudge};
-use dmdr_rewards::{RewardError, RewardModel, Settings};
 use dmdr_tensor::{Kind, Tensor, phantom};
 
 use crate::gaps::{Complaints, Gaps};
 use crate::remote_reward::{client, pngs};
+use crate::{RewardError, RewardModel, Settings};
 
 /// Questions asked at a time.
 const JOBS: usize = 8;
 
 /// One model with its question.
 #[derive(Debug)]
-pub(crate) struct VlmReward {
+pub struct VlmReward {
     name: String,
     told: Settings,
     judge: VlmJudge,
@@ -31,10 +31,7 @@ impl VlmReward {
     ///
     /// # Errors
     /// An address that is none, or an environment variable without a key.
-    pub(crate) fn new(
-        config: &Config,
-        complaints: Option<&Complaints>,
-    ) -> Result<Self, RewardError> {
+    pub fn new(config: &Config, complaints: Option<&Complaints>) -> Result<Self, RewardError> {
         let gaps = Gaps::new(&config.name, complaints);
         let endpoint = Endpoint {
             timeout: Duration::from_secs(config.timeout_s),

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     FinishedRun, TrainError,
-    fused::{Pair, all_named},
+    interop::fused::{Pair, all_named},
 };
 
 /// What is written.

@@ -6,7 +6,7 @@ use dmdr_config::Motion;
 use dmdr_methods::Nets;
 use dmdr_tensor::{ParamStore, phantom};
 
-use crate::{Assembly, TrainError, course::Course};
+use crate::{Assembly, TrainError, run::course::Course};
 
 /// Bytes of a distillation.
 #[derive(Debug, Clone, PartialEq, Eq)]

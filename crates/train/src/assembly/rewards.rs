@@ -2,14 +2,12 @@
 
 use dmdr_config::{ClipCheckpoint as ClipConfig, Experiment, RewardModel as RewardConfig};
 use dmdr_rewards::{
-    Aesthetic, Augmented, ClipCheckpoint, ClipSimilarity, DinoClass, Hps, ImageReward, PickScore,
-    Prefixed, RewardMix, RewardModel, WeightedReward,
+    Aesthetic, Augmented, ClipCheckpoint, ClipSimilarity, Complaints, DinoClass, Hps, ImageReward,
+    PickScore, Prefixed, RemoteReward, RewardMix, RewardModel, VlmReward, WeightedReward,
 };
 use dmdr_tensor::Runtime;
 
-use crate::{
-    Source, TrainError, gaps::Complaints, remote_reward::RemoteReward, vlm_reward::VlmReward,
-};
+use crate::{Source, TrainError};
 
 /// The mix that `[[rewards]]` of `experiment` names, on what `source` decodes. Pictures that a judge elsewhere gives no
 /// score are left out and told of in `complaints`.
