@@ -24,7 +24,7 @@ EXTRA = {
     "world": ["config", "image"],
     "data": ["config", "events", "image", "world", "tensor"],
     "report": ["config", "events"],
-    "prompts": ["events"],
+    "prompts": ["config", "events"],
     "remote": ["events"],
     "benchmarks": ["events", "prompts"],
     "detector": ["image"],

@@ -3,6 +3,9 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use dmdr_config::Who as Drawer;
+use dmdr_train::Layout;
+use dmdr_world::Split;
 
 use crate::output::Overwrite;
 
@@ -137,8 +140,8 @@ pub(crate) struct ExportArgs {
     /// A run folder of `dmdr train` on a published pipeline.
     pub(crate) run: PathBuf,
     /// The format, after the tool that reads it.
-    #[arg(long, value_enum, default_value_t = LayoutArg::Peft)]
-    pub(crate) layout: LayoutArg,
+    #[arg(long, value_enum, default_value_t = Layout::Peft)]
+    pub(crate) layout: Layout,
     /// Number format of the weights.
     #[arg(long, value_enum, default_value_t = DtypeArg::Bf16)]
     pub(crate) dtype: DtypeArg,
@@ -169,17 +172,6 @@ pub(crate) struct ImportArgs {
     pub(crate) overwrite: Overwrite,
 }
 
-/// Formats of other tools.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LayoutArg {
-    /// The adapter, for diffusers and PEFT.
-    Peft,
-    /// The adapter, for ComfyUI.
-    Comfyui,
-    /// The whole network as diffusers saves it, an adapter merged into it.
-    Diffusers,
-}
-
 /// Number formats of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DtypeArg {
@@ -203,7 +195,7 @@ pub(crate) struct EvalArgs {
     pub(crate) run: Option<PathBuf>,
     /// Which prompts are drawn; by default `test` on the emoji world, `validation` elsewhere.
     #[arg(long, value_enum)]
-    pub(crate) split: Option<SplitArg>,
+    pub(crate) split: Option<Split>,
     /// How many prompts, spread evenly over GenEval's six kinds.
     #[arg(long, default_value_t = 300)]
     pub(crate) num_prompts: usize,
@@ -239,21 +231,12 @@ pub(crate) struct DrawArgs {
     #[arg(long)]
     pub(crate) run: Option<PathBuf>,
     /// Which of the run's models.
-    #[arg(long, value_enum, default_value_t = DrawerArg::Student)]
-    pub(crate) who: DrawerArg,
+    #[arg(long, value_enum, default_value_t = Drawer::Student)]
+    pub(crate) who: Drawer,
     /// The noise of a prompt's first image; the next ones count up. Every prompt starts there, as in
     /// the official scripts.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-}
-
-/// A model of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DrawerArg {
-    /// With guidance.
-    Teacher,
-    /// The few-step generator.
-    Student,
 }
 
 /// `GenEval`.
@@ -374,17 +357,6 @@ pub(crate) struct TableArgs {
     /// Print it as JSON.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// Which prompts are measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SplitArg {
-    /// Prompts the networks were trained on.
-    Train,
-    /// For decisions.
-    Validation,
-    /// For results.
-    Test,
 }
 
 /// A run's page.

@@ -8,7 +8,7 @@ use common::{pipeline, succeed};
 use dmdr_config::Curve;
 use dmdr_data::Prompts;
 use dmdr_models::{AutoencoderKl, load_diffusers_config};
-use dmdr_rewards::{ClipCheckpoint, ClipSimilarity, Hps, RewardMix};
+use dmdr_rewards::{ClipSimilarity, Hps, RewardMix};
 use dmdr_tensor::{Device, Kind, ParamStore, Runtime, Tensor, reseed};
 
 const REWARDS: &str = r#"

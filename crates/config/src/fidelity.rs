@@ -75,9 +75,9 @@ fn default_size() -> usize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LpipsTrunk {
-    /// `AlexNet`.
+    /// torchvision's `alexnet`: the package's choice for reporting distances.
     Alex,
-    /// VGG-16.
+    /// torchvision's `vgg16`: the choice for losses.
     Vgg,
 }
 

@@ -180,6 +180,7 @@ pub enum Prediction {
     #[default]
     X0,
     /// The flow velocity `eps - x0`.
+    #[serde(alias = "flow")] // its name in weight files of before
     Velocity,
 }
 

@@ -115,6 +115,23 @@ pub enum ClipCheckpoint {
     DfnH14At378,
 }
 
+impl ClipCheckpoint {
+    /// As in configs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenaiB32 => "openai_b32",
+            Self::OpenaiB16 => "openai_b16",
+            Self::OpenaiL14 => "openai_l14",
+            Self::LaionB32 => "laion_b32",
+            Self::LaionL14 => "laion_l14",
+            Self::LaionH14 => "laion_h14",
+            Self::LaionG14 => "laion_g14",
+            Self::DfnH14 => "dfn_h14",
+            Self::DfnH14At378 => "dfn_h14_378",
+        }
+    }
+}
+
 /// A network that reads captions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

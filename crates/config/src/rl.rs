@@ -157,9 +157,11 @@ pub struct Grpo {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Transition {
-    /// Coefficient-preserving sampling with this `eta` in `(0, 1]`: 1 renoises as the student's sampler does.
+    /// Coefficient-preserving sampling (arXiv 2509.05952) with this `eta` in `(0, 1]`: the noise level of the step is exact,
+    /// a share of the noise is fresh. `std = t' sin(eta pi / 2)`: 1 predicts and renoises as few-step students do.
     CoefficientPreserving(#[serde(deserialize_with = "range::share")] f64),
-    /// Flow-GRPO's SDE with this noise level.
+    /// Flow-GRPO's SDE (arXiv 2505.05470), `g = a sqrt(t / (1 - t))`, with this noise level `a`; marginals are kept as steps
+    /// become small.
     FlowSde(#[serde(deserialize_with = "range::positive")] f64),
 }
 

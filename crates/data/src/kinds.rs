@@ -4,12 +4,12 @@ use dmdr_world::Kind;
 
 /// Shares of the kinds in a stream of prompts.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct KindShares {
+pub struct KindSampler {
     /// Upper end of each kind's stretch of the unit interval.
     ends: [f64; Kind::ALL.len()],
 }
 
-impl KindShares {
+impl KindSampler {
     /// Shares in the order of [`Kind::ALL`], in any unit.
     ///
     /// # Panics
@@ -42,7 +42,7 @@ impl KindShares {
     }
 }
 
-impl Default for KindShares {
+impl Default for KindSampler {
     /// Equal shares.
     fn default() -> Self {
         Self::new([1.0; Kind::ALL.len()])
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn every_stretch_has_the_shares() {
-        let shares = KindShares::new([1.0, 0.0, 2.0, 3.0, 1.0, 3.0]);
+        let shares = KindSampler::new([1.0, 0.0, 2.0, 3.0, 1.0, 3.0]);
         for first in [0, 1_000_003] {
             let mut counts = [0; Kind::ALL.len()];
             for index in first..first + 100 {
@@ -72,6 +72,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "one is positive")]
     fn nothing_to_draw_is_refused() {
-        KindShares::new([0.0; Kind::ALL.len()]);
+        KindSampler::new([0.0; Kind::ALL.len()]);
     }
 }

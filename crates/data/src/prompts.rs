@@ -156,13 +156,14 @@ fn tokenize(
 
 #[cfg(test)]
 mod tests {
-    use dmdr_world::{Preset, Split};
+    use dmdr_config::WorldPreset;
+    use dmdr_world::Split;
 
     use super::*;
 
     #[test]
     fn captions_are_padded_and_too_long_ones_refused() {
-        let world = World::new(Preset::Mini).expect("valid drawings");
+        let world = World::new(WorldPreset::Mini).expect("valid drawings");
         let drawn: Vec<Prompt> = (0..6)
             .map(|index| world.prompt(Split::Train, 0, index))
             .collect();

@@ -63,14 +63,14 @@ pub fn images_from_tensor(images: &Tensor) -> Vec<Image> {
 
 #[cfg(test)]
 mod tests {
-    use dmdr_world::Preset;
+    use dmdr_config::WorldPreset;
 
     use super::*;
     use crate::PromptStream;
 
     #[test]
     fn tensors_and_images_agree() {
-        let world = World::new(Preset::Mini).expect("valid drawings");
+        let world = World::new(WorldPreset::Mini).expect("valid drawings");
         let stream = PromptStream::training(&world, 1);
         let batch = stream.scenes(4, 3, 16, Device::Cpu).expect("fits");
         let images = images_from_tensor(&batch.images);

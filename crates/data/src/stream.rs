@@ -3,7 +3,7 @@
 use dmdr_tensor::Device;
 use dmdr_world::{Prompt, Split, World};
 
-use crate::{DataError, KindShares, Prompts, SceneBatch};
+use crate::{DataError, KindSampler, Prompts, SceneBatch};
 
 /// An endless sequence of prompts of one split, read in batches; a batch is a pure function of (seed, step).
 #[derive(Debug, Clone)]
@@ -13,7 +13,7 @@ pub struct PromptStream<'a> {
     /// Which of them.
     pub split: Split,
     /// How often each kind.
-    pub kinds: KindShares,
+    pub kinds: KindSampler,
     /// Which sequence.
     pub seed: u64,
 }
@@ -24,7 +24,7 @@ impl<'a> PromptStream<'a> {
         Self {
             world,
             split: Split::Train,
-            kinds: KindShares::default(),
+            kinds: KindSampler::default(),
             seed,
         }
     }
@@ -71,14 +71,15 @@ impl<'a> PromptStream<'a> {
 
 #[cfg(test)]
 mod tests {
+    use dmdr_config::WorldPreset;
     use dmdr_tensor::Tensor;
-    use dmdr_world::{Kind, Preset};
+    use dmdr_world::Kind;
 
     use super::*;
 
     #[test]
     fn batches_are_a_pure_function_of_seed_and_step() {
-        let world = World::new(Preset::Mini).expect("valid drawings");
+        let world = World::new(WorldPreset::Mini).expect("valid drawings");
         let stream = PromptStream::training(&world, 1);
         let draw = |step| stream.scenes(step, 3, 16, Device::Cpu).expect("fits");
         let (batch, again) = (draw(4), draw(4));
@@ -89,11 +90,11 @@ mod tests {
 
     #[test]
     fn kinds_come_as_often_as_asked() {
-        let world = World::new(Preset::Mini).expect("valid drawings");
+        let world = World::new(WorldPreset::Mini).expect("valid drawings");
         let mut shares = [0.0; Kind::ALL.len()];
         shares[Kind::Colors as usize] = 1.0;
         let stream = PromptStream {
-            kinds: KindShares::new(shares),
+            kinds: KindSampler::new(shares),
             ..PromptStream::training(&world, 0)
         };
         let prompts = stream.prompts(3, 8, 16, Device::Cpu).expect("fits");

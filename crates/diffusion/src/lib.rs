@@ -9,11 +9,10 @@ pub mod sampler;
 mod scaled_linear;
 mod schedule;
 mod time;
-mod transition;
+pub mod transition;
 
 pub use guidance::guide;
 pub use parameterization::Parameterization;
 pub use scaled_linear::timesteps;
 pub use schedule::{Schedule, student_times, time_grid};
 pub use time::sample_times;
-pub use transition::{Transition, log_prob};

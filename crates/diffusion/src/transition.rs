@@ -1,60 +1,43 @@
 //! One step of a stochastic few-step sampler, read as a Gaussian policy `p(x_t' | x_t)`.
 
+use dmdr_config::Transition;
 use dmdr_tensor::{Kind, Tensor};
 
-/// How noise enters a step from `t` to `t' < t`. All are written for the rectified flow.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Transition {
-    /// Coefficient-preserving sampling (arXiv 2509.05952): the noise level of the step is exact, a share of the noise is
-    /// fresh. `std = t' sin(eta pi / 2)`: `eta = 0` is Euler, `eta = 1` predicts and renoises as few-step students do.
-    CoefficientPreserving {
-        /// In `(0, 1]`.
-        eta: f64,
-    },
-    /// Flow-GRPO's SDE (arXiv 2505.05470), `g = a sqrt(t / (1 - t))`; marginals are kept as steps become small.
-    FlowSde {
-        /// Noise level `a`, above 0.
-        noise_level: f64,
-    },
+/// Mean, like `x`, and standard deviation of `x_t'` given `x_t = x` and the clean prediction `x0`.
+///
+/// # Panics
+/// If not `0 < next < t <= 1`: the last step, to `t' = 0`, has no noise and so no likelihood.
+pub fn law(transition: Transition, x: &Tensor, x0: &Tensor, t: f64, next: f64) -> (Tensor, f64) {
+    let std = self::std(transition, t, next);
+    let mean = match transition {
+        Transition::CoefficientPreserving(_) => {
+            let kept = (next * next - std * std).max(0.0).sqrt();
+            let eps = (x - x0 * (1.0 - t)) / t;
+            x0 * (1.0 - next) + eps * kept
+        }
+        Transition::FlowSde(_) => {
+            let dt = next - t;
+            let g_squared = std * std / -dt;
+            let v = (x - x0) / t;
+            x * (1.0 + g_squared * dt / (2.0 * t))
+                + v * ((1.0 + g_squared * (1.0 - t) / (2.0 * t)) * dt)
+        }
+    };
+    (mean, std)
 }
 
-impl Transition {
-    /// Mean, like `x`, and standard deviation of `x_t'` given `x_t = x` and the clean prediction `x0`.
-    ///
-    /// # Panics
-    /// If not `0 < next < t <= 1`: the last step, to `t' = 0`, has no noise and so no likelihood.
-    pub fn law(self, x: &Tensor, x0: &Tensor, t: f64, next: f64) -> (Tensor, f64) {
-        let std = self.std(t, next);
-        let mean = match self {
-            Self::CoefficientPreserving { .. } => {
-                let kept = (next * next - std * std).max(0.0).sqrt();
-                let eps = (x - x0 * (1.0 - t)) / t;
-                x0 * (1.0 - next) + eps * kept
-            }
-            Self::FlowSde { .. } => {
-                let dt = next - t;
-                let g_squared = std * std / -dt;
-                let v = (x - x0) / t;
-                x * (1.0 + g_squared * dt / (2.0 * t))
-                    + v * ((1.0 + g_squared * (1.0 - t) / (2.0 * t)) * dt)
-            }
-        };
-        (mean, std)
-    }
-
-    /// Standard deviation of [`Self::law`].
-    ///
-    /// # Panics
-    /// As there.
-    pub fn std(self, t: f64, next: f64) -> f64 {
-        assert!(0.0 < next && next < t && t <= 1.0, "0 < {next} < {t} <= 1");
-        match self {
-            Self::CoefficientPreserving { eta } => next * (eta * std::f64::consts::FRAC_PI_2).sin(),
-            Self::FlowSde { noise_level } => {
-                // At t = 1 the diffusion coefficient is infinite; the next time stands in for t there.
-                let below = if t < 1.0 { t } else { next };
-                noise_level * (t / (1.0 - below) * (t - next)).sqrt()
-            }
+/// Standard deviation of [`law`].
+///
+/// # Panics
+/// As there.
+pub fn std(transition: Transition, t: f64, next: f64) -> f64 {
+    assert!(0.0 < next && next < t && t <= 1.0, "0 < {next} < {t} <= 1");
+    match transition {
+        Transition::CoefficientPreserving(eta) => next * (eta * core::f64::consts::FRAC_PI_2).sin(),
+        Transition::FlowSde(noise_level) => {
+            // At t = 1 the diffusion coefficient is infinite; the next time stands in for t there.
+            let below = if t < 1.0 { t } else { next };
+            noise_level * (t / (1.0 - below) * (t - next)).sqrt()
         }
     }
 }
@@ -80,7 +63,7 @@ mod tests {
 
     fn law(transition: Transition, t: f64, next: f64) -> (f64, f64, f64) {
         let (x, v) = (0.3, -0.2);
-        let (mean, std) = transition.law(&one(x), &one(x - t * v), t, next);
+        let (mean, std) = super::law(transition, &one(x), &one(x - t * v), t, next);
         let log_prob = log_prob(&one(0.25), &mean, std).double_value(&[0]);
         (mean.double_value(&[0, 0, 0, 0]), std, log_prob)
     }
@@ -89,7 +72,7 @@ mod tests {
     #[test]
     fn golden_transitions() {
         let close = |got: f64, expected: f64| (got - expected).abs() < 1e-6;
-        let sde = Transition::FlowSde { noise_level: 0.7 };
+        let sde = Transition::FlowSde(0.7);
         let (mean, std, log_prob) = law(sde, 1.0, 0.9);
         assert!(close(mean, 0.2465) && close(std, 0.7) && close(log_prob, -0.562_276_089));
         let (mean, std, log_prob) = law(sde, 0.75, 0.5);
@@ -100,7 +83,7 @@ mod tests {
             (0.7, 0.281_748_812, 0.445_503_262),
             (0.9, 0.244_554_308, 0.493_844_170),
         ] {
-            let cps = Transition::CoefficientPreserving { eta };
+            let cps = Transition::CoefficientPreserving(eta);
             let got = law(cps, 0.75, 0.5);
             assert!(close(got.0, mean) && close(got.1, std), "{got:?}");
         }
@@ -108,7 +91,7 @@ mod tests {
 
     #[test]
     fn full_fresh_noise_is_renoising() {
-        let renoise = Transition::CoefficientPreserving { eta: 1.0 };
+        let renoise = Transition::CoefficientPreserving(1.0);
         let options = (Kind::Double, Device::Cpu);
         let (x, x0) = (
             Tensor::randn([2, 3, 4, 4], options),

@@ -57,7 +57,7 @@ pub fn pairwise_lpips(net: &Lpips, images: &[Tensor]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use dmdr_models::LpipsTrunk;
+    use dmdr_config::LpipsTrunk;
     use dmdr_tensor::{Device, Kind, ParamStore, reseed};
 
     use super::*;

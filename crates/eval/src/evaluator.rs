@@ -10,7 +10,7 @@ use dmdr_config::Assets;
 use dmdr_data::{images_from_tensor, images_to_tensor};
 use dmdr_events::InputFile;
 use dmdr_image::Image;
-use dmdr_rewards::{ClipScore, RewardModel};
+use dmdr_rewards::{RewardModel, WorldClipScore};
 use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard};
 use dmdr_world::{Judge, Prompt, Split, World};
 
@@ -29,9 +29,9 @@ const FIRST_SCENE_SEED: u64 = 0x5452_5554_4800;
 pub struct Evaluator {
     world: World,
     judge: Judge,
-    world_clip: ClipScore,
-    preference: ClipScore,
-    preference_heldout: ClipScore,
+    world_clip: WorldClipScore,
+    preference: WorldClipScore,
+    preference_heldout: WorldClipScore,
     towers: BTreeMap<String, InputFile>,
     device: Device,
     num_kept: usize,
@@ -48,7 +48,7 @@ impl Evaluator {
         let mut files = BTreeMap::new();
         let mut load = |name: &str, path: &Path| {
             files.insert(name.to_owned(), InputFile::read(path)?);
-            let towers = ClipScore::load(name, path, device)?;
+            let towers = WorldClipScore::load(name, path, device)?;
             check_world(&towers, &world, path)?;
             Ok::<_, EvalError>(towers)
         };
@@ -233,7 +233,7 @@ pub(crate) fn values(scores: &Tensor) -> Vec<f64> {
     Vec::try_from(scores).expect("one f64 an image on the CPU")
 }
 
-fn check_world(towers: &ClipScore, world: &World, path: &Path) -> Result<(), EvalError> {
+fn check_world(towers: &WorldClipScore, world: &World, path: &Path) -> Result<(), EvalError> {
     let config = towers.towers().config();
     let sizes = [
         (

@@ -35,13 +35,14 @@ pub(crate) fn over_threads<P: Sync, R: Send>(
 
 #[cfg(test)]
 mod tests {
-    use dmdr_world::{Judge, Preset, Prompt, Split, Verdict, World};
+    use dmdr_config::WorldPreset;
+    use dmdr_world::{Judge, Prompt, Split, Verdict, World};
 
     use super::*;
 
     #[test]
     fn order_is_kept() {
-        let world = World::new(Preset::Mini).expect("valid drawings");
+        let world = World::new(WorldPreset::Mini).expect("valid drawings");
         let judge = Judge::new(&world);
         let verdict = |image: &Image, prompt: &Prompt| judge.verdict(image, prompt);
         let prompts: Vec<Prompt> = (0..7)

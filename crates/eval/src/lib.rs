@@ -9,7 +9,6 @@
 
 mod compare;
 mod dense;
-mod detector;
 mod diversity;
 mod error;
 mod evaluation;
@@ -22,6 +21,7 @@ mod manifold;
 mod measured;
 mod metrics;
 mod pictures;
+mod pixel_metric;
 mod rating;
 mod sampler;
 mod sampling;
@@ -32,7 +32,6 @@ mod true_scenes;
 
 pub use compare::{Comparison, compare};
 pub use dense::{DenseEvaluator, DenseScore};
-pub use detector::Detector;
 pub use diversity::{Diversity, pairwise_lpips};
 pub use error::EvalError;
 pub use evaluation::Evaluation;
@@ -44,6 +43,7 @@ pub use manifold::{LEAST_IMAGES, Manifold};
 pub use measured::{Measure, Measured, Provenance};
 pub use metrics::{ImageScore, metric_names};
 pub use pictures::Pictures;
+pub use pixel_metric::PixelMetric;
 pub use rating::{Rated, Rater, RatingTable};
 pub use sampler::Sampler;
 pub use scenes::Scenes;

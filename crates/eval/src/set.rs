@@ -123,7 +123,7 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use dmdr_world::Preset;
+    use dmdr_config::WorldPreset;
 
     use super::*;
 
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn noise_depends_on_seed_and_prompt_only() {
-        let world = World::new(Preset::Mini).expect("valid drawings");
+        let world = World::new(WorldPreset::Mini).expect("valid drawings");
         let set = set(BATCH_SIZE + 6, &[0]);
         let batches =
             Batch::of(&set.prompts(&world), &world, 16, Device::Cpu).expect("captions fit");

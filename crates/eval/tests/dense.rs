@@ -1,10 +1,11 @@
 //! Dense prompts with samplers whose answers are known.
 
+use dmdr_config::WorldPreset;
 use dmdr_data::{Prompts, images_to_tensor};
 use dmdr_eval::{DenseEvaluator, EvalError, EvalSet, Sampler};
 use dmdr_image::Image;
 use dmdr_tensor::{Device, Tensor};
-use dmdr_world::{Preset, Split, World};
+use dmdr_world::{Split, World};
 
 const MAX_TOKENS: usize = 64;
 
@@ -50,7 +51,7 @@ impl Sampler for Scenes {
 
 #[test]
 fn true_dense_scenes_answer_with_yes_and_others_do_not() {
-    let world = World::new(Preset::Mini).expect("valid drawings");
+    let world = World::new(WorldPreset::Mini).expect("valid drawings");
     let evaluator = DenseEvaluator::new(world.clone(), MAX_TOKENS, Device::Cpu).keep_images(1);
     let set = EvalSet {
         split: Split::Validation,
@@ -96,7 +97,7 @@ fn true_dense_scenes_answer_with_yes_and_others_do_not() {
 
 #[test]
 fn captions_that_do_not_fit_are_an_error() {
-    let world = World::new(Preset::Mini).expect("valid drawings");
+    let world = World::new(WorldPreset::Mini).expect("valid drawings");
     let set = EvalSet {
         split: Split::Validation,
         num_prompts: 2,

@@ -3,12 +3,13 @@
 mod fake;
 
 use dmdr_config::Assets;
+use dmdr_config::WorldPreset;
 use dmdr_data::{Prompts, SceneBatch};
 use dmdr_eval::{
     EvalError, EvalSet, Evaluation, Evaluator, Provenance, Sampler, TrueScenes, compare,
 };
 use dmdr_tensor::{Device, Tensor};
-use dmdr_world::{Preset, Split, World};
+use dmdr_world::{Split, World};
 
 use fake::{Make, evaluator, fake, towers, turn, world};
 
@@ -226,7 +227,7 @@ fn broken_samplers_and_foreign_towers_are_errors() {
         preference: path.clone(),
         preference_heldout: path,
     };
-    let larger = World::new(Preset::Geneval).expect("valid drawings");
+    let larger = World::new(WorldPreset::Geneval).expect("valid drawings");
     let error = Evaluator::load(larger, &assets, Device::Cpu).expect_err("another world");
     assert!(
         matches!(

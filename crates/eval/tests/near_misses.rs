@@ -3,11 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use dmdr_config::WorldPreset;
 use dmdr_data::{Prompts, images_to_tensor};
 use dmdr_eval::EvalSet;
-use dmdr_rewards::{ClipScore, RewardModel};
+use dmdr_rewards::{RewardModel, WorldClipScore};
 use dmdr_tensor::{Device, no_grad_guard};
-use dmdr_world::{Kind, Preset, Prompt, Split, World};
+use dmdr_world::{Kind, Prompt, Split, World};
 
 fn asset(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -16,7 +17,7 @@ fn asset(name: &str) -> PathBuf {
 }
 
 /// Share of 50 prompts of `kind` whose scene is nearer to its own caption.
-fn accuracy(towers: &ClipScore, world: &World, kind: Kind, prompts: &[Prompt]) -> f64 {
+fn accuracy(towers: &WorldClipScore, world: &World, kind: Kind, prompts: &[Prompt]) -> f64 {
     let _guard = no_grad_guard();
     let own: Vec<Prompt> = prompts.iter().filter(|p| p.kind == kind).cloned().collect();
     let wrong = (0..)
@@ -42,9 +43,9 @@ fn accuracy(towers: &ClipScore, world: &World, kind: Kind, prompts: &[Prompt]) -
 
 #[test]
 fn world_clip_tells_captions_from_near_misses_in_every_kind() {
-    let world = World::new(Preset::Mini).expect("valid drawings");
+    let world = World::new(WorldPreset::Mini).expect("valid drawings");
     let path = asset("world-clip.safetensors");
-    let towers = ClipScore::load("world_clip", &path, Device::Cpu).expect("shipped");
+    let towers = WorldClipScore::load("world_clip", &path, Device::Cpu).expect("shipped");
     let set = EvalSet {
         split: Split::Validation,
         num_prompts: 300,

@@ -3,7 +3,6 @@
 mod architecture;
 mod attention;
 mod blocks;
-mod clip;
 mod clip_block;
 mod conditioning;
 mod conv;
@@ -30,17 +29,17 @@ mod trained_schedule;
 mod vae;
 mod view;
 mod vision;
+mod world_clip;
 mod z_image;
 
 pub use architecture::{Architecture, ClassConditional, TextConditional};
-pub use clip::{ClipConfig, ImageTowerConfig, TextTowerConfig, WorldClip};
 pub use clip_block::ClipActivation;
 pub use conditioning::Conditioning;
 pub use decoder::{Decoder, Pixels};
 pub use denoiser::{Call, Denoiser};
 pub use diffusers::{Diffusers, ignored_keys, load_diffusers_config};
 pub use discriminator::Discriminator;
-pub use dit::{Dit, DitConfig, Prediction};
+pub use dit::{Dit, DitConfig};
 pub use exact::ExactMixture;
 pub use family::{
     Component, FAMILIES, Family, Pipeline, component_names, family_of, open_class_conditional,
@@ -65,7 +64,7 @@ pub use vae::{AutoencoderKl, AutoencoderKlConfig, DecoderBlockType, EncoderBlock
 pub use view::{Guidance, View};
 pub use vision::{
     BlipConfig, BlipRating, ClipPair, ClipPairConfig, ClipVision, ClipVisionConfig, DinoClassifier,
-    DinoConfig, DinoVision, Inception, InceptionFeatures, Lpips, LpipsTrunk, RatingHead,
-    from_open_clip,
+    DinoConfig, DinoVision, Inception, InceptionFeatures, Lpips, RatingHead, from_open_clip,
 };
+pub use world_clip::{ClipConfig, ImageTowerConfig, TextTowerConfig, WorldClip};
 pub use z_image::{ZImage, ZImageConfig, ZImageText};

@@ -6,7 +6,9 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::fingerprint::fingerprint;
-use crate::{BadRow, OnBadRow, Options, PromptsError};
+use dmdr_config::OnBadRow;
+
+use crate::{BadRow, Options, PromptsError};
 
 /// How many bad rows a [`Census`] tells in full.
 const MAX_EXAMPLES: usize = 20;

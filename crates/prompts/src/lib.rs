@@ -39,7 +39,7 @@ pub use census::Census;
 pub use error::PromptsError;
 pub use fault::{BadRow, Fault, Position, check};
 pub use file_error::FileError;
-pub use options::{OnBadRow, Options};
+pub use options::Options;
 pub use order::Order;
 pub use set::{Overlap, PromptSet};
 pub use source::{Format, Source};

@@ -2,15 +2,7 @@
 
 use std::path::PathBuf;
 
-/// What to do with a bad row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnBadRow {
-    /// Stop with its place.
-    #[default]
-    Fail,
-    /// Count it and go on.
-    Skip,
-}
+use dmdr_config::OnBadRow;
 
 /// What to keep.
 #[derive(Debug, Clone, PartialEq, Eq)]

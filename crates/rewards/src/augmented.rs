@@ -51,9 +51,10 @@ impl RewardModel for Augmented {
 
 #[cfg(test)]
 mod tests {
+    use dmdr_config::WorldPreset;
     use dmdr_data::PromptStream;
     use dmdr_tensor::{Device, Kind, reseed};
-    use dmdr_world::{Preset, World};
+    use dmdr_world::World;
 
     use super::*;
 
@@ -86,7 +87,7 @@ mod tests {
     );
 
     fn prompts(count: usize) -> Prompts {
-        let world = World::new(Preset::Mini).expect("valid drawings");
+        let world = World::new(WorldPreset::Mini).expect("valid drawings");
         PromptStream::training(&world, 0)
             .prompts(0, count, 16, Device::Cpu)
             .expect("fits")

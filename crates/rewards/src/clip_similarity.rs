@@ -1,12 +1,13 @@
 //! CLIP score by published towers: the bare cosine, about 0.2 to 0.4. Tables multiply it by 100; CLIPScore (arXiv
 //! 2104.08718) is 2.5 times what is above 0, by ViT-B/32.
 //!
-//! Checkpoints and their preprocessing: [`ClipCheckpoint`]. Apple's DFN5B at 224 is the text alignment of DMDR's training
+//! Checkpoints: [`ClipCheckpoint`]; preprocessing: [`clip_preprocess`]. Apple's DFN5B at 224 is the text alignment of DMDR's training
 //! scripts (`train_t2i` of github.com/vvvvvjdy/dmdr at commit ee68d48^, withdrawn since). They run it with exact GELU; it was
 //! trained with QuickGELU, as here.
 
 use std::path::Path;
 
+use dmdr_config::ClipCheckpoint;
 use dmdr_data::Prompts;
 use dmdr_models::{ClipActivation, ClipPair, ClipPairConfig, TextTokenizer};
 use dmdr_tensor::{Runtime, Tensor};
@@ -17,98 +18,67 @@ use crate::{
     preprocess::{Fit, Preprocess},
 };
 
-/// Published towers. Preprocessing is that of open_clip for each: bicubic, CLIP's normalisation, at 224 pixels if nothing
-/// else is said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClipCheckpoint {
-    /// `openai/clip-vit-base-patch32`, cropped.
-    OpenAiB32,
-    /// `openai/clip-vit-base-patch16`, cropped.
-    OpenAiB16,
-    /// `openai/clip-vit-large-patch14`, cropped.
-    OpenAiL14,
-    /// `laion/CLIP-ViT-B-32-laion2B-s34B-b79K`, cropped.
-    LaionB32,
-    /// `laion/CLIP-ViT-L-14-laion2B-s32B-b82K`, cropped, normalised to `[-1, 1]`.
-    LaionL14,
-    /// `laion/CLIP-ViT-H-14-laion2B-s32B-b79K`, cropped.
-    LaionH14,
-    /// `laion/CLIP-ViT-g-14-laion2B-s12B-b42K` and `s34B-b88K`, cropped.
-    LaionG14,
-    /// `apple/DFN5B-CLIP-ViT-H-14`, squashed.
-    DfnH14,
-    /// `apple/DFN5B-CLIP-ViT-H-14-378`, squashed to 378.
-    DfnH14At378,
+/// Whether it was trained with open_clip, on captions as that cleans them.
+fn is_of_open_clip(checkpoint: ClipCheckpoint) -> bool {
+    !matches!(
+        checkpoint,
+        ClipCheckpoint::OpenaiB32 | ClipCheckpoint::OpenaiB16 | ClipCheckpoint::OpenaiL14
+    )
 }
 
-impl ClipCheckpoint {
-    /// As in configs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OpenAiB32 => "openai_b32",
-            Self::OpenAiB16 => "openai_b16",
-            Self::OpenAiL14 => "openai_l14",
-            Self::LaionB32 => "laion_b32",
-            Self::LaionL14 => "laion_l14",
-            Self::LaionH14 => "laion_h14",
-            Self::LaionG14 => "laion_g14",
-            Self::DfnH14 => "dfn_h14",
-            Self::DfnH14At378 => "dfn_h14_378",
+/// Sizes of its towers. OpenAI's and Apple's have QuickGELU, LAION's exact GELU.
+pub fn clip_sizes(checkpoint: ClipCheckpoint) -> ClipPairConfig {
+    let config = match checkpoint {
+        ClipCheckpoint::OpenaiB32 | ClipCheckpoint::LaionB32 => ClipPairConfig::base(32),
+        ClipCheckpoint::OpenaiB16 => ClipPairConfig::base(16),
+        ClipCheckpoint::OpenaiL14 | ClipCheckpoint::LaionL14 => ClipPairConfig::l_14(),
+        ClipCheckpoint::LaionH14 => ClipPairConfig::h_14(),
+        ClipCheckpoint::LaionG14 => ClipPairConfig::g_14(),
+        ClipCheckpoint::DfnH14 => ClipPairConfig::dfn_h_14(224),
+        ClipCheckpoint::DfnH14At378 => ClipPairConfig::dfn_h_14(378),
+    };
+    match checkpoint {
+        ClipCheckpoint::LaionB32 | ClipCheckpoint::LaionL14 => {
+            config.with_activation(ClipActivation::Gelu)
         }
+        _ => config,
     }
+}
 
-    /// Whether it was trained with open_clip, on captions as that cleans them.
-    fn is_of_open_clip(self) -> bool {
-        !matches!(self, Self::OpenAiB32 | Self::OpenAiB16 | Self::OpenAiL14)
+/// What is done to images for towers that read squares of side `size`: as open_clip does for each, bicubic. Apple's squashes,
+/// the others crop; LAION's L-14 normalises to `[-1, 1]`, the others as CLIP.
+pub fn clip_preprocess(checkpoint: ClipCheckpoint, size: i64) -> Preprocess {
+    match checkpoint {
+        ClipCheckpoint::DfnH14 | ClipCheckpoint::DfnH14At378 => Preprocess::clip(Fit::Squash, size),
+        ClipCheckpoint::LaionL14 => Preprocess::half(Fit::Crop, size),
+        _ => Preprocess::clip(Fit::Crop, size),
     }
+}
 
-    /// Sizes of its towers. OpenAI's and Apple's have QuickGELU, LAION's exact GELU.
-    pub fn config(self) -> ClipPairConfig {
-        let config = match self {
-            Self::OpenAiB32 | Self::LaionB32 => ClipPairConfig::base(32),
-            Self::OpenAiB16 => ClipPairConfig::base(16),
-            Self::OpenAiL14 | Self::LaionL14 => ClipPairConfig::l_14(),
-            Self::LaionH14 => ClipPairConfig::h_14(),
-            Self::LaionG14 => ClipPairConfig::g_14(),
-            Self::DfnH14 => ClipPairConfig::dfn_h_14(224),
-            Self::DfnH14At378 => ClipPairConfig::dfn_h_14(378),
-        };
-        match self {
-            Self::LaionB32 | Self::LaionL14 => config.with_activation(ClipActivation::Gelu),
-            _ => config,
-        }
-    }
-
-    /// What is done to images for towers that read squares of side `size`.
-    pub fn preprocess(self, size: i64) -> Preprocess {
-        match self {
-            Self::DfnH14 | Self::DfnH14At378 => Preprocess::clip(Fit::Squash, size),
-            Self::LaionL14 => Preprocess::half(Fit::Crop, size),
-            _ => Preprocess::clip(Fit::Crop, size),
-        }
-    }
-
-    /// That `found`, the towers of `folder`, have this checkpoint's activation: the same weights with another one load
-    /// and give other scores.
-    ///
-    /// # Errors
-    /// If they have not.
-    pub fn check(self, found: &ClipPairConfig, folder: &Path) -> Result<(), RewardError> {
-        let expected = self.config().vision_config.hidden_act;
-        let towers = [
-            ("text_config.hidden_act", found.text_config.hidden_act),
-            ("vision_config.hidden_act", found.vision_config.hidden_act),
-        ];
-        match towers.into_iter().find(|(_, found)| *found != expected) {
-            None => Ok(()),
-            Some((field, found)) => Err(RewardError::OtherCheckpoint {
-                path: folder.join("config.json"),
-                checkpoint: self.name(),
-                field,
-                found: found.name(),
-                expected: expected.name(),
-            }),
-        }
+/// That `found`, the towers of `folder`, have this checkpoint's activation: the same weights with another one load
+/// and give other scores.
+///
+/// # Errors
+/// If they have not.
+pub fn check_clip(
+    checkpoint: ClipCheckpoint,
+    found: &ClipPairConfig,
+    folder: &Path,
+) -> Result<(), RewardError> {
+    let expected = clip_sizes(checkpoint).vision_config.hidden_act;
+    let towers = [
+        ("text_config.hidden_act", found.text_config.hidden_act),
+        ("vision_config.hidden_act", found.vision_config.hidden_act),
+    ];
+    match towers.into_iter().find(|(_, found)| *found != expected) {
+        None => Ok(()),
+        Some((field, found)) => Err(RewardError::OtherCheckpoint {
+            path: folder.join("config.json"),
+            checkpoint: checkpoint.name(),
+            field,
+            found: found.name(),
+            expected: expected.name(),
+        }),
     }
 }
 
@@ -127,9 +97,9 @@ impl ClipSimilarity {
         tokenizer: TextTokenizer,
         checkpoint: ClipCheckpoint,
     ) -> Self {
-        let preprocess = checkpoint.preprocess(pair.image().config().image_size);
+        let preprocess = clip_preprocess(checkpoint, pair.image().config().image_size);
         let towers = CaptionCosine::new(name, pair, tokenizer, preprocess);
-        let towers = if checkpoint.is_of_open_clip() {
+        let towers = if is_of_open_clip(checkpoint) {
             towers.of_open_clip()
         } else {
             towers
@@ -150,10 +120,10 @@ impl ClipSimilarity {
         runtime: Runtime,
     ) -> Result<Self, RewardError> {
         if weights.is_dir() {
-            checkpoint.check(&ClipPairConfig::of_folder(weights)?, weights)?;
+            check_clip(checkpoint, &ClipPairConfig::of_folder(weights)?, weights)?;
         }
-        let config = checkpoint.config();
-        let style = checkpoint.is_of_open_clip();
+        let config = clip_sizes(checkpoint);
+        let style = is_of_open_clip(checkpoint);
         let (pair, tokenizer) = captions::load(config, weights, tokenizer, style, runtime)?;
         Ok(Self::new(name, pair, tokenizer, checkpoint))
     }

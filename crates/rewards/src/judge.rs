@@ -43,15 +43,15 @@ impl RewardModel for JudgeReward {
 
 #[cfg(test)]
 mod tests {
+    use dmdr_config::WorldPreset;
     use dmdr_data::PromptStream;
     use dmdr_tensor::Device;
-    use dmdr_world::Preset;
 
     use super::*;
 
     #[test]
     fn true_scenes_are_right_and_exchanged_ones_wrong() {
-        let world = World::new(Preset::Mini).expect("valid drawings");
+        let world = World::new(WorldPreset::Mini).expect("valid drawings");
         let batch = PromptStream::training(&world, 0)
             .scenes(0, 6, 16, Device::Cpu)
             .expect("fits");

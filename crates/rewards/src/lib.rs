@@ -4,7 +4,6 @@ mod aesthetic;
 mod augmented;
 mod captions;
 mod clean;
-mod clip_score;
 mod clip_similarity;
 mod color;
 mod dino_class;
@@ -18,6 +17,7 @@ mod prefixed;
 pub mod preprocess;
 mod remote_reward;
 mod vlm_reward;
+mod world_clip_score;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -28,8 +28,7 @@ use dmdr_tensor::{Tensor, TensorError};
 pub use aesthetic::Aesthetic;
 pub use augmented::Augmented;
 pub use clean::open_clip_text;
-pub use clip_score::ClipScore;
-pub use clip_similarity::{ClipCheckpoint, ClipSimilarity};
+pub use clip_similarity::{ClipSimilarity, check_clip, clip_preprocess, clip_sizes};
 pub use color::{ColorClassifier, Cutout};
 pub use dino_class::DinoClass;
 pub use gaps::Complaints;
@@ -41,6 +40,7 @@ pub use pick_score::PickScore;
 pub use prefixed::Prefixed;
 pub use remote_reward::RemoteReward;
 pub use vlm_reward::VlmReward;
+pub use world_clip_score::WorldClipScore;
 
 /// What a model computes with, by name: checkpoint, preprocessing, length of texts.
 pub type Settings = BTreeMap<&'static str, String>;

@@ -175,9 +175,10 @@ fn observe(numbers: &mut Numbers, name: &str, scores: &Tensor) {
 
 #[cfg(test)]
 mod tests {
+    use dmdr_config::WorldPreset;
     use dmdr_data::PromptStream;
     use dmdr_tensor::Device;
-    use dmdr_world::{Preset, World};
+    use dmdr_world::World;
 
     use super::*;
 
@@ -224,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_image_without_a_score_is_left_out_and_counted() {
-        let world = World::new(Preset::Mini).expect("valid drawings");
+        let world = World::new(WorldPreset::Mini).expect("valid drawings");
         let prompts = PromptStream::training(&world, 0)
             .prompts(0, 3, 16, Device::Cpu)
             .expect("fits");
@@ -278,7 +279,7 @@ mod tests {
 
     #[test]
     fn weights_are_annealed_and_the_breakdown_is_kept() {
-        let world = World::new(Preset::Mini).expect("valid drawings");
+        let world = World::new(WorldPreset::Mini).expect("valid drawings");
         let prompts = PromptStream::training(&world, 0)
             .prompts(0, 2, 16, Device::Cpu)
             .expect("fits");

@@ -32,16 +32,3 @@ pub use run::rehearsal::Rehearsal;
 pub use run::trainer::Trainer;
 pub use source::{Classes, Emoji, Published, Source, open_source};
 pub use table::{TableReport, measure_table};
-
-/// The embedded world a config names.
-///
-/// # Errors
-/// A drawing that cannot be rasterised.
-pub fn world(
-    preset: dmdr_config::WorldPreset,
-) -> Result<dmdr_world::World, dmdr_world::WorldError> {
-    dmdr_world::World::new(match preset {
-        dmdr_config::WorldPreset::Mini => dmdr_world::Preset::Mini,
-        dmdr_config::WorldPreset::Geneval => dmdr_world::Preset::Geneval,
-    })
-}

@@ -5,9 +5,8 @@
 
 use std::time::Instant;
 
-use dmdr_world::{
-    Audit, Defect, Disturbance, Judge, Kind, Mistake, Preset, Split, World, WorldError,
-};
+use dmdr_config::WorldPreset;
+use dmdr_world::{Audit, Defect, Disturbance, Judge, Kind, Mistake, Split, World, WorldError};
 
 const DISTURBANCES: [Option<Disturbance>; 9] = [
     None,
@@ -24,8 +23,8 @@ const DISTURBANCES: [Option<Disturbance>; 9] = [
 fn main() -> Result<(), WorldError> {
     let mut arguments = std::env::args().skip(1);
     let preset = match arguments.next().as_deref() {
-        Some("geneval") => Preset::Geneval,
-        _ => Preset::Mini,
+        Some("geneval") => WorldPreset::Geneval,
+        _ => WorldPreset::Mini,
     };
     let num: u64 = arguments
         .next()

@@ -5,15 +5,16 @@
 
 use std::path::PathBuf;
 
+use dmdr_config::WorldPreset;
 use dmdr_image::Image;
-use dmdr_world::{ColorId, Item, ObjectId, Preset, Scene, Split, World};
+use dmdr_world::{ColorId, Item, ObjectId, Scene, Split, World};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = PathBuf::from(arguments.next().unwrap_or_else(|| ".".into()));
     let (preset, size, factor) = match arguments.next().as_deref() {
-        Some("geneval") => (Preset::Geneval, 26, 3),
-        _ => (Preset::Mini, 13, 8),
+        Some("geneval") => (WorldPreset::Geneval, 26, 3),
+        _ => (WorldPreset::Mini, 13, 8),
     };
     let world = World::new(preset)?;
     sheet(&world, size)

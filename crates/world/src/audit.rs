@@ -261,11 +261,11 @@ fn sum(rates: &[Rate]) -> Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Preset;
+    use dmdr_config::WorldPreset;
 
     #[test]
     fn true_scenes_are_accepted_and_wrong_prompts_rejected() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         let audit = Audit::of_scenes(&world, &Judge::new(&world), None, 600);
         for (kind, rate) in Kind::ALL.into_iter().zip(audit.accepted) {
             assert!(rate.total == 100 && rate.value() >= 0.99, "{kind:?} {rate}");
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn slightly_disturbed_scenes_are_accepted() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         let judge = Judge::new(&world);
         let disturbances = [
             Disturbance::Blur(0.6),
@@ -310,7 +310,7 @@ mod tests {
     fn malformed_objects_do_not_count() {
         // Half a mixture is the object itself: the mildest of the defects.
         const EXPECTED: [f64; 5] = [0.97, 0.97, 0.97, 0.85, 0.97];
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         let audit = Audit::default().with_malformed(&world, &Judge::new(&world), 100);
         for ((defect, rate), expected) in Defect::ALL.into_iter().zip(audit.malformed).zip(EXPECTED)
         {
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn the_larger_world_is_judged_as_well() {
-        let world = World::new(Preset::Geneval).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Geneval).expect("the drawings are valid");
         let audit = Audit::of_scenes(&world, &Judge::new(&world), None, 120);
         assert!(
             audit.accepted_rate().value() >= 0.99,

@@ -81,11 +81,11 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Preset;
+    use dmdr_config::WorldPreset;
 
     #[test]
     fn one_fact_differs_and_the_split_is_kept() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         for split in [Split::Train, Split::Validation, Split::Test] {
             for index in 0..300 {
                 let prompt = world.prompt(split, 3, index);

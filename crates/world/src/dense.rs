@@ -265,13 +265,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{Judge, Preset};
+    use crate::Judge;
+    use dmdr_config::WorldPreset;
 
     const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
     #[test]
     fn dense_prompts_are_reproducible_and_have_words_and_a_graph() {
-        for preset in [Preset::Mini, Preset::Geneval] {
+        for preset in [WorldPreset::Mini, WorldPreset::Geneval] {
             let world = World::new(preset).expect("the drawings are valid");
             for (split, index) in SPLITS
                 .into_iter()
@@ -300,7 +301,7 @@ mod tests {
 
     #[test]
     fn splits_share_no_dense_caption() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         let captions = |split| -> BTreeSet<String> {
             (0..400)
                 .map(|index| world.dense_prompt(split, 0, index).caption)
@@ -317,7 +318,7 @@ mod tests {
 
     #[test]
     fn true_dense_scenes_answer_every_question_with_yes() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         let judge = Judge::new(&world);
         for index in 0..60 {
             let prompt = world.dense_prompt(Split::Test, 1, index);

@@ -139,7 +139,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::Preset;
+    use dmdr_config::WorldPreset;
 
     const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn no_training_caption_contains_a_held_out_combination() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         let training: BTreeSet<String> = all_prompts(&world, Split::Train)
             .iter()
             .flat_map(combinations)
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn validation_and_test_hold_out_different_combinations() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         let of = |split| -> BTreeSet<String> {
             all_prompts(&world, split)
                 .iter()
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn every_word_is_trained_and_every_split_has_prompts_of_every_kind() {
-        for preset in [Preset::Mini, Preset::Geneval] {
+        for preset in [WorldPreset::Mini, WorldPreset::Geneval] {
             let world = World::new(preset).expect("the drawings are valid");
             for kind in [
                 Kind::SingleObject,
@@ -267,7 +267,7 @@ mod tests {
                 assert_eq!(objects.len(), world.objects().len(), "{preset:?} {kind:?}");
             }
         }
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         for split in SPLITS {
             assert!(world.prompts(split, Kind::ColorAttr).len() >= 6);
         }
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn drawn_prompts_are_those_of_the_list_and_depend_on_nothing_else() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         for split in SPLITS {
             let listed: BTreeSet<String> = all_prompts(&world, split)
                 .into_iter()
@@ -308,7 +308,7 @@ mod tests {
                     .expect("every word is known");
             }
         }
-        let other = World::new(Preset::Geneval).expect("the drawings are valid");
+        let other = World::new(WorldPreset::Geneval).expect("the drawings are valid");
         for index in 0..600 {
             let prompt = other.prompt(Split::Test, 7, index);
             other

@@ -31,7 +31,6 @@ pub use disturbance::Disturbance;
 pub use error::WorldError;
 pub use geometry::Bounds;
 pub use judge::{Answers, Detection, Judge, Reading, Verdict};
-pub use preset::Preset;
 pub use prompt::{Clause, ColorId, Kind, ObjectId, Prompt, Relation, Split};
 pub use scene::{Item, Scene};
 pub use tokenizer::Tokenizer;

@@ -3,18 +3,8 @@
 //! Objects are the classes of GenEval (the 80 of COCO, in its spelling) that have an emoji; colours are GenEval's ten.
 //! Art: Twemoji, CC-BY 4.0.
 
-use serde::{Deserialize, Serialize};
+use dmdr_config::WorldPreset;
 use twemoji_assets::svg::{SvgTwemojiAsset, codes};
-
-/// Which world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preset {
-    /// 12 objects, 6 colours, 32 x 32 pixels: a small model learns it in minutes.
-    Mini,
-    /// Every GenEval class that has an emoji, 10 colours, 64 x 64 pixels.
-    Geneval,
-}
 
 /// Name and drawing of an object.
 #[derive(Debug)]
@@ -41,8 +31,6 @@ pub(crate) struct BackgroundRange {
 /// Everything that distinguishes one preset from another.
 #[derive(Debug)]
 pub(crate) struct PresetTable {
-    /// Side of the square image in pixels.
-    pub(crate) canvas: usize,
     /// Side of the square image of dense scenes in pixels.
     pub(crate) dense_canvas: usize,
     /// Names into [`OBJECTS`].
@@ -68,17 +56,15 @@ impl PresetTable {
     }
 }
 
-impl Preset {
-    pub(crate) fn table(self) -> &'static PresetTable {
-        match self {
-            Self::Mini => &MINI,
-            Self::Geneval => &GENEVAL,
-        }
+/// What `preset` is made of.
+pub(crate) fn table(preset: WorldPreset) -> &'static PresetTable {
+    match preset {
+        WorldPreset::Mini => &MINI,
+        WorldPreset::Geneval => &GENEVAL,
     }
 }
 
 static MINI: PresetTable = PresetTable {
-    canvas: 32,
     dense_canvas: 48,
     objects: &[
         "airplane", "apple", "banana", "bird", "boat", "car", "cat", "chair", "clock", "elephant",
@@ -94,7 +80,6 @@ static MINI: PresetTable = PresetTable {
 };
 
 static GENEVAL: PresetTable = PresetTable {
-    canvas: 64,
     dense_canvas: 96,
     objects: &[
         "person",

@@ -13,10 +13,11 @@ pub struct ObjectId(pub usize);
 pub struct ColorId(pub usize);
 
 /// Which prompts: training prompts never contain a combination that validation or test prompts ask for.
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// For training.
+    /// Prompts the networks were trained on.
     Train,
     /// For decisions.
     Validation,

@@ -170,12 +170,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        Kind, Preset, Split,
+        Kind, Split,
         layout::{BORDER, GAP},
     };
+    use dmdr_config::WorldPreset;
 
     static WORLD: LazyLock<World> =
-        LazyLock::new(|| World::new(Preset::Mini).expect("the drawings are valid"));
+        LazyLock::new(|| World::new(WorldPreset::Mini).expect("the drawings are valid"));
 
     fn assert_sound(world: &World, scene: &Scene) {
         let boxes: Vec<Bounds> = scene.items.iter().map(|item| world.bounds(item)).collect();
@@ -251,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_large_world_fits() {
-        let world = World::new(Preset::Geneval).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Geneval).expect("the drawings are valid");
         for index in 0..600 {
             assert_sound(
                 &world,

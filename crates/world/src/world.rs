@@ -1,9 +1,11 @@
 //! A world: its drawings, colours, words and splits, made once.
 
+use dmdr_config::WorldPreset;
+
 use crate::{
     Tokenizer, WorldError,
     palette::Ramp,
-    preset::{Preset, PresetTable, color_entry, object_entry},
+    preset::{self, PresetTable, color_entry, object_entry},
     prompt::{ColorId, ObjectId},
     split::Splits,
     sprite::SpriteSet,
@@ -15,7 +17,7 @@ pub(crate) const SIZE_MARGIN: usize = 2;
 /// An emoji world. Cheap to share: nothing changes after it is made.
 #[derive(Debug, Clone)]
 pub struct World {
-    preset: Preset,
+    preset: WorldPreset,
     sprites: Vec<SpriteSet>,
     ramps: Vec<Ramp>,
     splits: Splits,
@@ -27,8 +29,8 @@ impl World {
     ///
     /// # Errors
     /// When a drawing is broken.
-    pub fn new(preset: Preset) -> Result<Self, WorldError> {
-        let table = preset.table();
+    pub fn new(preset: WorldPreset) -> Result<Self, WorldError> {
+        let table = preset::table(preset);
         let (smallest, largest) = table.size_limits();
         let sizes = smallest - SIZE_MARGIN..=largest + SIZE_MARGIN;
         let draw = |name: &&str| SpriteSet::draw(object_entry(name), sizes.clone());
@@ -46,13 +48,13 @@ impl World {
     }
 
     /// Which world this is.
-    pub fn preset(&self) -> Preset {
+    pub fn preset(&self) -> WorldPreset {
         self.preset
     }
 
     /// Side of the square images in pixels.
     pub fn canvas(&self) -> usize {
-        self.table().canvas
+        self.preset.canvas()
     }
 
     /// Names of the objects; an [`ObjectId`] is a place in this list.
@@ -71,7 +73,7 @@ impl World {
     }
 
     pub(crate) fn table(&self) -> &'static PresetTable {
-        self.preset.table()
+        preset::table(self.preset)
     }
 
     pub(crate) fn splits(&self) -> &Splits {

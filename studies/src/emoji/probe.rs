@@ -7,7 +7,7 @@ use dmdr_diffusion::{sampler, time_grid};
 use dmdr_eval::{Manifold, Sampler};
 use dmdr_events::RunDir;
 use dmdr_models::{Conditioning, View};
-use dmdr_rewards::ClipScore;
+use dmdr_rewards::WorldClipScore;
 use dmdr_tensor::{Kind, Tensor, no_grad_guard, reseed};
 use dmdr_train::FinishedRun;
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,7 @@ pub fn probe(of: &EmojiOutcome, update: u64, converged: &EmojiOutcome) -> Result
 
     let real = now.nets.teacher_with(NetId::FAKE_SCORE, real_scale);
     let fake = now.nets.view(NetId::FAKE_SCORE).scaled(scale);
-    let towers = ClipScore::load(
+    let towers = WorldClipScore::load(
         "world_clip",
         &now.experiment.assets.world_clip,
         now.runtime.device,
@@ -102,7 +102,12 @@ fn open(path: &Path, student: &Path, score: &Path) -> Result<FinishedRun, LabErr
 }
 
 /// World-CLIP's features of what `score` would sample from `noise [B, C, H, W]`, by the deterministic sampler: `[B, E]`.
-fn features(towers: &ClipScore, score: &View<'_>, noise: &Tensor, cond: &Conditioning) -> Tensor {
+fn features(
+    towers: &WorldClipScore,
+    score: &View<'_>,
+    noise: &Tensor,
+    cond: &Conditioning,
+) -> Tensor {
     let x = sampler::euler(score.schedule, &time_grid(STEPS, 1.0), noise, |x, t| {
         score.x0(x, t, cond)
     });

@@ -3,13 +3,14 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
+use dmdr_config::Who;
 use dmdr_eval::Sampler;
 use dmdr_events::{InputFile, atomic_write};
 use dmdr_image::Image;
 use dmdr_train::FinishedRun;
 use serde::{Deserialize, Serialize};
 
-use crate::args::{DrawArgs, DrawerArg};
+use crate::args::DrawArgs;
 use dmdr_console::progress::Counter;
 
 /// One prompt's images: are they there, and where they go.
@@ -58,8 +59,8 @@ pub(crate) fn draw<P: Place>(
     let trained = FinishedRun::open(run)?;
     let (teacher, student) = (trained.teacher(), trained.student());
     let sampler: &dyn Sampler = match args.who {
-        DrawerArg::Teacher => &teacher,
-        DrawerArg::Student => &student,
+        Who::Teacher => &teacher,
+        Who::Student => &student,
     };
     let captions: Vec<String> = missing.iter().map(|(caption, _)| caption.clone()).collect();
     trained.source.prepare(&captions)?;
@@ -83,8 +84,8 @@ pub(crate) struct DrawnBy {
 impl DrawnBy {
     fn of(args: &DrawArgs, run: &Path) -> Result<Self> {
         let who = match args.who {
-            DrawerArg::Teacher => "teacher",
-            DrawerArg::Student => "student",
+            Who::Teacher => "teacher",
+            Who::Student => "student",
         };
         let student = FinishedRun::student_of(run)?;
         Ok(Self {

@@ -10,7 +10,7 @@ use dmdr_train::{FinishedRun, measure_table};
 use dmdr_world::Split;
 
 use super::check_files;
-use crate::args::{EvalArgs, EvalCommand, SplitArg, TableArgs, Who};
+use crate::args::{EvalArgs, EvalCommand, TableArgs, Who};
 use dmdr_console::{
     environment,
     progress::{Counter, print_data, say},
@@ -27,11 +27,7 @@ pub(crate) fn run(args: &EvalArgs, quiet: bool) -> Result<ExitCode> {
     let trained = FinishedRun::open(run)?;
     let reports = if trained.source.evaluator(&trained.experiment)?.is_some() {
         let set = EvalSet {
-            split: match args.split.unwrap_or(SplitArg::Test) {
-                SplitArg::Train => Split::Train,
-                SplitArg::Validation => Split::Validation,
-                SplitArg::Test => Split::Test,
-            },
+            split: args.split.unwrap_or(Split::Test),
             num_prompts: args.num_prompts,
             seeds: args.seeds.clone(),
         };
@@ -125,10 +121,7 @@ fn measure_pictures(
     args: &EvalArgs,
     quiet: bool,
 ) -> Result<Vec<EvalReport>> {
-    if args
-        .split
-        .is_some_and(|split| split != SplitArg::Validation)
-    {
+    if args.split.is_some_and(|split| split != Split::Validation) {
         bail!(
             "`--split`: only the emoji world has test prompts; this run is measured on its validation prompts"
         );

@@ -4,20 +4,16 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use dmdr_tensor::Kind;
-use dmdr_train::{FinishedRun, Layout, export};
+use dmdr_train::{FinishedRun, export};
 
 use crate::{
-    args::{DtypeArg, ExportArgs, LayoutArg},
+    args::{DtypeArg, ExportArgs},
     output::inputs_of_run,
 };
 use dmdr_console::progress::print_data;
 
 pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
-    let layout = match args.layout {
-        LayoutArg::Peft => Layout::Peft,
-        LayoutArg::Comfyui => Layout::ComfyUi,
-        LayoutArg::Diffusers => Layout::Diffusers,
-    };
+    let layout = args.layout;
     let files: Vec<_> = layout
         .files()
         .iter()

@@ -10,10 +10,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use dmdr_config::OnBadRow;
 use dmdr_eval::Sampler;
 use dmdr_events::atomic_write;
 use dmdr_image::Image;
-use dmdr_prompts::{BadRow, Fault, Format, OnBadRow, Options, PromptSet, Source as PromptFile};
+use dmdr_prompts::{BadRow, Fault, Format, Options, PromptSet, Source as PromptFile};
 use dmdr_tensor::{Kind, Tensor, write_tensors};
 use dmdr_train::FinishedRun;
 use serde_json::json;

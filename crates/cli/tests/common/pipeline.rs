@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use dmdr_config::LpipsTrunk;
 use dmdr_models::{
-    BlipConfig, BlipRating, Denoiser, DinoClassifier, DinoConfig, Inception, Lpips, LpipsTrunk,
-    ModelError, RatingHead, Sd3, Sd3Config, SdxlUnet, Sit, SitConfig, Stored, ZImage,
-    load_diffusers_config,
+    BlipConfig, BlipRating, Denoiser, DinoClassifier, DinoConfig, Inception, Lpips, ModelError,
+    RatingHead, Sd3, Sd3Config, SdxlUnet, Sit, SitConfig, Stored, ZImage, load_diffusers_config,
 };
 use dmdr_tensor::{
     AdapterSpec, Device, Kind, ParamStore, Scope, Tensor, no_grad_guard, read_metadata,

@@ -7,11 +7,12 @@ use std::{
 };
 
 use dmdr_config::Assets;
+use dmdr_config::WorldPreset;
 use dmdr_data::Prompts;
 use dmdr_eval::{EvalError, Evaluator, Sampler};
 use dmdr_models::{ClipConfig, ImageTowerConfig, Stored, TextTowerConfig, WorldClip};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor};
-use dmdr_world::{Preset, Tokenizer, World};
+use dmdr_world::{Tokenizer, World};
 
 pub(crate) type Make = fn(&World, &Prompts, &Tensor) -> Tensor;
 
@@ -41,7 +42,7 @@ impl Sampler for Fake {
 }
 
 pub(crate) fn world() -> World {
-    World::new(Preset::Mini).expect("valid drawings")
+    World::new(WorldPreset::Mini).expect("valid drawings")
 }
 
 pub(crate) fn fake(name: &'static str, make: Make) -> Fake {

@@ -2,11 +2,8 @@
 //!
 //! A few-step student is no denoiser at arbitrary times, so errors are taken on its own grid.
 
-use dmdr_config::Dpo;
-use dmdr_diffusion::{
-    Transition,
-    loss::{self, PairErrors},
-};
+use dmdr_config::{Dpo, Transition};
+use dmdr_diffusion::loss::{self, PairErrors};
 use dmdr_models::View;
 use dmdr_tensor::{Kind, Numbers, Tensor, no_grad_guard};
 
@@ -16,7 +13,7 @@ use crate::MethodError;
 impl Algorithm for Dpo {
     /// It compares what the student's own sampler makes, each from noise of its own.
     fn group(&self, context: &Context<'_>) -> Result<Option<Group>, MethodError> {
-        let transition = Transition::CoefficientPreserving { eta: 1.0 };
+        let transition = Transition::CoefficientPreserving(1.0);
         sample_group(context, transition, self.groups, false).map(Some)
     }
 

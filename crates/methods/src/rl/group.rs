@@ -1,7 +1,12 @@
 //! Groups: several samples of the same prompt from the current student, scored and compared with each other.
 
 use dmdr_config::Groups;
-use dmdr_diffusion::{Transition, log_prob, loss, sampler::batch_time};
+use dmdr_config::Transition;
+use dmdr_diffusion::{
+    loss,
+    sampler::batch_time,
+    transition::{self, log_prob},
+};
 use dmdr_models::Conditioning;
 use dmdr_tensor::{Kind, Numbers, Tensor, no_grad_guard};
 
@@ -66,7 +71,7 @@ pub fn sample_group(
         let x = &states[step];
         x0 = student.x0(x, &batch_time(x, t), &cond);
         if next > 0.0 {
-            let (mean, std) = transition.law(x, &x0, t, next);
+            let (mean, std) = transition::law(transition, x, &x0, t, next);
             let sample = &mean + mean.randn_like() * std;
             log_probs.push(log_prob(&sample, &mean, std));
             states.push(sample);

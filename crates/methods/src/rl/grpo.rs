@@ -1,7 +1,11 @@
 //! GRPO (arXiv 2402.03300, on flow models 2505.05470) of a few-step sampler with exact transition probabilities.
 
-use dmdr_config::{Grpo, StepWeighting, Transition as TransitionConfig};
-use dmdr_diffusion::{Transition, log_prob, loss, sampler::batch_time};
+use dmdr_config::{Grpo, StepWeighting, Transition};
+use dmdr_diffusion::{
+    loss,
+    sampler::batch_time,
+    transition::{self, log_prob},
+};
 use dmdr_models::View;
 use dmdr_tensor::{Kind, Numbers, Tensor, no_grad_guard};
 
@@ -10,7 +14,7 @@ use crate::MethodError;
 
 impl Algorithm for Grpo {
     fn group(&self, context: &Context<'_>) -> Result<Option<Group>, MethodError> {
-        let (transition, is_shared) = (transition(self), self.shared_noise);
+        let (transition, is_shared) = (self.transition, self.shared_noise);
         sample_group(context, transition, self.groups, is_shared).map(Some)
     }
 
@@ -26,15 +30,8 @@ impl Algorithm for Grpo {
     ) -> Result<RlLoss, MethodError> {
         let group = group.expect("`group` sampled one");
         let (student, reference) = (&context.student, context.reference.as_ref());
-        let (times, transition) = (context.times, transition(self));
+        let (times, transition) = (context.times, self.transition);
         Ok(grpo(student, reference, times, transition, group, self))
-    }
-}
-
-fn transition(config: &Grpo) -> Transition {
-    match config.transition {
-        TransitionConfig::CoefficientPreserving(eta) => Transition::CoefficientPreserving { eta },
-        TransitionConfig::FlowSde(noise_level) => Transition::FlowSde { noise_level },
     }
 }
 
@@ -60,7 +57,9 @@ pub fn grpo(
     for &step in &steps {
         let (x, t, next) = (&group.states[step], times[step], times[step + 1]);
         let time = batch_time(x, t);
-        let law = |view: &View<'_>| transition.law(x, &view.x0(x, &time, &group.cond), t, next);
+        let law = |view: &View<'_>| {
+            transition::law(transition, x, &view.x0(x, &time, &group.cond), t, next)
+        };
         let (mean, std) = law(student);
         let log_ratio = log_prob(&group.states[step + 1], &mean, std) - &group.log_probs[step];
         let ratio = log_ratio.detach().exp().mean(Kind::Float);
@@ -99,7 +98,7 @@ fn step_weights(weighting: StepWeighting, transition: Transition, times: &[f64])
     let stochastic = times.windows(2).filter(|pair| pair[1] > 0.0);
     let weights: Vec<f64> = stochastic
         .map(|pair| match weighting {
-            StepWeighting::Variance => transition.std(pair[0], pair[1]).powi(2),
+            StepWeighting::Variance => transition::std(transition, pair[0], pair[1]).powi(2),
             StepWeighting::Uniform => 1.0,
         })
         .collect();
@@ -125,7 +124,7 @@ mod tests {
 
     #[test]
     fn steps_weigh_what_their_noise_does() {
-        let renoise = Transition::CoefficientPreserving { eta: 1.0 };
+        let renoise = Transition::CoefficientPreserving(1.0);
         let times = [1.0, 0.75, 0.5, 0.25, 0.0];
         let weights = step_weights(StepWeighting::Variance, renoise, &times);
         // 9 : 4 : 1, and 3 in all.

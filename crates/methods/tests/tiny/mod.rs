@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 
+use dmdr_config::Prediction;
+use dmdr_config::WorldPreset;
 use dmdr_config::{Curve, Motion, NetId, Optim, Optimizer, RlAlgorithm, RlPart};
 use dmdr_data::{PromptStream, Prompts};
 use dmdr_diffusion::{Schedule, time_grid};
 use dmdr_methods::{Batch, Feed, FeedError, Method, Net, Nets, Network, Simulation, Step, Teacher};
-use dmdr_models::{Conditioning, Dit, DitConfig, Guidance, Prediction};
+use dmdr_models::{Conditioning, Dit, DitConfig, Guidance};
 use dmdr_tensor::{
     AdapterId, AdapterSpec, Device, Kind, ParamGroup, ParamStore, Tensor, no_grad_guard, reseed,
 };
-use dmdr_world::{Preset, World};
+use dmdr_world::World;
 
 /// The adapter of the fake score.
 pub(crate) const FAKE_SCORE: AdapterId = AdapterId(0);
@@ -239,7 +241,7 @@ pub(crate) fn part(algorithm: RlAlgorithm) -> RlPart {
 
 /// Four captions.
 pub(crate) fn prompts() -> Prompts {
-    let world = World::new(Preset::Mini).expect("valid drawings");
+    let world = World::new(WorldPreset::Mini).expect("valid drawings");
     let stream = PromptStream::training(&world, 0);
     stream.prompts(0, 4, 16, Device::Cpu).expect("fits")
 }

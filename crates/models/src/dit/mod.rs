@@ -6,6 +6,7 @@
 
 mod family;
 
+use dmdr_config::Prediction;
 use dmdr_diffusion::Parameterization;
 use dmdr_tensor::{AdapterSpec, Init, ParamStore, Scope, Tensor};
 use serde::{Deserialize, Serialize};
@@ -19,16 +20,6 @@ use crate::{
         unpatchify,
     },
 };
-
-/// What the network is trained to output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Prediction {
-    /// The clean image.
-    X0,
-    /// The flow `eps - x0`.
-    Flow,
-}
 
 /// Sizes; stored in the weight file's metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,7 +165,7 @@ impl Denoiser for Dit {
     fn parameterization(&self) -> Parameterization {
         match self.config.prediction {
             Prediction::X0 => Parameterization::X0,
-            Prediction::Flow => Parameterization::Flow,
+            Prediction::Velocity => Parameterization::Flow,
         }
     }
 

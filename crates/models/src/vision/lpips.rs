@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use dmdr_config::LpipsTrunk;
 use dmdr_tensor::{Device, Init, Kind, ParamStore, Scope, Tensor};
 
 use crate::ModelError;
@@ -16,57 +17,46 @@ const SCALE: [f32; 3] = [0.458, 0.448, 0.450];
 /// Keeps the length of vanishing features off zero.
 const EPS: f64 = 1e-10;
 
-/// Whose features are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LpipsTrunk {
-    /// torchvision's `vgg16`: the choice for losses.
-    Vgg16,
-    /// torchvision's `alexnet`: the package's choice for reporting distances.
-    Alex,
-}
-
 /// A convolution of a trunk: number in torchvision's `features`, output channels, side, stride, padding.
 type Layer = (usize, i64, i64, i64, i64);
 
-impl LpipsTrunk {
-    /// Side of the pooling windows, all of stride 2.
-    fn pool(self) -> i64 {
-        match self {
-            Self::Vgg16 => 2,
-            Self::Alex => 3,
-        }
+/// Side of the pooling windows, all of stride 2.
+fn pool(trunk: LpipsTrunk) -> i64 {
+    match trunk {
+        LpipsTrunk::Vgg => 2,
+        LpipsTrunk::Alex => 3,
     }
+}
 
-    /// Convolutions between places whose features are compared, each followed by ReLU.
-    fn stages(self) -> [Vec<Layer>; 5] {
-        match self {
-            Self::Alex => [
-                vec![(0, 64, 11, 4, 2)],
-                vec![(3, 192, 5, 1, 2)],
-                vec![(6, 384, 3, 1, 1)],
-                vec![(8, 256, 3, 1, 1)],
-                vec![(10, 256, 3, 1, 1)],
-            ],
-            Self::Vgg16 => [
-                (64, vec![0, 2]),
-                (128, vec![5, 7]),
-                (256, vec![10, 12, 14]),
-                (512, vec![17, 19, 21]),
-                (512, vec![24, 26, 28]),
-            ]
-            .map(|(channels, places)| {
-                let layer = |place| (place, channels, 3, 1, 1);
-                places.into_iter().map(layer).collect()
-            }),
-        }
+/// Convolutions between places whose features are compared, each followed by ReLU.
+fn stages(trunk: LpipsTrunk) -> [Vec<Layer>; 5] {
+    match trunk {
+        LpipsTrunk::Alex => [
+            vec![(0, 64, 11, 4, 2)],
+            vec![(3, 192, 5, 1, 2)],
+            vec![(6, 384, 3, 1, 1)],
+            vec![(8, 256, 3, 1, 1)],
+            vec![(10, 256, 3, 1, 1)],
+        ],
+        LpipsTrunk::Vgg => [
+            (64, vec![0, 2]),
+            (128, vec![5, 7]),
+            (256, vec![10, 12, 14]),
+            (512, vec![17, 19, 21]),
+            (512, vec![24, 26, 28]),
+        ]
+        .map(|(channels, places)| {
+            let layer = |place| (place, channels, 3, 1, 1);
+            places.into_iter().map(layer).collect()
+        }),
     }
+}
 
-    /// Whether there is pooling before stage `index`.
-    fn is_pooled(self, index: usize) -> bool {
-        match self {
-            Self::Vgg16 => index > 0,
-            Self::Alex => index == 1 || index == 2,
-        }
+/// Whether there is pooling before stage `index`.
+fn is_pooled(trunk: LpipsTrunk, index: usize) -> bool {
+    match trunk {
+        LpipsTrunk::Vgg => index > 0,
+        LpipsTrunk::Alex => index == 1 || index == 2,
     }
 }
 
@@ -98,7 +88,7 @@ impl Lpips {
     pub fn new(features: &ParamStore, linear: &ParamStore, trunk: LpipsTrunk) -> Self {
         let scope = Scope::root(features, &[]).sub("features");
         let mut channels = 3;
-        let stages = (0..).zip(trunk.stages()).map(|(index, layers)| {
+        let stages = (0..).zip(stages(trunk)).map(|(index, layers)| {
             let convolutions = layers
                 .into_iter()
                 .map(|(place, next, side, stride, padding)| {
@@ -116,7 +106,7 @@ impl Lpips {
             let name = format!("lin{index}.model.1.weight");
             let weights = Scope::root(linear, &[]).param(&name, &[1, channels, 1, 1], Init::Zeros);
             Stage {
-                is_pooled: trunk.is_pooled(index),
+                is_pooled: is_pooled(trunk, index),
                 convolutions,
                 weights,
             }
@@ -152,7 +142,7 @@ impl Lpips {
             values.to_device(images.device())
         };
         let mut x = (images * 2.0 - 1.0 - channels(SHIFT)) / channels(SCALE);
-        let side = self.trunk.pool();
+        let side = pool(self.trunk);
         let mut features = Vec::with_capacity(self.stages.len());
         for stage in &self.stages {
             if stage.is_pooled {

@@ -19,7 +19,7 @@ pub use self::{
     clip::{ClipVision, ClipVisionConfig},
     dino::{DinoClassifier, DinoConfig, DinoVision},
     inception::{Inception, InceptionFeatures},
-    lpips::{Lpips, LpipsTrunk},
+    lpips::Lpips,
     open_clip::from_open_clip,
     pair::{ClipPair, ClipPairConfig},
     rating_head::RatingHead,

@@ -1,10 +1,11 @@
 //! One tiny network of each family, with random weights: those that start as zeros would hide half of it.
 
+use dmdr_config::Prediction;
 use dmdr_diffusion::Schedule;
 use dmdr_models::{
     Conditioning, Denoiser, Dit, DitConfig, DownBlockType, Guidance, Interpolant, PointNet,
-    Prediction, QkNormalization, Sd3, Sd3Config, SdxlConfig, SdxlUnet, Sit, SitConfig, UpBlockType,
-    View, ZImage, ZImageConfig,
+    QkNormalization, Sd3, Sd3Config, SdxlConfig, SdxlUnet, Sit, SitConfig, UpBlockType, View,
+    ZImage, ZImageConfig,
 };
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, no_grad_guard, reseed};
 

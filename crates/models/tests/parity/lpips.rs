@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use dmdr_models::{Lpips, LpipsTrunk};
+use dmdr_config::LpipsTrunk;
+use dmdr_models::Lpips;
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, write_tensors};
 
 use crate::fixture::{Fixture, chirp, fill, numbers, relative_error};
@@ -29,7 +30,7 @@ fn images() -> [Tensor; 2] {
 #[test]
 fn both_trunks() {
     let fixture = Fixture::read("lpips");
-    for (name, trunk) in [("vgg", LpipsTrunk::Vgg16), ("alex", LpipsTrunk::Alex)] {
+    for (name, trunk) in [("vgg", LpipsTrunk::Vgg), ("alex", LpipsTrunk::Alex)] {
         let (net, _) = metric(trunk);
         let [a, b] = images();
         let a = a.set_requires_grad(true);

@@ -7,7 +7,8 @@ mod writers;
 use std::fs;
 use std::path::Path;
 
-use dmdr_prompts::{OnBadRow, Options, PromptSet, PromptsError, Source};
+use dmdr_config::OnBadRow;
+use dmdr_prompts::{Options, PromptSet, PromptsError, Source};
 use files::Files;
 use proptest::prelude::*;
 

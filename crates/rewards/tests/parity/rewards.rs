@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use dmdr_config::ClipCheckpoint;
 use dmdr_data::Prompts;
 use dmdr_models::{
     BlipConfig, BlipRating, ClipPair, ClipVision, DinoClassifier, RatingHead, TextTokenizer,
 };
 use dmdr_rewards::{
-    Aesthetic, ClipCheckpoint, ClipSimilarity, DinoClass, Hps, ImageReward, PickScore, RewardModel,
+    Aesthetic, ClipSimilarity, DinoClass, Hps, ImageReward, PickScore, RewardModel,
 };
 use dmdr_tensor::{Device, Kind, ParamStore, Scope, Tensor, write_tensors};
 

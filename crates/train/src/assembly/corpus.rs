@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use dmdr_config::{Experiment, OnBadRow as BadRowRule, PromptPaths, RowRules, World};
+use dmdr_config::{Experiment, PromptPaths, RowRules, World};
 use dmdr_events::{RunDir, atomic_write};
-use dmdr_prompts::{Census, OnBadRow, Options, PromptSet, Source as PromptFile};
+use dmdr_prompts::{Census, Options, PromptSet, Source as PromptFile};
 use serde::{Deserialize, Serialize};
 
 use crate::{TrainError, hub};
@@ -168,10 +168,7 @@ fn set_record<'a>(set: &'a PromptSet, paths: &[PathBuf]) -> SetRecord<'a> {
 /// The prompts of files, one after the other.
 pub(crate) fn read(paths: &PromptPaths, rules: RowRules<'_>) -> Result<PromptSet, TrainError> {
     let options = Options {
-        on_bad_row: match rules.on_bad_row {
-            BadRowRule::Fail => OnBadRow::Fail,
-            BadRowRule::Skip => OnBadRow::Skip,
-        },
+        on_bad_row: rules.on_bad_row,
         min_chars: rules.min_chars.unwrap_or(1),
         max_chars: rules.max_chars.unwrap_or(usize::MAX),
         deduplicate: rules.deduplicate,

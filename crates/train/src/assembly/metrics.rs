@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use dmdr_config::{
-    Detector as DetectorConfig, Diversity as DiversityConfig, LpipsTrunk as TrunkConfig, Metric,
-};
-use dmdr_eval::{Detector, Diversity, Rater};
+use dmdr_config::{Detector, Diversity as DiversityConfig, Metric};
+use dmdr_eval::{Diversity, PixelMetric, Rater};
 use dmdr_events::InputFile;
-use dmdr_models::{Lpips, LpipsTrunk};
+use dmdr_models::Lpips;
 use dmdr_rewards::{Complaints, Settings};
 use dmdr_tensor::Runtime;
 use serde::Serialize;
@@ -44,7 +42,7 @@ pub(crate) fn read<'a>(
 /// Files that cannot be read or do not fit.
 pub(crate) fn rater(
     metrics: &[Metric],
-    detectors: &[DetectorConfig],
+    detectors: &[Detector],
     diversity: Option<&DiversityConfig>,
     runtime: Runtime,
     complaints: Option<&Complaints>,
@@ -55,19 +53,15 @@ pub(crate) fn rater(
         rater.push(metric.name(), metric.factor(), model);
     }
     for detector in detectors {
-        let model = match detector {
-            DetectorConfig::Saturation => Detector::Saturation,
-            DetectorConfig::HighFrequency => Detector::HighFrequency,
-            DetectorConfig::Grid => Detector::Grid,
-        };
-        rater.push(detector.name(), 1.0, Box::new(model));
+        rater.push(detector.name(), 1.0, Box::new(PixelMetric(*detector)));
     }
     if let Some(config) = diversity {
-        let trunk = match config.trunk {
-            TrunkConfig::Alex => LpipsTrunk::Alex,
-            TrunkConfig::Vgg => LpipsTrunk::Vgg16,
-        };
-        let net = Lpips::load(&config.features, &config.linear, trunk, runtime.device)?;
+        let net = Lpips::load(
+            &config.features,
+            &config.linear,
+            config.trunk,
+            runtime.device,
+        )?;
         rater.measure_diversity(Diversity::new(net, config.size as i64));
     }
     Ok(rater)
@@ -80,7 +74,7 @@ pub(crate) fn rater(
 pub(crate) fn sources(
     rater: &Rater,
     metrics: &[Metric],
-    detectors: &[DetectorConfig],
+    detectors: &[Detector],
     diversity: Option<&DiversityConfig>,
 ) -> Result<Vec<MetricSource>, TrainError> {
     let source = |(name, factor, settings): (&str, f64, Settings), model, files| MetricSource {

@@ -1,9 +1,9 @@
 //! The reward models that a config names.
 
-use dmdr_config::{ClipCheckpoint as ClipConfig, Experiment, RewardModel as RewardConfig};
+use dmdr_config::{Experiment, RewardModel as RewardConfig};
 use dmdr_rewards::{
-    Aesthetic, Augmented, ClipCheckpoint, ClipSimilarity, Complaints, DinoClass, Hps, ImageReward,
-    PickScore, Prefixed, RemoteReward, RewardMix, RewardModel, VlmReward, WeightedReward,
+    Aesthetic, Augmented, ClipSimilarity, Complaints, DinoClass, Hps, ImageReward, PickScore,
+    Prefixed, RemoteReward, RewardMix, RewardModel, VlmReward, WeightedReward,
 };
 use dmdr_tensor::Runtime;
 
@@ -45,21 +45,6 @@ pub(crate) fn rewards(
     Ok(mix)
 }
 
-/// The towers that a config names.
-pub(crate) fn clip_checkpoint(named: ClipConfig) -> ClipCheckpoint {
-    match named {
-        ClipConfig::OpenaiB32 => ClipCheckpoint::OpenAiB32,
-        ClipConfig::OpenaiB16 => ClipCheckpoint::OpenAiB16,
-        ClipConfig::OpenaiL14 => ClipCheckpoint::OpenAiL14,
-        ClipConfig::LaionB32 => ClipCheckpoint::LaionB32,
-        ClipConfig::LaionL14 => ClipCheckpoint::LaionL14,
-        ClipConfig::LaionH14 => ClipCheckpoint::LaionH14,
-        ClipConfig::LaionG14 => ClipCheckpoint::LaionG14,
-        ClipConfig::DfnH14 => ClipCheckpoint::DfnH14,
-        ClipConfig::DfnH14At378 => ClipCheckpoint::DfnH14At378,
-    }
-}
-
 /// A reward model of the field. Pictures that a judge elsewhere gives no score are told of in `complaints`, or are errors.
 ///
 /// # Panics
@@ -72,7 +57,7 @@ pub(crate) fn reward_model(
 ) -> Result<Box<dyn RewardModel>, TrainError> {
     Ok(match model {
         RewardConfig::Clip(clip) => {
-            let checkpoint = clip_checkpoint(clip.checkpoint);
+            let checkpoint = clip.checkpoint;
             let (weights, tokenizer) = (&clip.weights, &clip.tokenizer);
             let score = ClipSimilarity::load(name, checkpoint, weights, tokenizer, runtime)?;
             Box::new(score)

@@ -20,11 +20,13 @@ use crate::{
 };
 
 /// What is written.
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// The adapter under the names of diffusers and PEFT.
     Peft,
     /// The adapter under the names that ComfyUI reads.
+    #[cfg_attr(feature = "clap", value(name = "comfyui"))]
     ComfyUi,
     /// The whole network, a student's adapter merged into it, as diffusers saves it.
     Diffusers,

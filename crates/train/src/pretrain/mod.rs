@@ -17,7 +17,6 @@ use dmdr_world::World;
 use crate::{
     Inputs, Observer, Outcome, Part, TrainError, Trainer,
     run::course::{self, Course},
-    world,
 };
 
 pub use objective::Objective;
@@ -32,7 +31,7 @@ const AVERAGE: NetId = NetId::new("model.average");
 /// # Errors
 /// An input that is missing, unreadable or does not fit.
 pub fn objective(config: &Pretrain, runtime: Runtime) -> Result<Box<dyn Objective>, TrainError> {
-    build(config, world(config.world.preset)?, runtime)
+    build(config, World::new(config.world.preset)?, runtime)
 }
 
 /// Runs (or resumes) the pretraining of `objective`, which is that of `config`, in `run` and writes the result to

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use dmdr_config::{Prediction as ConfigPrediction, Pretrain, TeacherModel, TimeDistribution};
-use dmdr_data::{KindShares, PromptStream};
+use dmdr_config::{Pretrain, TeacherModel, TimeDistribution};
+use dmdr_data::{KindSampler, PromptStream};
 use dmdr_diffusion::{Schedule, loss, sample_times};
 use dmdr_image::Image;
 use dmdr_methods::{Losses, Method, MethodError, Step};
-use dmdr_models::{Dit, DitConfig, Guidance, Prediction, Stored, View};
+use dmdr_models::{Dit, DitConfig, Guidance, Stored, View};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor};
 use dmdr_world::World;
 
@@ -23,7 +23,7 @@ pub(super) struct TeacherObjective {
     store: ParamStore,
     net: Dit,
     time: TimeDistribution,
-    kinds: KindShares,
+    kinds: KindSampler,
     caption_dropout: f64,
     seed: u64,
     batch_size: usize,
@@ -48,10 +48,7 @@ impl TeacherObjective {
             heads: model.heads as i64,
             context_dim,
             pooled_dim,
-            prediction: match model.prediction {
-                ConfigPrediction::X0 => Prediction::X0,
-                ConfigPrediction::Velocity => Prediction::Flow,
-            },
+            prediction: model.prediction,
         };
         let store =
             ParamStore::trainable(runtime.device, config.seed).with_compute(runtime.compute);
@@ -64,7 +61,7 @@ impl TeacherObjective {
             store,
             net,
             time: model.time.clone(),
-            kinds: KindShares::new(model.kinds.to_array()),
+            kinds: KindSampler::new(model.kinds.to_array()),
             caption_dropout: model.caption_dropout,
             seed: config.seed,
             batch_size: config.batch_size,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use dmdr_config::{Pretrain, WorldClipModel};
-use dmdr_data::{KindShares, PromptStream, Prompts, SceneBatch, augment};
+use dmdr_data::{KindSampler, PromptStream, Prompts, SceneBatch, augment};
 use dmdr_methods::{Losses, Method, MethodError, Step};
 use dmdr_models::{ClipConfig, ImageTowerConfig, Stored, TextTowerConfig, WorldClip};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor, mix};
@@ -16,7 +16,7 @@ pub(super) struct ClipObjective {
     world: World,
     store: ParamStore,
     net: WorldClip,
-    kinds: KindShares,
+    kinds: KindSampler,
     contrasts: usize,
     augment: bool,
     seed: u64,
@@ -78,7 +78,7 @@ impl ClipObjective {
             world,
             store,
             net,
-            kinds: KindShares::new(model.kinds.to_array()),
+            kinds: KindSampler::new(model.kinds.to_array()),
             contrasts: model.contrasts,
             augment: model.augment,
             seed: config.seed,

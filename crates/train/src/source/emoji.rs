@@ -3,15 +3,15 @@
 use std::{path::Path, rc::Rc};
 
 use dmdr_config::{Experiment, RewardModel as RewardConfig, WorldPreset};
-use dmdr_data::{KindShares, PromptStream, Prompts, SceneBatch};
+use dmdr_data::{KindSampler, PromptStream, Prompts, SceneBatch};
 use dmdr_eval::Evaluator;
 use dmdr_models::{Conditioning, Decoder, Pixels, open_text_conditional};
-use dmdr_rewards::{ClipScore, JudgeReward, RewardModel};
+use dmdr_rewards::{JudgeReward, RewardModel, WorldClipScore};
 use dmdr_tensor::{Device, Tensor};
 use dmdr_world::{Kind, Prompt, Split, World};
 
 use super::Source;
-use crate::{Backbone, TextEncoder, TrainError, assembly::text_encoder::check_widths, world};
+use crate::{Backbone, TextEncoder, TrainError, assembly::text_encoder::check_widths};
 
 /// Prompts of the sheets; nothing else uses this stream.
 const SHEET: u64 = 0x5EE7;
@@ -23,7 +23,7 @@ pub struct Emoji {
     pub world: World,
     /// The frozen text tower.
     pub text: TextEncoder,
-    kinds: KindShares,
+    kinds: KindSampler,
     seed: u64,
     device: Device,
 }
@@ -39,9 +39,9 @@ impl Emoji {
         device: Device,
     ) -> Result<Self, TrainError> {
         let (key, path) = experiment.text_encoder();
-        let emoji = Self::read_by(key, path, world(preset)?, experiment.seed, device)?;
+        let emoji = Self::read_by(key, path, World::new(preset)?, experiment.seed, device)?;
         Ok(Self {
-            kinds: KindShares::new(experiment.kinds.to_array()),
+            kinds: KindSampler::new(experiment.kinds.to_array()),
             ..emoji
         })
     }
@@ -60,7 +60,7 @@ impl Emoji {
         Ok(Self {
             text: TextEncoder::load(key, path, &world, device)?,
             world,
-            kinds: KindShares::default(),
+            kinds: KindSampler::default(),
             seed,
             device,
         })
@@ -130,7 +130,7 @@ impl Source for Emoji {
     ) -> Result<Option<Box<dyn RewardModel>>, TrainError> {
         Ok(match model {
             RewardConfig::WorldClip(model) | RewardConfig::Preference(model) => {
-                let score = ClipScore::load(name, &model.weights, self.device)?;
+                let score = WorldClipScore::load(name, &model.weights, self.device)?;
                 let tokens = score.towers().config().text.max_tokens;
                 self.text
                     .check_length(&format!("{key}.{name}.weights"), tokens as usize)?;

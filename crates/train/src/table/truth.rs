@@ -9,7 +9,7 @@ use dmdr_config::{Fidelity, FidelityEncoder};
 use dmdr_eval::{Encoder, Features, Reference, pictures};
 use dmdr_models::{ClipPairConfig, ClipVision, DinoVision, Inception};
 use dmdr_rewards::{
-    Settings,
+    Settings, check_clip, clip_preprocess,
     preprocess::{Fit, Preprocess},
 };
 use dmdr_tensor::{Device, Kind, Runtime, read_metadata, read_tensors, write_tensors};
@@ -18,7 +18,6 @@ use sha2::{Digest, Sha256};
 use crate::{
     TrainError,
     assembly::metrics::{MetricSource, read},
-    assembly::rewards::clip_checkpoint,
 };
 
 /// Side in pixels of what DINOv2 reads: its features are published at this size.
@@ -42,11 +41,11 @@ impl Truth {
                 Encoder::Inception(Inception::load(weights, runtime.device)?)
             }
             FidelityEncoder::Clip { checkpoint, tower } => {
-                let checkpoint = clip_checkpoint(*checkpoint);
+                let checkpoint = *checkpoint;
                 let sizes = ClipPairConfig::of_folder(tower)?;
-                checkpoint.check(&sizes, tower)?;
+                check_clip(checkpoint, &sizes, tower)?;
                 settings.insert("checkpoint", checkpoint.name().to_owned());
-                let preprocess = checkpoint.preprocess(sizes.vision_config.image_size);
+                let preprocess = clip_preprocess(checkpoint, sizes.vision_config.image_size);
                 let net = ClipVision::load(&store, tower, sizes.vision_config)?;
                 Encoder::Clip(net, preprocess)
             }

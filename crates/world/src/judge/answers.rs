@@ -79,11 +79,12 @@ fn is_true(reading: &Reading, fact: Fact) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Preset, Split, World, prompt::ColorId};
+    use crate::{Split, World, prompt::ColorId};
+    use dmdr_config::WorldPreset;
 
     #[test]
     fn a_missing_object_takes_its_dependents_with_it() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         let judge = Judge::new(&world);
         let prompt = (0..1000)
             .map(|index| world.dense_prompt(Split::Train, 0, index))
@@ -104,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_question_whose_parent_fails_counts_as_no() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         let prompt = world.dense_prompt(Split::Train, 0, 0);
         let mut yes = vec![true; prompt.questions.len()];
         yes[0] = false;
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_wrong_colour_costs_only_its_own_question() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         let judge = Judge::new(&world);
         let prompt = (0..1000)
             .map(|index| world.dense_prompt(Split::Train, 9, index))

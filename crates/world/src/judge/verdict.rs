@@ -112,7 +112,8 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ColorId, ObjectId, Preset, Relation, World};
+    use crate::{ColorId, ObjectId, Relation, World};
+    use dmdr_config::WorldPreset;
 
     const RED: Option<ColorId> = Some(ColorId(0));
     const GREEN: Option<ColorId> = Some(ColorId(3));
@@ -146,7 +147,7 @@ mod tests {
         relation: Option<Relation>,
         detections: &[Detection],
     ) -> String {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         let prompt = Prompt {
             kind,
             caption: String::new(),
@@ -224,7 +225,7 @@ mod tests {
 
     #[test]
     fn much_that_is_no_object_is_wrong_and_specks_are_not() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         let judge = Judge::new(&world);
         let prompt = world.prompt(crate::Split::Train, 0, 0);
         let mut image = world.render(&world.scene(&prompt, 1));
@@ -247,7 +248,7 @@ mod tests {
 
     #[test]
     fn strange_images_are_judged_without_a_panic() {
-        let world = World::new(Preset::Mini).expect("the drawings are valid");
+        let world = World::new(WorldPreset::Mini).expect("the drawings are valid");
         let judge = Judge::new(&world);
         let prompt = world.prompt(crate::Split::Train, 0, 0);
         let images = [

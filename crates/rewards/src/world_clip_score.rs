@@ -10,12 +10,12 @@ use crate::{RewardError, RewardModel};
 
 /// A frozen pair of towers.
 #[derive(Debug)]
-pub struct ClipScore {
+pub struct WorldClipScore {
     name: String,
     net: WorldClip,
 }
 
-impl ClipScore {
+impl WorldClipScore {
     /// Loads the towers in `path`; `name` appears in metrics.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ impl ClipScore {
     }
 }
 
-impl RewardModel for ClipScore {
+impl RewardModel for WorldClipScore {
     fn name(&self) -> &str {
         &self.name
     }
