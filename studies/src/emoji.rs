@@ -157,7 +157,7 @@ fn measure(
 ) -> Result<Metrics, LabError> {
     let evaluator = finished.evaluator()?;
     let evaluation = evaluator.evaluate(sampler, set, &mut |_, _| {})?;
-    Ok(evaluation.measured().means())
+    Ok(evaluation.measured.means())
 }
 
 /// The rewards that were trained on, over the updates.

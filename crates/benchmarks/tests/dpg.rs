@@ -179,6 +179,57 @@ fn each_quirk_is_a_switch() {
 }
 
 #[test]
+fn metrics_have_a_value_an_image_where_items_have_as_many() {
+    let files = Files::new();
+    let rows = "a,text,,1,0,,,entity - whole (x),q\nb,text,,1,0,,,entity - whole (x),q\nb,text,,2,1,,,relation - spatial (x),q";
+    let csv = files.write("questions.csv", &format!("{HEADER}{rows}\n"));
+    let image = |answers: &[(i64, &str)]| {
+        let answers = answers.iter().map(|&(id, answer)| (id, answer.to_owned()));
+        answers.collect()
+    };
+    let of_a = vec![image(&[(1, "yes")]), image(&[(1, "yes")])];
+    let of_b = vec![
+        image(&[(1, "yes"), (2, "no")]),
+        image(&[(1, "no"), (2, "yes")]),
+    ];
+    let mut answers = Answers {
+        items: [("a".to_owned(), of_a), ("b".to_owned(), of_b)].into(),
+    };
+    let metrics = |answers: &Answers, last_image_categories| {
+        let quirks = Quirks {
+            last_image_categories,
+            ..Quirks::NONE
+        };
+        let graph = Graph::read(&csv, quirks).expect("valid");
+        let scores = graph.score(answers).expect("valid");
+        let metrics = graph.metrics(answers, &scores).expect("valid");
+        assert_eq!(
+            metrics["dpg/overall"].mean.to_bits(),
+            scores.overall.to_bits()
+        );
+        metrics
+            .into_iter()
+            .map(|(name, metric)| (name, metric.per_seed))
+    };
+    let expected = |entity: &[f64], overall: &[f64], relation: &[f64]| {
+        [
+            ("dpg/entity", entity),
+            ("dpg/overall", overall),
+            ("dpg/relation", relation),
+        ]
+        .map(|(name, values)| (name.to_owned(), values.to_vec()))
+    };
+    let each = metrics(&answers, false);
+    assert!(each.eq(expected(&[1.0, 0.5], &[0.75, 0.5], &[0.0, 1.0])));
+    // Categories of the last image alone are no mean over images.
+    let last = metrics(&answers, true);
+    assert!(last.eq(expected(&[0.5], &[0.75, 0.5], &[1.0])));
+    answers.items.get_mut("a").expect("there").truncate(1);
+    let fewer = metrics(&answers, false);
+    assert!(fewer.eq(expected(&[2.0 / 3.0], &[0.625], &[0.5])));
+}
+
+#[test]
 fn quoted_fields_over_several_lines_are_read() {
     let files = Files::new();
     let row = "whoops1,\"A \"\"red\"\" cow,\nand a dog\",,2,\"1, 3\",attribute,color,\"attribute - color (cow, red)\",\"Is the cow, if any, red?\"\n";

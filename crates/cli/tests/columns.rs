@@ -112,7 +112,7 @@ fn every_kind_of_column() {
     assert!(mean("diversity") > 0.0 && student["differences"]["diversity"]["low"].is_f64());
     let kept = fs::read(here.join("runs/tables/tiny/scores/1.json")).expect("kept");
     let kept: Value = serde_json::from_slice(&kept).expect("JSON");
-    let count = |name: &str| kept["rated"]["scores"][name].as_array().map(Vec::len);
+    let count = |name: &str| kept["measured"]["scores"][name].as_array().map(Vec::len);
     assert_eq!((count("clip"), count("diversity")), (Some(6), Some(3)));
 
     assert_eq!(

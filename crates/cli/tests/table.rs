@@ -61,7 +61,9 @@ fn a_table_is_the_mean_of_its_scores_and_goes_on_where_it_stopped() {
     assert_eq!(rows[1]["num_evaluations"], 2);
     let scores = |model: usize| -> Vec<f64> {
         let kept = json(&folder.join(format!("scores/{model}.json")));
-        let column = kept["rated"]["scores"]["CLIP"].as_array().expect("scores");
+        let column = kept["measured"]["scores"]["CLIP"]
+            .as_array()
+            .expect("scores");
         column
             .iter()
             .map(|score| score.as_f64().expect("a number"))
@@ -143,7 +145,7 @@ fn what_was_measured_with_something_else_is_measured_again() {
             |model: usize| json(&here.join(format!("runs/tables/tiny-table/scores/{model}.json")));
         let [teacher, student] = [kept(0), kept(1)];
         let score = |kept: &Value| {
-            kept["rated"]["scores"]["CLIP"][0]
+            kept["measured"]["scores"]["CLIP"][0]
                 .as_f64()
                 .expect("a score")
         };

@@ -7,7 +7,7 @@ use dmdr_world::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EvalError, Evaluation, Interval,
+    EvalError, Evaluation, Interval, Measured,
     interval::{Stratum, bootstrap},
     metrics::{MEANS, OVERALL, Score, accuracy},
 };
@@ -40,17 +40,19 @@ pub fn compare(a: &Evaluation, b: &Evaluation) -> Result<Comparison, EvalError> 
             .map(|score| (score.prompt, score.seed, score.kind))
             .collect()
     };
-    if a.set != b.set || key(a) != key(b) {
+    let set = |of: &Measured| (of.split.clone(), of.num_prompts, of.seeds.clone());
+    if set(&a.measured) != set(&b.measured) || key(a) != key(b) {
         return Err(EvalError::NotPaired {
             a: a.sampler.clone(),
             b: b.sampler.clone(),
         });
     }
     let differences = a
+        .measured
         .metrics
         .iter()
         .filter_map(|(name, of_a)| {
-            let of_b = b.metrics.get(name)?;
+            let of_b = b.measured.metrics.get(name)?;
             let pairs = of_a.per_seed.iter().zip(&of_b.per_seed);
             Some((
                 name.clone(),
@@ -82,14 +84,14 @@ fn strata(
     score: Score,
     kinds_weigh_the_same: bool,
 ) -> Vec<Stratum> {
-    let num_seeds = a.set.seeds.len() as f64;
+    let num_seeds = a.measured.seeds.len() as f64;
     let mut by_kind: BTreeMap<Kind, BTreeMap<usize, f64>> = BTreeMap::new();
     for (a, b) in a.scores.iter().zip(&b.scores) {
         let prompts = by_kind.entry(a.kind).or_default();
         *prompts.entry(a.prompt).or_default() += (score(a) - score(b)) / num_seeds;
     }
     let num_kinds = by_kind.len() as f64;
-    let num_prompts = a.set.num_prompts as f64;
+    let num_prompts = a.measured.num_prompts as f64;
     by_kind
         .into_values()
         .map(|prompts| Stratum {

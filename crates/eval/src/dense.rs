@@ -14,8 +14,11 @@ use dmdr_world::{DensePrompt, Fact, Judge, Kind, Prompt, World};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EvalError, EvalSet, Evaluation, Sampler, judging::over_threads, metrics::mean,
-    sampling::Sampling, set::Batch,
+    EvalError, EvalSet, Evaluation, Sampler,
+    judging::over_threads,
+    metrics::mean,
+    sampling::Sampling,
+    set::{Batch, tokenised},
 };
 
 /// Scores images of dense prompts, which are larger than others.
@@ -79,7 +82,8 @@ impl DenseEvaluator {
         set.check()?;
         let prompts = set.dense_prompts(&self.world);
         let plain: Vec<Prompt> = prompts.iter().map(plain).collect();
-        let batches = Batch::of(&plain, &self.world, self.max_tokens, self.device)?;
+        let plain = tokenised(&plain, &self.world, self.max_tokens, self.device)?;
+        let batches = Batch::of(&plain);
         let side = self.world.dense_canvas() as i64;
         let mut sampling = Sampling::new(sampler, [3, side, side], self.device).of_squares(side);
         let mut kept = Vec::new();
@@ -104,11 +108,7 @@ impl DenseEvaluator {
             .collect();
         Ok(Evaluation {
             sampler: sampler.name().to_owned(),
-            set: set.clone(),
-            num_evaluations: sampler.num_evaluations(),
-            guidance: sampler.guidance(),
-            metrics,
-            images_per_second: sampling.images_per_second(),
+            measured: sampling.measured(set.split_name(), set.num_prompts, &set.seeds, metrics),
             scores,
             images: kept,
         })

@@ -1,12 +1,12 @@
 //! What an evaluation finds: metrics, and every image's scores.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
-use dmdr_events::{Statistic, atomic_write};
+use dmdr_events::atomic_write;
 use dmdr_image::Image;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{EvalError, EvalSet, ImageScore, Measured};
+use crate::{EvalError, ImageScore, Measured};
 
 /// Metrics of one sampler on one set, and what is known of each image: [`ImageScore`] or [`crate::DenseScore`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -14,36 +14,13 @@ use crate::{EvalError, EvalSet, ImageScore, Measured};
 pub struct Evaluation<S = ImageScore> {
     /// [`crate::Sampler::name`].
     pub sampler: String,
-    /// Prompts and seeds.
-    pub set: EvalSet,
-    /// Network evaluations an image.
-    pub num_evaluations: usize,
-    /// Scale of classifier-free guidance; 1 = none.
-    pub guidance: f64,
-    /// Metrics by name; `diversity` is one number over all seeds and needs two of them.
-    pub metrics: BTreeMap<String, Statistic>,
-    /// Speed of sampling, scoring left out.
-    pub images_per_second: f64,
+    /// Its metrics; `diversity` is one number over all seeds and needs two of them.
+    pub measured: Measured,
     /// One an image: all prompts of the first seed, then of the next.
     pub scores: Vec<S>,
     /// The images that were kept, seed by seed; not saved. See [`crate::Evaluator::keep_images`].
     #[serde(skip)]
     pub images: Vec<Image>,
-}
-
-impl<S> Evaluation<S> {
-    /// Its metrics, without the images' scores.
-    pub fn measured(&self) -> Measured {
-        Measured {
-            split: self.set.split_name(),
-            num_prompts: self.set.num_prompts,
-            seeds: self.set.seeds.clone(),
-            num_evaluations: self.num_evaluations,
-            guidance: self.guidance,
-            metrics: self.metrics.clone(),
-            images_per_second: self.images_per_second,
-        }
-    }
 }
 
 impl<S: Serialize + DeserializeOwned> Evaluation<S> {

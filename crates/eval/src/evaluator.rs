@@ -15,8 +15,12 @@ use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard};
 use dmdr_world::{Judge, Prompt, Split, World};
 
 use crate::{
-    EvalError, EvalSet, Evaluation, Gaussian, ImageScore, Sampler, judging::over_threads, metrics,
-    sampling::Sampling, set::Batch, texture,
+    EvalError, EvalSet, Evaluation, Gaussian, ImageScore, Sampler,
+    judging::over_threads,
+    metrics,
+    sampling::Sampling,
+    set::{Batch, tokenised},
+    texture,
 };
 
 /// True scenes of each prompt that images are compared with, so that the fit of the truth is better than of the images.
@@ -101,12 +105,9 @@ impl Evaluator {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Evaluation, EvalError> {
         set.check()?;
-        let batches = Batch::of(
-            &set.prompts(&self.world),
-            &self.world,
-            self.max_tokens(),
-            self.device,
-        )?;
+        let prompts = set.prompts(&self.world);
+        let prompts = tokenised(&prompts, &self.world, self.max_tokens(), self.device)?;
+        let batches = Batch::of(&prompts);
         let side = self.world.canvas() as i64;
         let mut sampling = Sampling::new(sampler, [3, side, side], self.device).of_squares(side);
         let mut scores = Vec::with_capacity(set.num_images());
@@ -128,11 +129,7 @@ impl Evaluator {
         metrics.extend(metrics::of_features(&features, &scores, &self.truth(set)));
         Ok(Evaluation {
             sampler: sampler.name().to_owned(),
-            set: set.clone(),
-            num_evaluations: sampler.num_evaluations(),
-            guidance: sampler.guidance(),
-            metrics,
-            images_per_second: sampling.images_per_second(),
+            measured: sampling.measured(set.split_name(), set.num_prompts, &set.seeds, metrics),
             scores,
             images: kept,
         })
@@ -148,7 +145,7 @@ impl Evaluator {
         scores: &mut Vec<ImageScore>,
     ) -> Result<Tensor, EvalError> {
         let _no_grad = no_grad_guard();
-        let (prompts, scenes) = (&batch.prompts, batch.prompts.scenes());
+        let (prompts, scenes) = (batch.prompts, batch.prompts.scenes());
         let towers = self.world_clip.towers();
         let features = towers.embed_image(images);
         let cosines = (&features * towers.embed_text(&scenes.ids)).sum_dim_intlist(

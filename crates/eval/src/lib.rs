@@ -4,8 +4,8 @@
 //! scores it: [`Evaluation`]. Two of them on the same set are compared image by image with [`compare`]. What the
 //! metrics can reach at best shows [`TrueScenes`]. A [`DenseEvaluator`] does the same for dense prompts, with questions.
 //!
-//! Elsewhere, where no truth is known, a [`Rater`] has images scored by reward models, and a [`RatingTable`] puts models side
-//! by side.
+//! Elsewhere, where no truth is known, [`Pictures`] are scored by the reward models of a [`Rater`], and a [`RatingTable`] puts
+//! models side by side. Whatever measures is a [`Measure`], and gives [`Measured`].
 
 mod compare;
 mod dense;
@@ -40,11 +40,11 @@ pub use fidelity::{Encoder, Features, Reference, pictures};
 pub use frechet::Gaussian;
 pub use interval::Interval;
 pub use manifold::{LEAST_IMAGES, Manifold};
-pub use measured::{Measure, Measured, Provenance};
+pub use measured::{Measure, Measured};
 pub use metrics::{ImageScore, metric_names};
 pub use pictures::Pictures;
 pub use pixel_metric::PixelMetric;
-pub use rating::{Rated, Rater, RatingTable};
+pub use rating::{Rater, RatingTable};
 pub use sampler::Sampler;
 pub use scenes::Scenes;
 pub use set::{BATCH_SIZE, EvalSet, PROMPT_SEED};

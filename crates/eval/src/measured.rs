@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use dmdr_events::{EvalReport, InputFile, Statistic};
+use dmdr_events::{Environment, EvalReport, InputFile, Statistic};
+use serde::{Deserialize, Serialize};
 
 use crate::{EvalError, Sampler};
 
@@ -20,11 +21,12 @@ pub trait Measure {
     ) -> Result<Measured, EvalError>;
 }
 
-/// Metrics of one sampler.
-#[derive(Debug, Clone, PartialEq)]
+/// Metrics of one sampler's images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Measured {
-    /// Split of the prompts, such as `validation`.
-    pub split: &'static str,
+    /// Split of the prompts, such as `validation`, or the benchmark that they are of.
+    pub split: String,
     /// Number of prompts; each is drawn once a seed.
     pub num_prompts: usize,
     /// Seeds of the noise.
@@ -37,23 +39,9 @@ pub struct Measured {
     pub metrics: BTreeMap<String, Statistic>,
     /// Speed of sampling, scoring left out.
     pub images_per_second: f64,
-}
-
-/// Where a measurement comes from: what its report says besides numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Provenance {
-    /// What was evaluated, such as `teacher` or `student`.
-    pub what: String,
-    /// The weights, as a path or name.
-    pub checkpoint: String,
-    /// The files of what scored, by metric.
-    pub towers: BTreeMap<String, InputFile>,
-    /// The command line.
-    pub command: String,
-    /// The commit of the program.
-    pub commit: String,
-    /// The machine, in words.
-    pub machine: String,
+    /// By metric with a number an image or a prompt, where they are kept: all prompts of the first seed, then of the next.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, Vec<f64>>,
 }
 
 impl Measured {
@@ -65,30 +53,29 @@ impl Measured {
             .collect()
     }
 
-    /// Its report.
-    pub fn report(self, provenance: Provenance) -> EvalReport {
-        let Provenance {
-            what,
-            checkpoint,
-            towers,
-            command,
-            commit,
-            machine,
-        } = provenance;
+    /// Its report: what was evaluated, such as `student`, with which weights, as a path or name, and the files of what
+    /// scored, by metric.
+    pub fn report(
+        self,
+        what: &str,
+        checkpoint: String,
+        towers: BTreeMap<String, InputFile>,
+        environment: &Environment,
+    ) -> EvalReport {
         EvalReport {
-            what,
+            what: what.to_owned(),
             checkpoint,
             towers,
-            split: self.split.to_owned(),
+            split: self.split,
             num_prompts: self.num_prompts,
             seeds: self.seeds,
             num_evaluations: self.num_evaluations,
             guidance: self.guidance,
             metrics: self.metrics,
             images_per_second: self.images_per_second,
-            command,
-            commit,
-            machine,
+            command: environment.command.clone(),
+            commit: environment.commit.clone(),
+            machine: environment.machine(),
         }
     }
 }

@@ -2,30 +2,28 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use dmdr_data::Prompts;
 use dmdr_events::Statistic;
 use dmdr_rewards::{RewardModel, Settings};
-use dmdr_tensor::{Device, Tensor, no_grad_guard};
-use serde::{Deserialize, Serialize};
+use dmdr_tensor::Tensor;
+use serde::Serialize;
 
 use crate::{
-    EvalError, Interval, Sampler,
+    EvalError, Interval, Measured,
     diversity::Diversity,
     evaluator::values,
     fidelity::{Encoder, Features, Reference},
-    sampling::Sampling,
     set::Batch,
 };
 
 /// Name of the column of [`Diversity`].
-const DIVERSITY: &str = "diversity";
+pub(crate) const DIVERSITY: &str = "diversity";
 
 /// Metrics, in the order of a table's columns: reward models, diversity, fidelity.
 #[derive(Default)]
 pub struct Rater {
     metrics: Vec<(String, f64, Box<dyn RewardModel>)>,
-    diversity: Option<Diversity>,
-    fidelity: Option<(Encoder, Reference)>,
+    pub(crate) diversity: Option<Diversity>,
+    pub(crate) fidelity: Option<(Encoder, Reference)>,
 }
 
 impl std::fmt::Debug for Rater {
@@ -33,50 +31,6 @@ impl std::fmt::Debug for Rater {
         let names = self.metrics.iter().map(|(name, ..)| name);
         f.debug_list().entries(names).finish()
     }
-}
-
-/// What a sampler's images were given.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rated {
-    /// Network evaluations an image.
-    pub num_evaluations: usize,
-    /// Scale of classifier-free guidance; 1 = none.
-    pub guidance: f64,
-    /// Speed of sampling, scoring left out.
-    pub images_per_second: f64,
-    /// By metric, one an image: all prompts of the first seed, then of the next. Of diversity one a prompt.
-    pub scores: BTreeMap<String, Vec<f64>>,
-    /// By metric of all images as a set.
-    #[serde(default)]
-    pub of_set: BTreeMap<String, f64>,
-}
-
-impl Rated {
-    /// Each metric's mean over all images of `num_prompts` prompts, or over the prompts themselves, with the means of each seed.
-    /// Where a judge left images out, it is over those with a score; a metric that left out all has none. Metrics of sets have
-    /// one value.
-    pub fn statistics(&self, num_prompts: usize) -> BTreeMap<String, Statistic> {
-        let of_images = self.scores.iter().filter_map(|(name, scores)| {
-            let mean = mean(scores)?;
-            let per_seed: Vec<f64> = scores.chunks(num_prompts).filter_map(self::mean).collect();
-            let statistic = Statistic {
-                mean,
-                ..Statistic::of(per_seed)
-            };
-            Some((name.clone(), statistic))
-        });
-        let of_set = self.of_set.iter();
-        let of_set = of_set.map(|(name, value)| (name.clone(), Statistic::of(vec![*value])));
-        of_images.chain(of_set).collect()
-    }
-}
-
-/// Over the scores that there are, if there are any.
-fn mean(scores: &[f64]) -> Option<f64> {
-    let there = || scores.iter().filter(|score| !score.is_nan());
-    let count = there().count();
-    (count > 0).then(|| there().sum::<f64>() / count as f64)
 }
 
 impl Rater {
@@ -114,72 +68,18 @@ impl Rater {
         fidelity.map_or_else(Vec::new, |(encoder, _)| encoder.columns())
     }
 
-    /// Lets `sampler` draw `batches` of prompts once for each of `seeds`, from noise of shape `noise` `[C, H, W]` on `device`,
-    /// and scores the images. `progress` is told (images done, of) after every batch.
-    ///
-    /// Results are a pure function of sampler, prompts, their batches and seeds; libtorch's random state is left changed.
+    /// What every reward model gives a batch's images.
     ///
     /// # Errors
-    /// A sampler that fails or makes pixels that are not finite; a metric that fails or gives scores that are not finite.
-    pub fn rate(
+    /// A metric that fails or gives scores that are not finite.
+    pub(crate) fn score(
         &self,
-        sampler: &dyn Sampler,
-        batches: Vec<Prompts>,
-        seeds: &[u64],
-        (noise, device): ([i64; 3], Device),
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Rated, EvalError> {
-        let num_images = batches.iter().map(Prompts::len).sum::<usize>() * seeds.len();
-        let mut sampling = Sampling::new(sampler, noise, device);
-        let mut by_seed = vec![BTreeMap::<String, Vec<f64>>::new(); seeds.len()];
-        let (mut distances, mut features) = (Vec::new(), Vec::new());
-        let (mut first, mut num_done) = (0, 0);
-        for prompts in batches {
-            let batch = Batch { first, prompts };
-            first += batch.prompts.len();
-            // Diversity needs all images of a prompt at once.
-            let mut of_seeds = Vec::with_capacity(seeds.len());
-            for (&seed, scores) in seeds.iter().zip(&mut by_seed) {
-                let images = sampling.images(&batch, seed)?;
-                let _no_grad = no_grad_guard();
-                for (name, found) in self.score(&images, &batch)? {
-                    scores.entry(name).or_default().extend(found);
-                }
-                if let Some((encoder, _)) = &self.fidelity {
-                    features.push(encoder.features(&images));
-                }
-                if let Some(diversity) = &self.diversity {
-                    of_seeds.push(diversity.resize(&images));
-                }
-                num_done += batch.prompts.len();
-                progress(num_done, num_images);
-            }
-            if let Some(diversity) = &self.diversity {
-                distances.extend(diversity.of_prompts(&of_seeds));
-            }
-        }
-        let mut scores = BTreeMap::<String, Vec<f64>>::new();
-        for (name, found) in by_seed.into_iter().flatten() {
-            scores.entry(name).or_default().extend(found);
-        }
-        if self.diversity.is_some() {
-            all_finite(DIVERSITY, &distances, 0)?;
-            scores.insert(DIVERSITY.to_owned(), distances);
-        }
-        Ok(Rated {
-            num_evaluations: sampler.num_evaluations(),
-            guidance: sampler.guidance(),
-            images_per_second: sampling.images_per_second(),
-            scores,
-            of_set: self.compare(features)?,
-        })
-    }
-
-    /// What every reward model gives a batch's images.
-    fn score(&self, images: &Tensor, batch: &Batch) -> Result<Vec<(String, Vec<f64>)>, EvalError> {
+        images: &Tensor,
+        batch: &Batch,
+    ) -> Result<Vec<(String, Vec<f64>)>, EvalError> {
         let metrics = self.metrics.iter();
         let score = |(name, factor, model): &(String, f64, Box<dyn RewardModel>)| {
-            let found = values(&model.score(images, &batch.prompts)?);
+            let found = values(&model.score(images, batch.prompts)?);
             let found: Vec<f64> = found.into_iter().map(|score| score * factor).collect();
             // Only those of a run on its way may leave an image out.
             if !model.may_leave_out() {
@@ -191,18 +91,25 @@ impl Rater {
     }
 
     /// The metrics of all images as a set.
-    fn compare(&self, features: Vec<Features>) -> Result<BTreeMap<String, f64>, EvalError> {
+    ///
+    /// # Errors
+    /// One that is not finite.
+    pub(crate) fn compare(
+        &self,
+        features: Vec<Features>,
+    ) -> Result<BTreeMap<String, Statistic>, EvalError> {
         let Some((encoder, reference)) = &self.fidelity else {
             return Ok(BTreeMap::new());
         };
         let found = reference.compare(&Features::join(features));
         all_finite(encoder.name(), &found, 0)?;
+        let found = found.into_iter().map(|value| Statistic::of(vec![value]));
         Ok(encoder.columns().into_iter().zip(found).collect())
     }
 }
 
 /// A score that is no number would make every mean none, and a kept one would stay.
-fn all_finite(metric: &str, scores: &[f64], first: usize) -> Result<(), EvalError> {
+pub(crate) fn all_finite(metric: &str, scores: &[f64], first: usize) -> Result<(), EvalError> {
     match scores.iter().position(|score| !score.is_finite()) {
         None => Ok(()),
         Some(place) => Err(EvalError::Score {
@@ -246,46 +153,47 @@ pub struct Row {
 }
 
 impl RatingTable {
-    /// Of `models`, with their names, all rated by `rater` on the same `num_prompts` prompts and seeds.
+    /// Of `models`, with their names, all measured by `rater` on the same prompts and seeds.
     ///
     /// # Panics
-    /// If there are none, or they were rated by other metrics or on different sets.
-    pub fn new(rater: &Rater, models: &[(String, Rated)], num_prompts: usize) -> Self {
-        Self::of_columns(rater.columns(), rater.set_columns(), models, num_prompts)
+    /// If there are none, or they were measured by other metrics or on different sets.
+    pub fn new(rater: &Rater, models: &[(String, Measured)]) -> Self {
+        Self::of_columns(rater.columns(), rater.set_columns(), models)
     }
 
     fn of_columns(
         metrics: Vec<String>,
         set_metrics: Vec<String>,
-        models: &[(String, Rated)],
-        num_prompts: usize,
+        models: &[(String, Measured)],
     ) -> Self {
         let (_, first) = &models[0];
-        let row = |(index, (name, rated)): (usize, &(String, Rated))| {
+        let row = |(index, (name, measured)): (usize, &(String, Measured))| {
             let by_metric = |value: &dyn Fn(&str) -> Vec<f64>| {
                 let entry = |metric: &String| (metric.clone(), Interval::of(value(metric)));
                 metrics.iter().map(entry).collect()
             };
-            let of_prompts =
-                |rated: &Rated, metric: &str| over_seeds(&rated.scores[metric], num_prompts);
+            let of_prompts = |measured: &Measured, metric: &str| {
+                over_seeds(&measured.scores[metric], measured.num_prompts)
+            };
             let differences = |metric: &str| {
-                let pairs = of_prompts(rated, metric)
+                let pairs = of_prompts(measured, metric)
                     .into_iter()
                     .zip(of_prompts(first, metric));
                 pairs.map(|(this, first)| this - first).collect()
             };
+            let of_set = |metric: &String| (metric.clone(), measured.metrics[metric].mean);
             Row {
                 name: name.clone(),
-                num_evaluations: rated.num_evaluations,
-                guidance: rated.guidance,
-                images_per_second: rated.images_per_second,
-                means: by_metric(&|metric| of_prompts(rated, metric)),
+                num_evaluations: measured.num_evaluations,
+                guidance: measured.guidance,
+                images_per_second: measured.images_per_second,
+                means: by_metric(&|metric| of_prompts(measured, metric)),
                 differences: if index == 0 {
                     BTreeMap::new()
                 } else {
                     by_metric(&differences)
                 },
-                of_set: rated.of_set.clone(),
+                of_set: set_metrics.iter().map(of_set).collect(),
             }
         };
         let rows = models.iter().enumerate().map(row).collect();
@@ -350,13 +258,16 @@ fn over_seeds(scores: &[f64], num_prompts: usize) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    fn rated(scores: &[f64]) -> Rated {
-        Rated {
+    fn measured(scores: &[f64]) -> Measured {
+        Measured {
+            split: "table".to_owned(),
+            num_prompts: 3,
+            seeds: vec![0, 1],
             num_evaluations: 4,
             guidance: 1.0,
+            metrics: BTreeMap::from([("FID".to_owned(), Statistic::of(vec![7.0]))]),
             images_per_second: 2.0,
             scores: BTreeMap::from([("clip".to_owned(), scores.to_vec())]),
-            of_set: BTreeMap::from([("FID".to_owned(), 7.0)]),
         }
     }
 
@@ -370,14 +281,14 @@ mod tests {
     #[test]
     fn differences_are_paired_prompt_by_prompt() {
         // Prompts differ by tens, models by one: only pairs show it. Two seeds of three prompts.
-        let teacher = rated(&[10.0, 20.0, 30.0, 12.0, 22.0, 32.0]);
-        let student = rated(&[12.0, 22.0, 32.0, 12.0, 22.0, 32.0]);
+        let teacher = measured(&[10.0, 20.0, 30.0, 12.0, 22.0, 32.0]);
+        let student = measured(&[12.0, 22.0, 32.0, 12.0, 22.0, 32.0]);
         let models = [
             ("teacher".to_owned(), teacher),
             ("student".to_owned(), student),
         ];
         let table =
-            RatingTable::of_columns(vec!["clip".to_owned()], vec!["FID".to_owned()], &models, 3);
+            RatingTable::of_columns(vec!["clip".to_owned()], vec!["FID".to_owned()], &models);
         let [teacher, student] = &table.rows[..] else {
             panic!("two rows")
         };

@@ -1,10 +1,14 @@
 //! Running a sampler: noise, seeds, checks, speed.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
+use dmdr_events::Statistic;
 use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard};
 
-use crate::{EvalError, Sampler, set::Batch};
+use crate::{EvalError, Measured, Sampler, set::Batch};
 
 /// A sampler at work.
 pub(crate) struct Sampling<'a> {
@@ -41,7 +45,7 @@ impl<'a> Sampling<'a> {
         batch.reseed(seed);
         let images = self.clock.time(batch.prompts.len(), || {
             let _no_grad = no_grad_guard();
-            let images = self.sampler.sample(&batch.prompts, &noise)?;
+            let images = self.sampler.sample(batch.prompts, &noise)?;
             // Reading one number waits for the device.
             let is_finite = images.isfinite().all().int64_value(&[]) == 1;
             Ok::<_, EvalError>((images, is_finite))
@@ -71,9 +75,24 @@ impl<'a> Sampling<'a> {
             .clamp(0.0, 1.0))
     }
 
-    /// Speed so far, of sampling alone.
-    pub(crate) fn images_per_second(&self) -> f64 {
-        self.clock.images_per_second()
+    /// What `metrics` say of its images, which are of `num_prompts` prompts of `split` and of noise from `seeds`.
+    pub(crate) fn measured(
+        &self,
+        split: &str,
+        num_prompts: usize,
+        seeds: &[u64],
+        metrics: BTreeMap<String, Statistic>,
+    ) -> Measured {
+        Measured {
+            split: split.to_owned(),
+            num_prompts,
+            seeds: seeds.to_vec(),
+            num_evaluations: self.sampler.num_evaluations(),
+            guidance: self.sampler.guidance(),
+            metrics,
+            images_per_second: self.clock.images_per_second(),
+            scores: BTreeMap::new(),
+        }
     }
 }
 

@@ -18,6 +18,6 @@ impl Measure for Scenes {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Measured, EvalError> {
         let evaluation = self.evaluator.evaluate(sampler, &self.set, progress)?;
-        Ok(evaluation.measured())
+        Ok(evaluation.measured)
     }
 }

@@ -74,33 +74,38 @@ impl EvalSet {
     }
 }
 
-/// Consecutive prompts of a set.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    /// Place of the first in the set.
-    pub(crate) first: usize,
-    /// At most [`BATCH_SIZE`].
-    pub(crate) prompts: Prompts,
+/// Prompts of the emoji world as samplers get them, [`BATCH_SIZE`] at a time.
+pub(crate) fn tokenised(
+    prompts: &[Prompt],
+    world: &World,
+    max_tokens: usize,
+    device: Device,
+) -> Result<Vec<Prompts>, EvalError> {
+    let chunks = prompts.chunks(BATCH_SIZE);
+    chunks
+        .map(|chunk| Ok(Prompts::new(world, chunk.to_vec(), max_tokens, device)?))
+        .collect()
 }
 
-impl Batch {
-    /// All batches of a set's prompts.
-    pub(crate) fn of(
-        prompts: &[Prompt],
-        world: &World,
-        max_tokens: usize,
-        device: Device,
-    ) -> Result<Vec<Self>, EvalError> {
-        prompts
-            .chunks(BATCH_SIZE)
-            .enumerate()
-            .map(|(index, chunk)| {
-                Ok(Self {
-                    first: index * BATCH_SIZE,
-                    prompts: Prompts::new(world, chunk.to_vec(), max_tokens, device)?,
-                })
-            })
-            .collect()
+/// Consecutive prompts of a set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    /// Place of the first in the set.
+    pub(crate) first: usize,
+    /// They.
+    pub(crate) prompts: &'a Prompts,
+}
+
+impl<'a> Batch<'a> {
+    /// All batches of a set, which are `prompts`.
+    pub(crate) fn of(prompts: &'a [Prompts]) -> Vec<Self> {
+        let mut next = 0;
+        let batch = |prompts: &'a Prompts| {
+            let first = next;
+            next += prompts.len();
+            Self { first, prompts }
+        };
+        prompts.iter().map(batch).collect()
     }
 
     /// Standard normal noise `[B, C, H, W]` for `shape` `[C, H, W]`. Drawn on the CPU and image by image, so that neither the device nor the
@@ -139,16 +144,18 @@ mod tests {
     fn noise_depends_on_seed_and_prompt_only() {
         let world = World::new(WorldPreset::Mini).expect("valid drawings");
         let set = set(BATCH_SIZE + 6, &[0]);
-        let batches =
-            Batch::of(&set.prompts(&world), &world, 16, Device::Cpu).expect("captions fit");
+        let tokenised =
+            |prompts: &[Prompt]| tokenised(prompts, &world, 16, Device::Cpu).expect("captions fit");
+        let prompts = tokenised(&set.prompts(&world));
+        let batches = Batch::of(&prompts);
         assert_eq!(batches.len(), 2);
         let shape = [3, 8, 8];
         let noise = batches[1].noise(7, shape, Device::Cpu);
         assert_eq!(noise.size(), [6, 3, 8, 8]);
+        let one = tokenised(&set.prompts(&world)[..1]);
         let alone = Batch {
             first: BATCH_SIZE + 5,
-            prompts: Prompts::new(&world, set.prompts(&world)[..1].to_vec(), 16, Device::Cpu)
-                .expect("captions fit"),
+            prompts: &one[0],
         };
         assert_eq!(alone.noise(7, shape, Device::Cpu).get(0), noise.get(5));
         assert_ne!(alone.noise(8, shape, Device::Cpu).get(0), noise.get(5));

@@ -69,10 +69,10 @@ fn true_dense_scenes_answer_with_yes_and_others_do_not() {
             .expect("scenes render")
     };
     let right = evaluate(0);
-    let names: Vec<&str> = right.metrics.keys().map(String::as_str).collect();
+    let names: Vec<&str> = right.measured.metrics.keys().map(String::as_str).collect();
     let all = ["attribute", "count", "entity", "overall", "relation"];
     assert_eq!(names, all.map(|name| format!("dense/{name}")));
-    for (name, statistic) in &right.metrics {
+    for (name, statistic) in &right.measured.metrics {
         assert!(
             statistic.mean > 0.98 && statistic.per_seed.len() == 2,
             "{name} {statistic:?}"
@@ -81,9 +81,9 @@ fn true_dense_scenes_answer_with_yes_and_others_do_not() {
     assert_eq!((right.scores.len(), right.images.len()), (48, 2));
     let wrong = evaluate(1);
     assert!(
-        wrong.metrics["dense/overall"].mean < 0.5,
+        wrong.measured.metrics["dense/overall"].mean < 0.5,
         "{:?}",
-        wrong.metrics
+        wrong.measured.metrics
     );
     // A category counts answers on their own; the score also asks for their parents.
     for score in &wrong.scores {

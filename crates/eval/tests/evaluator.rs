@@ -6,8 +6,9 @@ use dmdr_config::Assets;
 use dmdr_config::WorldPreset;
 use dmdr_data::{Prompts, SceneBatch};
 use dmdr_eval::{
-    EvalError, EvalSet, Evaluation, Evaluator, Provenance, Sampler, TrueScenes, compare,
+    EvalError, EvalSet, Evaluation, Evaluator, Measured, Sampler, TrueScenes, compare,
 };
+use dmdr_events::Environment;
 use dmdr_tensor::{Device, Tensor};
 use dmdr_world::{Split, World};
 
@@ -28,7 +29,7 @@ fn evaluate(evaluator: &Evaluator, sampler: &dyn Sampler, set: &EvalSet) -> Eval
 }
 
 fn mean(evaluation: &Evaluation, name: &str) -> f64 {
-    evaluation.metrics[name].mean
+    evaluation.measured.metrics[name].mean
 }
 
 /// The scene of the prompt before: right images, wrong prompts.
@@ -61,10 +62,10 @@ fn true_scenes_are_right_and_those_of_other_prompts_wrong() {
     assert!(
         mean(&right, "geneval/overall") > 0.98,
         "{:?}",
-        right.metrics
+        right.measured.metrics
     );
-    assert_eq!(right.metrics["geneval/overall"].per_seed.len(), 2);
-    assert_eq!(right.metrics["diversity"].per_seed.len(), 1);
+    assert_eq!(right.measured.metrics["geneval/overall"].per_seed.len(), 2);
+    assert_eq!(right.measured.metrics["diversity"].per_seed.len(), 1);
     assert!(mean(&right, "diversity") > 0.0);
     assert_eq!((right.scores.len(), right.images.len()), (144, 4));
     assert!(
@@ -75,7 +76,11 @@ fn true_scenes_are_right_and_those_of_other_prompts_wrong() {
     );
 
     let wrong = evaluate(&evaluator, &fake("other", of_other_prompts), &set);
-    assert!(mean(&wrong, "geneval/overall") < 0.2, "{:?}", wrong.metrics);
+    assert!(
+        mean(&wrong, "geneval/overall") < 0.2,
+        "{:?}",
+        wrong.measured.metrics
+    );
     assert!(
         mean(&wrong, "diversity").abs() < 1e-6,
         "the same image for every seed"
@@ -86,7 +91,7 @@ fn true_scenes_are_right_and_those_of_other_prompts_wrong() {
         "whatever the prompt"
     );
     let fused = evaluate(&evaluator, &fake("fused", fused), &set);
-    assert!(formed(&fused) < 0.2, "{:?}", fused.metrics);
+    assert!(formed(&fused) < 0.2, "{:?}", fused.measured.metrics);
     let grey = evaluate(&evaluator, &fake("grey", grey), &set);
     assert!(mean(&grey, "geneval/overall") < 1e-9);
     // The distance sees the images, not the prompts they are for.
@@ -134,15 +139,15 @@ fn evaluations_are_reproducible_and_survive_files() {
     evaluate(&evaluator, &sampler, &set(6, &[9]));
     let again = evaluate(&evaluator, &sampler, &set(12, &[0]));
     assert_eq!(
-        (&first.scores, &first.metrics),
-        (&again.scores, &again.metrics)
+        (&first.scores, &first.measured.metrics),
+        (&again.scores, &again.measured.metrics)
     );
     assert!(
-        !first.metrics.contains_key("diversity"),
+        !first.measured.metrics.contains_key("diversity"),
         "one seed has no pairs"
     );
     assert_eq!(
-        first.measured().means()["world_clip"].to_bits(),
+        first.measured.means()["world_clip"].to_bits(),
         mean(&first, "world_clip").to_bits()
     );
     // Another seed after the first one changes nothing for the first.
@@ -157,27 +162,29 @@ fn evaluations_are_reproducible_and_survive_files() {
     let path = folder.path().join("evaluation.json");
     first.write(&path).expect("a temporary file");
     let read = <Evaluation>::read(&path).expect("just written");
-    assert_eq!(
-        (read.scores, read.metrics, read.set),
-        (
-            first.scores.clone(),
-            first.metrics.clone(),
-            first.set.clone()
-        )
-    );
+    assert_eq!(read.scores, first.scores);
+    let expected = Measured {
+        images_per_second: read.measured.images_per_second, // the last bit may be lost
+        ..first.measured.clone()
+    };
+    assert_eq!(read.measured, expected);
     assert!(matches!(
         <Evaluation>::read(folder.path()),
         Err(EvalError::Read { .. })
     ));
 
-    let report = first.measured().report(Provenance {
-        what: "student".into(),
-        checkpoint: "weights".into(),
-        towers: evaluator.towers().clone(),
-        command: "dmdr eval".into(),
+    let towers = evaluator.towers().clone();
+    let environment = Environment {
         commit: "abc".into(),
-        machine: "2 threads".into(),
-    });
+        ..Environment::detect()
+    };
+    let report = first
+        .measured
+        .report("student", "weights".into(), towers, &environment);
+    assert_eq!(
+        (report.what.as_str(), report.commit.as_str()),
+        ("student", "abc")
+    );
     assert_eq!(
         (report.split.as_str(), report.num_prompts),
         ("validation", 12)

@@ -22,20 +22,20 @@ pub struct EvalReport {
     /// The towers that scored, by metric.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub towers: BTreeMap<String, InputFile>,
-    /// Split of the prompts, such as `validation` or `test`.
+    /// Split of the prompts, such as `validation` or `test`, or a benchmark, such as `geneval`.
     pub split: String,
     /// Number of prompts; each is drawn once per seed.
     pub num_prompts: usize,
-    /// Seeds of the noise.
+    /// Seeds of the noise; of images that somebody else drew, their numbers.
     pub seeds: Vec<u64>,
-    /// Network evaluations per image (NFE); guidance doubles them.
+    /// Network evaluations per image (NFE); guidance doubles them. 0 where it is not known how the images were drawn.
     pub num_evaluations: usize,
-    /// Classifier-free guidance; 1 = none.
+    /// Classifier-free guidance; 1 = none, NaN = not known.
     #[serde(with = "number::one")]
     pub guidance: f64,
     /// Metrics by name.
     pub metrics: BTreeMap<String, Statistic>,
-    /// Speed of sampling.
+    /// Speed of sampling; NaN = not known.
     #[serde(with = "number::one")]
     pub images_per_second: f64,
     /// The command line that made this.

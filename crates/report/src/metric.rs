@@ -22,6 +22,7 @@ pub(crate) fn describe(key: &str) -> (String, &'static str) {
         "lr" => ("Learning rate", ""),
         "grad_norm/student" => ("Gradient norm of the student", "before clipping"),
         "grad_norm/fake_score" => ("Gradient norm of the fake score", "before clipping"),
+        "dpg/overall" => ("DPG-Bench, overall", ""),
         "geneval/overall" => (
             "GenEval, overall",
             "mean over task kinds of the share of images the exact judge accepts",
@@ -57,16 +58,19 @@ pub(crate) fn describe(key: &str) -> (String, &'static str) {
 
 /// Title of a metric in a table.
 pub(crate) fn title(key: &str) -> String {
-    match key.strip_prefix("geneval/") {
-        Some("overall") | None => describe(key).0,
-        Some(kind) => format!("GenEval, {}", spaced(kind)),
+    match key.split_once('/') {
+        Some((_, "overall")) => describe(key).0,
+        Some(("geneval", kind)) => format!("GenEval, {}", spaced(kind)),
+        Some(("dpg", category)) => format!("DPG-Bench, {category}"),
+        _ => describe(key).0,
     }
 }
 
 /// The most telling metrics first, then by name.
 pub(crate) fn rank(key: &str) -> (usize, String) {
-    const ORDER: [&str; 5] = [
+    const ORDER: [&str; 6] = [
         "geneval/overall",
+        "dpg/overall",
         "preference_heldout",
         "preference",
         "world_clip",
@@ -101,6 +105,8 @@ mod tests {
     fn known_and_unknown_names() {
         assert_eq!(title("geneval/overall"), "GenEval, overall");
         assert_eq!(title("geneval/two_objects"), "GenEval, two objects");
+        assert_eq!(title("dpg/overall"), "DPG-Bench, overall");
+        assert_eq!(title("dpg/entity"), "DPG-Bench, entity");
         assert_eq!(title("preference"), "Preference");
         assert_eq!(describe("reward/world_clip").0, "Reward: world clip");
         assert_eq!(describe("").0, "");

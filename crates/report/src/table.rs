@@ -58,7 +58,7 @@ fn table(split: &str, reports: &[&EvalReport]) -> Markup {
                 }
                 tbody {
                     @for key in keys {
-                        tr.first[key.as_str() == "geneval/overall"] {
+                        tr.first[matches!(key.as_str(), "geneval/overall" | "dpg/overall")] {
                             th title=(key) { (metric::title(key)) }
                             @for report in reports { td { (value(report.metrics.get(key))) } }
                             @if let Some((teacher, student)) = pair { (difference(teacher, student, key)) }

@@ -2,11 +2,12 @@
 
 mod truth;
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, rc::Rc};
 
 use dmdr_config::{Experiment, Table, TableModel, Teacher, Who};
-use dmdr_data::Prompts;
-use dmdr_eval::{EvalError, LEAST_IMAGES, Rated, Rater, RatingTable, Sampler};
+use dmdr_eval::{
+    EvalError, LEAST_IMAGES, Measure, Measured, Pictures, Rater, RatingTable, Sampler,
+};
 use dmdr_events::{Environment, InputFile, atomic_write};
 use dmdr_prompts::Census;
 use dmdr_tensor::Runtime;
@@ -14,7 +15,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::truth::Truth;
-use crate::{FinishedRun, MetricSource, TrainError, assembly::corpus, assembly::metrics, hub};
+use crate::{
+    FinishedRun, MetricSource, TrainError,
+    assembly::{corpus, metrics},
+    hub,
+    run::measure::batches,
+};
 
 /// A finished table: `table.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -35,16 +41,16 @@ pub struct TableReport {
     pub environment: Environment,
 }
 
-/// Scores of one model as they are kept, so that a table that was stopped goes on.
+/// A model's measurement as it is kept, so that a table that was stopped goes on.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
-    /// [`Measured::fingerprint`].
+    /// [`Basis::fingerprint`].
     fingerprint: String,
-    rated: Rated,
+    measured: Measured,
 }
 
-/// Everything the scores of a model depend on.
-struct Measured<'a> {
+/// Everything the measurement of a model depends on.
+struct Basis<'a> {
     prompts: &'a [InputFile],
     table: &'a Table,
     metrics: &'a [MetricSource],
@@ -52,7 +58,7 @@ struct Measured<'a> {
     runs: BTreeMap<&'a Path, Vec<InputFile>>,
 }
 
-impl Measured<'_> {
+impl Basis<'_> {
     fn fingerprint(&self, model: &TableModel) -> String {
         let table = self.table;
         let prompts: Vec<&str> = self
@@ -126,7 +132,7 @@ pub fn measure_table(
             runs.insert(model.run.as_path(), files_of(&model.run)?);
         }
     }
-    let measured = Measured {
+    let basis = Basis {
         prompts: &prompts,
         table,
         metrics: &metrics,
@@ -144,26 +150,30 @@ pub fn measure_table(
         let reference = truth.reference(&path, table.batch_size, runtime.device, &mut tell)?;
         rater.compare_with(truth.encoder, reference);
     }
+    let rater = Rc::new(rater);
     let mut open: Option<FinishedRun> = None;
     let mut models = Vec::new();
     for (index, model) in table.models.iter().enumerate() {
         let path = scores.join(format!("{index}.json"));
-        let fingerprint = measured.fingerprint(model);
-        let rated = if let Some(rated) = kept(&path, &fingerprint) {
-            rated
+        let fingerprint = basis.fingerprint(model);
+        let measured = if let Some(measured) = kept(&path, &fingerprint) {
+            measured
         } else {
             let run = match open.take() {
                 Some(run) if run.run.path() == model.run => run,
                 _ => FinishedRun::open(&model.run)?,
             };
-            let rated = rate(&run, model, &rater, table, &captions, progress)?;
+            let measured = measure(&run, model, &rater, table, &captions, progress)?;
             open = Some(run);
-            let kept = Kept { fingerprint, rated };
+            let kept = Kept {
+                fingerprint,
+                measured,
+            };
             let json = serde_json::to_vec(&kept).expect("plain values serialise");
             atomic_write(&path, json)?;
-            kept.rated
+            kept.measured
         };
-        models.push((model.name.clone(), rated));
+        models.push((model.name.clone(), measured));
     }
     let report = TableReport {
         prompts,
@@ -171,7 +181,7 @@ pub fn measure_table(
         num_prompts: captions.len(),
         seeds: table.seeds.clone(),
         metrics,
-        table: RatingTable::new(&rater, &models, captions.len()),
+        table: RatingTable::new(&rater, &models),
         environment,
     };
     let json = serde_json::to_vec_pretty(&report).expect("plain values serialise");
@@ -180,10 +190,10 @@ pub fn measure_table(
     Ok(report)
 }
 
-/// The scores in the file `path`, if they are of what `fingerprint` stands for.
-fn kept(path: &Path, fingerprint: &str) -> Option<Rated> {
+/// The measurement in the file `path`, if it is of what `fingerprint` stands for.
+fn kept(path: &Path, fingerprint: &str) -> Option<Measured> {
     let kept: Kept = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    (kept.fingerprint == fingerprint).then_some(kept.rated)
+    (kept.fingerprint == fingerprint).then_some(kept.measured)
 }
 
 /// The prompt files, what became of their rows, and what is drawn of them.
@@ -203,27 +213,29 @@ fn captions(table: &Table) -> Result<(Vec<InputFile>, Census, Vec<String>), Trai
     Ok((files, set.census().clone(), captions))
 }
 
-fn rate(
+fn measure(
     run: &FinishedRun,
     model: &TableModel,
-    rater: &Rater,
+    rater: &Rc<Rater>,
     table: &Table,
     captions: &[String],
     progress: &mut dyn FnMut(&str, usize, usize),
-) -> Result<Rated, TrainError> {
+) -> Result<Measured, TrainError> {
     run.source.prepare(captions)?;
-    let batches = captions
-        .chunks(table.batch_size)
-        .map(|chunk| run.source.described(chunk))
-        .collect::<Result<Vec<Prompts>, _>>()?;
+    let pictures = Pictures {
+        rater: Rc::clone(rater),
+        split: "table",
+        prompts: batches(&*run.source, captions, table.batch_size)?,
+        seeds: table.seeds.clone(),
+        noise: (run.backbone.image_shape(), run.runtime.device),
+    };
     let (teacher, student) = (run.teacher(), run.student());
     let sampler: &dyn Sampler = match model.who {
         Who::Teacher => &teacher,
         Who::Student => &student,
     };
-    let noise = (run.backbone.image_shape(), run.runtime.device);
     let mut tell = |done, of| progress(&model.name, done, of);
-    Ok(rater.rate(sampler, batches, &table.seeds, noise, &mut tell)?)
+    Ok(pictures.measure(sampler, &mut tell)?)
 }
 
 impl TableReport {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use dmdr_events::Statistic;
 use serde::{Deserialize, Serialize};
 
 use super::{Answers, Cascade, DpgError, Graph, ImageAnswers, Item, graph::broad};
@@ -101,6 +102,49 @@ impl Graph {
             num_items: num_items as usize,
             left_out,
         })
+    }
+
+    /// `scores`, which are of `answers`, as metrics: `dpg/overall` and every broad category. Where all items have as many
+    /// images, with the value over each item's first image, second and so on; of categories if all images count for them.
+    ///
+    /// # Errors
+    /// As for [`Self::score`].
+    pub fn metrics(
+        &self,
+        answers: &Answers,
+        scores: &Scores,
+    ) -> Result<BTreeMap<String, Statistic>, DpgError> {
+        let items = answers.items.iter();
+        let items: Vec<_> = items
+            .filter(|(id, _)| !scores.left_out.contains(id))
+            .collect();
+        let num_images = items.first().map_or(0, |(_, images)| images.len());
+        let is_same = items.iter().all(|(_, images)| images.len() == num_images);
+        let of_image = |image: usize| {
+            let items = items.iter();
+            let items = items.map(|&(id, images)| (id.clone(), vec![images[image].clone()]));
+            let items = items.collect();
+            self.score(&Answers { items })
+        };
+        let of_images = (0..num_images).filter(|_| is_same).map(of_image);
+        let of_images: Vec<Scores> = of_images.collect::<Result<_, _>>()?;
+        let statistic = |mean: f64, per_seed: Vec<f64>| match per_seed.len() {
+            0 => Statistic::of(vec![mean]),
+            _ => Statistic {
+                mean,
+                ..Statistic::of(per_seed)
+            },
+        };
+        let overall = of_images.iter().map(|scores| scores.overall).collect();
+        let overall = statistic(scores.overall, overall);
+        let categories = scores.broad.iter().map(|(category, &share)| {
+            let all_count = !self.quirks.last_image_categories;
+            let shares = of_images.iter().filter(|_| all_count);
+            let shares = shares.map(|scores| scores.broad[category]).collect();
+            (format!("dpg/{category}"), statistic(share, shares))
+        });
+        let overall = std::iter::once(("dpg/overall".to_owned(), overall));
+        Ok(overall.chain(categories).collect())
     }
 
     /// Mean over the images, and the answers of each as they were given.

@@ -1,7 +1,8 @@
 //! The scores of a set of judged images: the official `summary_scores.py`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use dmdr_events::Statistic;
 use serde::{Deserialize, Serialize};
 
 use super::{GenEvalError, ImageResult, Tag};
@@ -79,6 +80,38 @@ impl Summary {
             tasks,
         })
     }
+
+    /// As metrics: `geneval/overall` and every task, with its value over each prompt's first image, second and so on.
+    /// `results` are those of the summary, `samples` images of each prompt, prompt by prompt.
+    ///
+    /// # Errors
+    /// Fewer results than samples.
+    pub fn metrics(
+        &self,
+        results: &[ImageResult],
+        samples: usize,
+    ) -> Result<BTreeMap<String, Statistic>, GenEvalError> {
+        let mut by_name: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for sample in 0..samples {
+            let of_sample = results.iter().skip(sample).step_by(samples);
+            for (name, value) in Self::new(&of_sample.cloned().collect::<Vec<_>>())?.accuracies() {
+                by_name.entry(name).or_default().push(value);
+            }
+        }
+        let metric = |(name, mean)| {
+            let per_seed = by_name.remove(&name).unwrap_or_default();
+            let per_seed = Statistic::of(per_seed);
+            (name, Statistic { mean, ..per_seed })
+        };
+        Ok(self.accuracies().map(metric).collect())
+    }
+
+    /// Of all tasks and of each.
+    fn accuracies(&self) -> impl Iterator<Item = (String, f64)> {
+        let tasks = self.tasks.iter();
+        let tasks = tasks.map(|task| (format!("geneval/{}", task.tag), task.accuracy()));
+        std::iter::once(("geneval/overall".to_owned(), self.overall)).chain(tasks)
+    }
 }
 
 #[cfg(test)]
@@ -113,5 +146,17 @@ mod tests {
         let tags: Vec<Tag> = summary.tasks.iter().map(|task| task.tag).collect();
         assert_eq!(tags, [Tag::Counting, Tag::Colors]);
         Summary::new(&[]).expect_err("nothing to sum up");
+
+        let results = &results[..4];
+        let summary = Summary::new(results).expect("not empty");
+        let metrics = summary.metrics(results, 2).expect("two of each prompt");
+        assert_eq!(metrics.len(), 2);
+        for name in ["geneval/overall", "geneval/counting"] {
+            let Statistic { mean, per_seed, .. } = &metrics[name];
+            assert_eq!((*mean, &per_seed[..]), (0.25, &[0.0, 0.5][..]));
+        }
+        summary
+            .metrics(results, 5)
+            .expect_err("fewer than five images");
     }
 }

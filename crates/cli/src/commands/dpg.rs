@@ -16,14 +16,15 @@ use anyhow::{Context, Result, anyhow, bail};
 use dmdr_benchmarks::dpg::{
     Answers, Cascade, Graph, ImageAnswers, Item, Quirks, Scores, read_prompts,
 };
-use dmdr_events::atomic_write;
+use dmdr_events::{InputFile, atomic_write};
 use dmdr_image::Image;
 use dmdr_remote::{ApiKey, Cache, Endpoint, Parameters, VlmJudge};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     draw::{Place, draw, missing},
-    scores,
+    scores::{self, Pictures},
 };
 use crate::args::{DpgArgs, QuirkArg};
 use dmdr_console::progress::{Counter, print_data, say};
@@ -45,6 +46,41 @@ impl Place for Sheet {
             &self.0,
             Image::tiled(images, COLUMNS).png(&[]),
         )?)
+    }
+}
+
+/// The figures, and what they are of.
+#[derive(Serialize)]
+struct Figures<'a> {
+    scores: &'a Scores,
+    quirks: Quirks,
+    prompts: InputFile,
+    questions: Option<InputFile>,
+    pictures: Pictures,
+    answers: InputFile,
+    judge: Option<Told>,
+}
+
+/// A judge, and how it was asked.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    url: Option<String>,
+    model: Option<String>,
+    template: String,
+    parameters: Value,
+}
+
+impl Told {
+    /// Who gave `answers`, as the last `scores.json` tells, where they are the same.
+    fn before(images: &Path, answers: &InputFile) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Before {
+            answers: InputFile,
+            judge: Option<Told>,
+        }
+        let before = scores::before::<Before>(images)?;
+        let is_same = before.answers.sha256 == answers.sha256;
+        before.judge.filter(|_| is_same)
     }
 }
 
@@ -91,42 +127,35 @@ pub(crate) fn run(args: &DpgArgs, quiet: bool) -> Result<ExitCode> {
         let answers = ask(&graph, judge, &sheet, args.jobs as usize, quiet)?;
         answers.write(path)?;
     }
-    let scores = graph.score(&Answers::read(path)?)?;
-    let answers = scores::input(path)?;
-    let told = match &judge {
-        Some(judge) => {
-            json!({
-                "url": args.judge,
-                "model": args.model,
-                "template": judge.yes_no_template(),
-                "parameters": judge.parameters(),
-            })
-        }
-        None => scores::judge_before(&args.draw.images, &answers),
-    };
+    let answers = Answers::read(path)?;
+    let scores = graph.score(&answers)?;
+    let metrics = graph.metrics(&answers, &scores)?;
     let names = items.keys().map(|item| format!("{item}.png"));
     let names: Vec<String> = names
         .filter(|name| args.draw.images.join(name).is_file())
         .collect();
-    let written = scores::write(
-        &args.draw.images,
-        "cpu",
-        &json!({
-            "benchmark": "dpg",
-            "scores": scores,
-            "quirks": quirks,
-            "prompts": scores::input(&args.prompts)?,
-            "questions": args.questions.as_deref().map(scores::input).transpose()?,
-            "pictures": scores::pictures(&args.draw.images, &names)?,
-            "answers": answers,
-            "judge": told,
-        }),
-    )?;
+    let answers = scores::input(path)?;
+    let figures = Figures {
+        scores: &scores,
+        quirks,
+        prompts: scores::input(&args.prompts)?,
+        questions: args.questions.as_deref().map(scores::input).transpose()?,
+        pictures: Pictures::read(&args.draw.images, &names)?,
+        judge: match &judge {
+            Some(judge) => Some(Told {
+                url: args.judge.clone(),
+                model: args.model.clone(),
+                template: judge.yes_no_template().to_owned(),
+                parameters: judge.parameters(),
+            }),
+            None => Told::before(&args.draw.images, &answers),
+        },
+        answers,
+    };
     print(&scores, quiet);
-    say(
-        quiet,
-        &format!("scores and what they are of: {}", written.display()),
-    );
+    let num_images = metrics["dpg/overall"].per_seed.len();
+    let measured = scores::measured("dpg", scores.num_items, num_images, metrics);
+    scores::write(&args.draw, "cpu", &measured, &figures, quiet)?;
     Ok(ExitCode::SUCCESS)
 }
 

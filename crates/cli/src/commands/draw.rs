@@ -1,11 +1,16 @@
 //! A benchmark's images, drawn once.
 
-use std::{fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use dmdr_config::Who;
-use dmdr_eval::Sampler;
-use dmdr_events::{InputFile, atomic_write};
+use dmdr_eval::{Measured, Sampler};
+use dmdr_events::{Environment, EvalReport, InputFile, RunDir, atomic_write};
 use dmdr_image::Image;
 use dmdr_train::FinishedRun;
 use serde::{Deserialize, Serialize};
@@ -58,18 +63,33 @@ pub(crate) fn draw<P: Place>(
     drawn_by.write(&args.images)?;
     let trained = FinishedRun::open(run)?;
     let (teacher, student) = (trained.teacher(), trained.student());
-    let sampler: &dyn Sampler = match args.who {
-        Who::Teacher => &teacher,
-        Who::Student => &student,
+    let (sampler, weights): (&dyn Sampler, _) = match args.who {
+        Who::Teacher => (&teacher, &trained.experiment.teacher.weights),
+        Who::Student => (&student, &trained.weights),
     };
     let captions: Vec<String> = missing.iter().map(|(caption, _)| caption.clone()).collect();
     trained.source.prepare(&captions)?;
     let mut counter = Counter::new(quiet, &format!("{}'s images", sampler.name()));
+    let num_images = missing.len() * count;
+    let mut elapsed = Duration::ZERO;
     for (index, (caption, place)) in missing.iter().enumerate() {
-        place.fill(&trained.draw(sampler, caption, args.seed, count)?)?;
-        counter.update((index + 1) * count, missing.len() * count);
+        let start = Instant::now();
+        let images = trained.draw(sampler, caption, args.seed, count)?;
+        elapsed += start.elapsed();
+        place.fill(&images)?;
+        counter.update((index + 1) * count, num_images);
     }
-    Ok(())
+    let sampling = Some(Sampling {
+        checkpoint: weights.display().to_string(),
+        num_evaluations: sampler.num_evaluations(),
+        guidance: sampler.guidance(),
+        images_per_second: num_images as f64 / elapsed.as_secs_f64(),
+    });
+    let drawn_by = DrawnBy {
+        sampling,
+        ..drawn_by
+    };
+    drawn_by.write(&args.images)
 }
 
 /// What drew the images of a folder, kept beside them as `drawn.json`.
@@ -79,6 +99,19 @@ pub(crate) struct DrawnBy {
     student: InputFile,
     who: String,
     seed: u64,
+    /// Not while images are missing.
+    sampling: Option<Sampling>,
+}
+
+/// How all images of a folder were drawn.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Sampling {
+    /// Path or name of the weights.
+    checkpoint: String,
+    num_evaluations: usize,
+    guidance: f64,
+    /// When the last of them were drawn.
+    images_per_second: f64,
 }
 
 impl DrawnBy {
@@ -93,6 +126,7 @@ impl DrawnBy {
             student: InputFile::read(&student)?,
             who: who.to_owned(),
             seed: args.seed,
+            sampling: None,
         })
     }
 
@@ -116,6 +150,30 @@ impl DrawnBy {
     fn is_other_than(&self, other: &Self) -> bool {
         let key = |by: &Self| (by.run.sha256.clone(), by.student.sha256.clone());
         key(self) != key(other) || self.who != other.who || self.seed != other.seed
+    }
+
+    /// The report of what was `measured` of its images, if it has drawn all of them.
+    pub(crate) fn report(&self, measured: &Measured, env: &Environment) -> Option<EvalReport> {
+        let sampling = self.sampling.clone()?;
+        let measured = Measured {
+            seeds: measured.seeds.iter().map(|seed| self.seed + seed).collect(),
+            num_evaluations: sampling.num_evaluations,
+            guidance: sampling.guidance,
+            images_per_second: sampling.images_per_second,
+            ..measured.clone()
+        };
+        Some(measured.report(&self.who, sampling.checkpoint, BTreeMap::new(), env))
+    }
+
+    /// Its run, in the folder `given` or where it was, if that is still as it was.
+    pub(crate) fn find_run(&self, given: Option<&Path>) -> Option<RunDir> {
+        let folder = given.or_else(|| self.run.path.parent())?;
+        let same = |file: &InputFile| {
+            let name = file.path.file_name().unwrap_or_default();
+            InputFile::read(&folder.join(name)).is_ok_and(|now| now.sha256 == file.sha256)
+        };
+        let is_there = same(&self.run) && same(&self.student);
+        RunDir::open(folder).ok().filter(|_| is_there)
     }
 
     fn in_words(&self) -> String {

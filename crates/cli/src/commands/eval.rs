@@ -1,11 +1,11 @@
 //! `dmdr eval`: teacher and student on the same prompts and noise.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use anyhow::{Result, bail};
 use dmdr_config::Table;
-use dmdr_eval::{EvalSet, Evaluation, Provenance, Sampler, compare};
-use dmdr_events::{Environment, EvalReport, InputFile, table};
+use dmdr_eval::{EvalSet, Evaluation, Measured, Sampler, compare};
+use dmdr_events::{EvalReport, InputFile, table};
 use dmdr_train::{FinishedRun, measure_table};
 use dmdr_world::Split;
 
@@ -76,26 +76,16 @@ pub(crate) fn measure(
     quiet: bool,
 ) -> Result<Vec<EvalReport>> {
     let evaluator = trained.evaluator()?;
-    let (teacher, student) = (trained.teacher(), trained.student());
-    let samplers = samplers(trained, (&teacher, &student), who);
-    let environment = environment::detect(&trained.experiment.device.to_string());
     let mut evaluations: Vec<Evaluation> = Vec::new();
-    let mut reports = Vec::new();
-    for (sampler, checkpoint) in samplers {
-        let mut counter = Counter::new(quiet, sampler.name());
-        let evaluation =
-            evaluator.evaluate(sampler, set, &mut |done, total| counter.update(done, total))?;
-        let towers = evaluator.towers().clone();
-        let report =
-            evaluation
-                .measured()
-                .report(provenance(&environment, sampler, checkpoint, towers));
+    let towers = evaluator.towers();
+    let reports = reports(trained, who, towers, quiet, &mut |sampler, progress| {
+        let evaluation = evaluator.evaluate(sampler, set, progress)?;
         let name = format!("{}-{}", sampler.name(), set.split_name());
-        trained.run.write_eval(&name, &report)?;
         evaluation.write(&trained.run.scores(&name)?)?;
-        reports.push(report);
+        let measured = evaluation.measured.clone();
         evaluations.push(evaluation);
-    }
+        Ok(measured)
+    })?;
     if let [teacher, student] = &evaluations[..] {
         for (metric, interval) in &compare(student, teacher)?.intervals {
             let verdict = if interval.is_significant() {
@@ -127,50 +117,45 @@ fn measure_pictures(
         );
     }
     let measure = trained.measure(args.num_prompts, &args.seeds)?;
+    let towers = BTreeMap::new();
+    reports(
+        trained,
+        args.who,
+        &towers,
+        quiet,
+        &mut |sampler, progress| Ok(measure.measure(sampler, progress)?),
+    )
+}
+
+/// A sampler's measurement, which tells how far it is.
+type Measuring<'a> = dyn FnMut(&dyn Sampler, &mut dyn FnMut(usize, usize)) -> Result<Measured> + 'a;
+
+/// Measures those of a run's samplers that are asked for, by `towers`, and writes the reports into it.
+fn reports(
+    trained: &FinishedRun,
+    who: Who,
+    towers: &BTreeMap<String, InputFile>,
+    quiet: bool,
+    measure: &mut Measuring,
+) -> Result<Vec<EvalReport>> {
     let (teacher, student) = (trained.teacher(), trained.student());
+    let mut samplers: Vec<(&dyn Sampler, &Path)> = Vec::new();
+    if who != Who::Student {
+        samplers.push((&teacher, &trained.experiment.teacher.weights));
+    }
+    if who != Who::Teacher {
+        samplers.push((&student, &trained.weights));
+    }
     let environment = environment::detect(&trained.experiment.device.to_string());
     let mut reports = Vec::new();
-    for (sampler, checkpoint) in samplers(trained, (&teacher, &student), args.who) {
-        let mut counter = Counter::new(quiet, sampler.name());
-        let measured = measure.measure(sampler, &mut |done, total| counter.update(done, total))?;
-        let towers = BTreeMap::new();
-        let report = measured.report(provenance(&environment, sampler, checkpoint, towers));
-        let name = format!("{}-{}", sampler.name(), report.split);
+    for (sampler, checkpoint) in samplers {
+        let (what, checkpoint) = (sampler.name(), checkpoint.display().to_string());
+        let mut counter = Counter::new(quiet, what);
+        let measured = measure(sampler, &mut |done, total| counter.update(done, total))?;
+        let report = measured.report(what, checkpoint, towers.clone(), &environment);
+        let name = format!("{what}-{}", report.split);
         trained.run.write_eval(&name, &report)?;
         reports.push(report);
     }
     Ok(reports)
-}
-
-/// Those of a run that are asked for, with their weights.
-fn samplers<'a>(
-    trained: &FinishedRun,
-    (teacher, student): (&'a dyn Sampler, &'a dyn Sampler),
-    who: Who,
-) -> Vec<(&'a dyn Sampler, String)> {
-    let mut samplers = Vec::new();
-    if who != Who::Student {
-        let weights = trained.experiment.teacher.weights.display();
-        samplers.push((teacher, weights.to_string()));
-    }
-    if who != Who::Teacher {
-        samplers.push((student, trained.weights.display().to_string()));
-    }
-    samplers
-}
-
-fn provenance(
-    environment: &Environment,
-    sampler: &dyn Sampler,
-    checkpoint: String,
-    towers: BTreeMap<String, InputFile>,
-) -> Provenance {
-    Provenance {
-        what: sampler.name().to_owned(),
-        checkpoint,
-        towers,
-        command: environment.command.clone(),
-        commit: environment.commit.clone(),
-        machine: environment.machine(),
-    }
 }

@@ -12,14 +12,17 @@ use anyhow::{Context, Result, bail};
 use dmdr_benchmarks::geneval::{
     Detections, Findings, GenEvalError, ImageResult, Layout, Metadata, Rules, Summary,
 };
-use dmdr_events::atomic_write;
+use dmdr_events::{InputFile, atomic_write};
 use dmdr_image::Image;
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use self::{colors::Colors, detect::Detecting};
+use self::{
+    colors::Colors,
+    detect::{Detecting, Record},
+};
 use super::{
     draw::{Place, draw, missing},
-    scores,
+    scores::{self, Pictures},
 };
 use crate::args::GenevalArgs;
 use dmdr_console::progress::{print_data, say};
@@ -68,7 +71,7 @@ impl Eyes {
     }
 
     /// The detector with its hash, if it is one of ours.
-    fn detector(&self) -> Option<Value> {
+    fn detector(&self) -> Option<Record> {
         match self {
             Self::File(..) => None,
             Self::Detector(detecting) => Some(detecting.record()),
@@ -94,6 +97,22 @@ impl Eyes {
             }
         }
     }
+}
+
+/// The figures, and what they are of.
+#[derive(Serialize)]
+struct Figures<'a> {
+    scores: &'a Summary,
+    rules: &'a Rules,
+    prompts: InputFile,
+    samples: usize,
+    pictures: Pictures,
+    detections: InputFile,
+    /// Whether there are any.
+    masks: bool,
+    detector: Option<Record>,
+    clip: Option<InputFile>,
+    clip_tokenizer: Option<InputFile>,
 }
 
 pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
@@ -139,32 +158,24 @@ pub(crate) fn run(args: &GenevalArgs, quiet: bool) -> Result<ExitCode> {
     let path = args.draw.images.join("results.jsonl");
     atomic_write(&path, lines.join("\n") + "\n")?;
     let has_masks = detections.values().flatten().any(|one| one.mask.is_some());
-    let scores = scores::write(
-        &args.draw.images,
-        &args.device,
-        &json!({
-            "benchmark": "geneval",
-            "scores": summary,
-            "rules": rules,
-            "prompts": scores::input(&args.metadata)?,
-            "samples": args.samples,
-            "pictures": scores::pictures(&args.draw.images, &names)?,
-            "detections": scores::input(&file)?,
-            "masks": has_masks,
-            "detector": eyes.detector(),
-            "clip": args.clip.as_deref().map(scores::input).transpose()?,
-            "clip_tokenizer": args.clip_tokenizer.as_deref().map(scores::input).transpose()?,
-        }),
-    )?;
+    let input = |path: &Option<PathBuf>| path.as_deref().map(scores::input).transpose();
+    let figures = Figures {
+        scores: &summary,
+        rules: &rules,
+        prompts: scores::input(&args.metadata)?,
+        samples: args.samples,
+        pictures: Pictures::read(&args.draw.images, &names)?,
+        detections: scores::input(&file)?,
+        masks: has_masks,
+        detector: eyes.detector(),
+        clip: input(&args.clip)?,
+        clip_tokenizer: input(&args.clip_tokenizer)?,
+    };
     print(&summary);
-    say(
-        quiet,
-        &format!(
-            "verdicts with reasons: {}; scores and what they are of: {}",
-            path.display(),
-            scores.display()
-        ),
-    );
+    say(quiet, &format!("verdicts with reasons: {}", path.display()));
+    let metrics = summary.metrics(&results, args.samples)?;
+    let measured = scores::measured("geneval", prompts.len(), args.samples, metrics);
+    scores::write(&args.draw, &args.device, &measured, &figures, quiet)?;
     Ok(ExitCode::SUCCESS)
 }
 

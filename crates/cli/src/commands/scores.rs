@@ -1,17 +1,20 @@
 //! `scores.json` beside a benchmark's images: the figures, and what they are of.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::Result;
-use dmdr_events::{InputFile, atomic_write};
-use serde_json::{Value, json};
+use dmdr_eval::Measured;
+use dmdr_events::{Environment, EvalReport, InputFile, Statistic, atomic_write};
+use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use super::draw::DrawnBy;
-use dmdr_console::environment;
+use crate::args::DrawArgs;
+use dmdr_console::{environment, progress::say};
 
 /// A file or folder with its hash.
 pub(super) fn input(path: &Path) -> Result<InputFile> {
@@ -52,36 +55,112 @@ pub(super) fn onnx(path: &Path) -> Result<InputFile> {
     Ok(model)
 }
 
-/// How many pictures there are, and the SHA-256 of their names and hashes.
-pub(super) fn pictures(images: &Path, names: &[String]) -> Result<Value> {
-    let mut hasher = Sha256::new();
-    for name in names {
-        hasher.update(format!("{name} {}\n", sha256(&images.join(name))?));
-    }
-    Ok(json!({ "count": names.len(), "sha256": format!("{:x}", hasher.finalize()) }))
+/// The pictures that were scored.
+#[derive(Serialize)]
+pub(super) struct Pictures {
+    count: usize,
+    /// SHA-256 of their names and hashes.
+    sha256: String,
 }
 
-/// Writes `scores` with what drew the images, if `dmdr` did, and the program and machine that scored them, on `device`. Returns
-/// the file.
-pub(super) fn write(images: &Path, device: &str, scores: &Value) -> Result<PathBuf> {
-    let mut scores = scores.clone();
-    scores["drawn_by"] = serde_json::to_value(DrawnBy::read(images)?)?;
-    scores["environment"] = serde_json::to_value(environment::detect(device))?;
-    let path = path(images);
-    atomic_write(&path, serde_json::to_vec_pretty(&scores)?)?;
-    Ok(path)
+impl Pictures {
+    /// Those called `names` in the folder `images`.
+    pub(super) fn read(images: &Path, names: &[String]) -> Result<Self> {
+        let mut hasher = Sha256::new();
+        for name in names {
+            hasher.update(format!("{name} {}\n", sha256(&images.join(name))?));
+        }
+        Ok(Self {
+            count: names.len(),
+            sha256: format!("{:x}", hasher.finalize()),
+        })
+    }
+}
+
+/// `metrics` of `num_samples` images of each of a benchmark's prompts, whoever drew them.
+pub(super) fn measured(
+    benchmark: &str,
+    num_prompts: usize,
+    num_samples: usize,
+    metrics: BTreeMap<String, Statistic>,
+) -> Measured {
+    Measured {
+        split: benchmark.to_owned(),
+        num_prompts,
+        seeds: (0..num_samples as u64).collect(),
+        num_evaluations: 0,
+        guidance: f64::NAN,
+        metrics,
+        images_per_second: f64::NAN,
+        scores: BTreeMap::new(),
+    }
+}
+
+/// `scores.json`.
+#[derive(Serialize)]
+struct Scored<'a, F> {
+    benchmark: &'a str,
+    #[serde(flatten)]
+    figures: &'a F,
+    report: &'a EvalReport,
+    drawn_by: Option<DrawnBy>,
+    environment: Environment,
+}
+
+/// Writes what was `measured`, with the benchmark's own `figures`, what drew the images, if `dmdr` did, and the program
+/// and machine that scored them, on `device`. The report of a run's images also goes into the run.
+pub(super) fn write(
+    args: &DrawArgs,
+    device: &str,
+    measured: &Measured,
+    figures: &impl Serialize,
+    quiet: bool,
+) -> Result<()> {
+    let environment = environment::detect(device);
+    let drawn_by = DrawnBy::read(&args.images)?;
+    let report = drawn_by.as_ref().and_then(|by| {
+        let report = by.report(measured, &environment)?;
+        Some((report, by.find_run(args.run.as_deref())))
+    });
+    let (report, run) = report.unwrap_or_else(|| {
+        let folder = args.images.display().to_string();
+        let report = measured.clone();
+        (
+            report.report("images", folder, BTreeMap::new(), &environment),
+            None,
+        )
+    });
+    let scored = Scored {
+        benchmark: &measured.split,
+        figures,
+        report: &report,
+        drawn_by,
+        environment,
+    };
+    let path = path(&args.images);
+    atomic_write(&path, serde_json::to_vec_pretty(&scored)?)?;
+    say(
+        quiet,
+        &format!("scores and what they are of: {}", path.display()),
+    );
+    if let Some(run) = run {
+        let name = format!("{}-{}", report.what, report.split);
+        let path = run.write_eval(&name, &report)?;
+        say(
+            quiet,
+            &format!("for the page of the run: {}", path.display()),
+        );
+    }
+    Ok(())
 }
 
 fn path(images: &Path) -> PathBuf {
     images.join("scores.json")
 }
 
-/// Who gave `answers`, as the last `scores.json` tells, where they are the same.
-pub(super) fn judge_before(images: &Path, answers: &InputFile) -> Value {
-    let before = fs::read(path(images)).ok();
-    let before = before.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
-    let same = before.filter(|scores| scores["answers"]["sha256"] == answers.sha256);
-    same.map_or(Value::Null, |scores| scores["judge"].clone())
+/// What the last `scores.json` holds, if it can be read.
+pub(super) fn before<S: DeserializeOwned>(images: &Path) -> Option<S> {
+    serde_json::from_slice(&fs::read(path(images)).ok()?).ok()
 }
 
 #[cfg(test)]

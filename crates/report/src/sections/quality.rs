@@ -109,16 +109,17 @@ fn short_name(key: &str) -> String {
     }
 }
 
+/// Splits that a run's own prompts may be of, the ones of its periodic evaluations first; a benchmark's prompts are others.
+const SPLITS: [&str; 3] = ["validation", "test", "train"];
+
 /// The teacher's value, on the validation split if it was evaluated there; another split is named.
 fn teacher(evals: &[EvalReport], key: &str) -> Option<(String, f64)> {
-    let mut reports: Vec<_> = evals
-        .iter()
-        .filter(|report| report.what == "teacher")
-        .collect();
-    reports.sort_by_key(|report| report.split != "validation");
-    let report = reports
-        .into_iter()
-        .find(|report| report.metrics.contains_key(key))?;
+    let of_split = |split: &&str| {
+        let is_it = |report: &&EvalReport| report.what == "teacher" && report.split == *split;
+        let mut reports = evals.iter().filter(is_it);
+        reports.find(|report| report.metrics.contains_key(key))
+    };
+    let report = SPLITS.iter().find_map(of_split)?;
     let value = report.metrics[key].mean;
     let name = if report.split == "validation" {
         "teacher".to_owned()

@@ -90,7 +90,13 @@ fn evaluations_are_grouped_and_compared_with_the_teacher() {
         commit: String::new(),
         machine: String::new(),
     };
-    let sections = sections(&log, &[teacher], None);
+    // A benchmark of the same name has other prompts.
+    let benchmark = EvalReport {
+        split: "geneval".to_owned(),
+        metrics: [("geneval/overall".to_owned(), Statistic::of(vec![0.4]))].into(),
+        ..teacher.clone()
+    };
+    let sections = sections(&log, &[benchmark, teacher], None);
     assert_eq!(
         titles(&sections),
         [

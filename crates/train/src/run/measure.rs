@@ -1,6 +1,9 @@
 //! What a run's samplers are measured with, on prompts that are not trained on and the same noise every time.
 
+use std::rc::Rc;
+
 use dmdr_config::Experiment;
+use dmdr_data::Prompts;
 use dmdr_eval::{EvalSet, Measure, Pictures, Scenes};
 use dmdr_rewards::Complaints;
 use dmdr_tensor::Runtime;
@@ -33,11 +36,26 @@ pub(crate) fn measure_of(
     let config = &experiment.evaluation;
     let diversity = config.diversity.as_ref();
     let (metrics, detectors) = (&config.metrics, &config.detectors);
+    let captions = source.validation(num_prompts)?;
+    let batch_size = experiment.method.recipe().plan().batch_size;
     Ok(Box::new(Pictures {
-        rater: rater(metrics, detectors, diversity, runtime, complaints)?,
-        captions: source.validation(num_prompts)?,
-        batch_size: experiment.method.recipe().plan().batch_size,
+        rater: Rc::new(rater(metrics, detectors, diversity, runtime, complaints)?),
+        split: "validation",
+        prompts: batches(source, &captions, batch_size)?,
         seeds,
         noise: (image_shape, runtime.device),
     }))
+}
+
+/// `captions` as `source`'s networks read them, `batch_size` at a time.
+///
+/// # Errors
+/// A caption that cannot be encoded.
+pub(crate) fn batches(
+    source: &dyn Source,
+    captions: &[String],
+    batch_size: usize,
+) -> Result<Vec<Prompts>, TrainError> {
+    let chunks = captions.chunks(batch_size);
+    chunks.map(|captions| source.described(captions)).collect()
 }

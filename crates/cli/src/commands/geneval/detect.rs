@@ -11,13 +11,22 @@ use dmdr_benchmarks::geneval::{CLASSES, Detection, Findings, Mask, Rules, Source
 use dmdr_detector::{Detector, DetectorError, Object};
 use dmdr_events::InputFile;
 use dmdr_image::Image;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::commands::scores;
 use dmdr_console::progress::Counter;
 
 /// Pictures after which the file is written again.
 const WRITE_EVERY: usize = 16;
+
+/// A model's file, its hash, and how its answers are read.
+#[derive(Serialize)]
+pub(super) struct Record {
+    #[serde(flatten)]
+    model: InputFile,
+    settings: Value,
+}
 
 /// A detector and where its findings are kept.
 pub(super) struct Detecting {
@@ -49,13 +58,12 @@ impl Detecting {
         Ok(opened)
     }
 
-    /// The model's file, its hash, and how its answers are read.
-    pub(super) fn record(&self) -> Value {
-        json!({
-            "path": self.model.path,
-            "sha256": self.model.sha256,
-            "settings": self.detector.settings(),
-        })
+    /// What it is.
+    pub(super) fn record(&self) -> Record {
+        Record {
+            model: self.model.clone(),
+            settings: self.detector.settings(),
+        }
     }
 
     /// The file of findings.
