@@ -119,9 +119,10 @@ def metrics(text: str, names: dict) -> dict:
     for line in text.splitlines():
         record = json.loads(line)
         kind = rename(record["kind"], names["records"])
+        done = record["update"] if "update" in record else record["step"]  # as it was called
         for name, value in record["values"].items():
             if not any(fnmatchcase(name, pattern) for pattern in NO_RESULT):
-                found[f"{kind} {record['step']}: {rename(name, names['metrics'])}"] = repr(float(value))
+                found[f"{kind} {done}: {rename(name, names['metrics'])}"] = repr(float(value))
     return found
 
 
@@ -147,7 +148,7 @@ def outcome(folder: Path, names: dict) -> dict:
         unit = path.relative_to(folder).with_suffix("").as_posix()
         values = numbers(json.loads(path.read_text(encoding="utf-8")))
         found.update({f"{unit}: {name}": value for name, value in values.items()})
-    checkpoints = sorted(folder.glob("*/checkpoints/step-*"))[-1:]
+    checkpoints = sorted(folder.glob("*/checkpoints/[!.]*-*"))[-1:]
     for place in [*checkpoints, *sorted(folder.glob("*"))]:
         what = "checkpoint" if place in checkpoints else "result"
         for path in sorted(place.glob("*.safetensors")):
@@ -155,7 +156,7 @@ def outcome(folder: Path, names: dict) -> dict:
             for name, value in tensors(path.read_bytes()).items():
                 found[f"{what} {part}: {rename(name, names['tensors'])}"] = value
     for path in sorted(folder.rglob("samples/*.png")):
-        found[f"sheet {path.stem}"] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        found[f"sheet {path.stem.rpartition('-')[2]}"] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     return found
 
 

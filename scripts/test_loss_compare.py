@@ -25,8 +25,8 @@ def safetensors(**values: list) -> bytes:
     return len(text).to_bytes(8, "little") + text + data
 
 
-def record(step: int, kind: str, **values) -> str:
-    return json.dumps({"step": step, "kind": kind, "wall_s": 1.5, "values": values})
+def record(update: int, kind: str, **values) -> str:
+    return json.dumps({"update": update, "kind": kind, "wall_s": 1.5, "values": values})
 
 
 class RenameTest(unittest.TestCase):
@@ -80,16 +80,16 @@ class ReadTest(unittest.TestCase):
 
     def test_a_run_s_folder(self):
         with tempfile.TemporaryDirectory() as tmp:
-            old, last = [Path(tmp, "run/checkpoints", step) for step in ("step-000005", "step-000010")]
+            old, last = [Path(tmp, "run/checkpoints", name) for name in ("update-000005", "update-000010")]
             for folder in (old, last, Path(tmp, "run/samples")):
                 folder.mkdir(parents=True)
             Path(tmp, "run/metrics.jsonl").write_text(record(9, "train", loss=1))
             (old / "generator.safetensors").write_bytes(safetensors(w=[1.0]))
             (last / "generator.ema.safetensors").write_bytes(safetensors(w=[2.0]))
             Path(tmp, "run/student.safetensors").write_bytes(safetensors(w=[3.0]))
-            Path(tmp, "run/samples/step-000010.png").write_bytes(b"png")
+            Path(tmp, "run/samples/update-000010.png").write_bytes(b"png")
             found = lc.outcome(Path(tmp), {**NO_NAMES, "files": {"generator": "student"}, "tensors": {"w": "v"}})
-        expected = ["train 9: loss", "checkpoint student.ema: v", "result student: v", "sheet step-000010"]
+        expected = ["train 9: loss", "checkpoint student.ema: v", "result student: v", "sheet 000010"]
         self.assertEqual(list(found), expected)
 
 

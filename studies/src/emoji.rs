@@ -169,7 +169,7 @@ fn curves(run: &RunDir) -> Result<BTreeMap<String, Vec<(u64, f64)>>, LabError> {
         }
         for (key, value) in record.values {
             if key.starts_with("reward/") {
-                curves.entry(key).or_default().push((record.step, value));
+                curves.entry(key).or_default().push((record.update, value));
             }
         }
     }

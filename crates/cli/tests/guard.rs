@@ -25,7 +25,7 @@ fn a_stopped_run_leaves_its_best_student() {
     assert_eq!(bytes("student.safetensors"), bytes("best.safetensors"));
     let log = fs::read_to_string(run.join("metrics.jsonl")).expect("records");
     let last: Value = serde_json::from_str(log.lines().last().expect("lines")).expect("a record");
-    assert_eq!(last["step"], 5);
+    assert_eq!(last["update"], 5);
     arguments.push("--resume");
     succeed(here, &arguments);
     assert_eq!(
@@ -63,8 +63,8 @@ fn records(run: &Path, kind: &str) -> Vec<(u64, BTreeMap<String, f64>)> {
     let records = log.lines().map(|line| {
         let record: Value = serde_json::from_str(line).expect("a record");
         let values = serde_json::from_value(record["values"].clone()).expect("numbers");
-        let step = record["step"].as_u64().expect("an update");
-        (record["kind"] == kind).then_some((step, values))
+        let update = record["update"].as_u64().expect("an update");
+        (record["kind"] == kind).then_some((update, values))
     });
     records.flatten().collect()
 }

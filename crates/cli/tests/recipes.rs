@@ -64,7 +64,7 @@ fn takes_steps(name: &str, make: fn(&Path), sets: &[&str], scratch: u64) -> Temp
         let largest = tensor.abs().max().double_value(&[]);
         assert!(is_idle || largest > 0.0, "{name} was not trained");
     }
-    assert!(run.join("samples/step-000002.png").is_file());
+    assert!(run.join("samples/update-000002.png").is_file());
     dir
 }
 

@@ -46,7 +46,7 @@ fn steps(run: &Path) -> Vec<u64> {
     let train = log
         .iter()
         .filter(|record| record.kind == dmdr_events::Kind::Train);
-    train.map(|record| record.step).collect()
+    train.map(|record| record.update).collect()
 }
 
 /// Another process at the run of `arguments` is refused and told the first one, which goes on undisturbed and leaves the

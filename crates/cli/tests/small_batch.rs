@@ -42,8 +42,8 @@ fn numbers(run: &Path) -> Vec<(String, u64, f64)> {
         let record: serde_json::Value = serde_json::from_str(line).expect("whole lines");
         for (key, value) in record["values"].as_object().expect("values") {
             if key.starts_with("loss/") || key == "dm/guidance" {
-                let step = record["step"].as_u64().expect("a number");
-                found.push((key.clone(), step, value.as_f64().expect("a number")));
+                let update = record["update"].as_u64().expect("a number");
+                found.push((key.clone(), update, value.as_f64().expect("a number")));
             }
         }
     }

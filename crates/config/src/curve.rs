@@ -15,7 +15,7 @@ use crate::range;
 /// A scalar as a function of the update index `k = 0, 1, ...`.
 ///
 /// In TOML it is a number (`0.5`) or a table with one shape
-/// (`{ cosine = { from = 0.75, to = 0.0, over = 160 } }`). All shapes are finite for every step.
+/// (`{ cosine = { from = 0.75, to = 0.0, over = 160 } }`). All shapes are finite for every update.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Curve {
@@ -23,10 +23,10 @@ pub enum Curve {
     Constant(#[serde(deserialize_with = "range::finite")] f64),
     /// Straight from `from` at 0 to `to` at `over`, `to` afterwards.
     Linear {
-        /// Value at step 0.
+        /// Value at update 0.
         #[serde(deserialize_with = "range::finite")]
         from: f64,
-        /// Value at and after step `over`.
+        /// Value at and after update `over`.
         #[serde(deserialize_with = "range::finite")]
         to: f64,
         /// Number of steps of the anneal.
@@ -35,32 +35,32 @@ pub enum Curve {
     },
     /// `to + (from - to) (1 + cos(pi k / over)) / 2`, exactly `to` at and after `over`.
     Cosine {
-        /// Value at step 0.
+        /// Value at update 0.
         #[serde(deserialize_with = "range::finite")]
         from: f64,
-        /// Value at and after step `over`.
+        /// Value at and after update `over`.
         #[serde(deserialize_with = "range::finite")]
         to: f64,
         /// Number of steps of the anneal.
         #[serde(deserialize_with = "range::positive_steps")]
         over: u64,
     },
-    /// `from` before step `at`, `to` from step `at` on.
+    /// `from` before update `at`, `to` from update `at` on.
     Step {
-        /// Value before step `at`.
+        /// Value before update `at`.
         #[serde(deserialize_with = "range::finite")]
         from: f64,
-        /// Value at and after step `at`.
+        /// Value at and after update `at`.
         #[serde(deserialize_with = "range::finite")]
         to: f64,
-        /// First step with the new value.
+        /// First update with the new value.
         at: u64,
     },
-    /// Linear rise to `peak` at step `warmup`, then a cosine to `end` at step `total`.
+    /// Linear rise to `peak` at update `warmup`, then a cosine to `end` at update `total`.
     ///
-    /// The rise is `peak (k + 1) / (warmup + 1)`, so that step 0 already moves.
+    /// The rise is `peak (k + 1) / (warmup + 1)`, so that update 0 already moves.
     WarmupCosine {
-        /// Highest value, reached at step `warmup`.
+        /// Highest value, reached at update `warmup`.
         #[serde(deserialize_with = "range::finite")]
         peak: f64,
         /// Number of steps of the rise.
@@ -75,21 +75,21 @@ pub enum Curve {
 }
 
 impl Curve {
-    /// Value at update `step`.
-    pub fn at(&self, step: u64) -> f64 {
+    /// Value at update `update`.
+    pub fn at(&self, update: u64) -> f64 {
         match *self {
             Self::Constant(value) => value,
-            Self::Linear { from, to, over } => anneal(from, to, step, over, |x| 1.0 - x),
-            Self::Cosine { from, to, over } => anneal(from, to, step, over, half_cosine),
+            Self::Linear { from, to, over } => anneal(from, to, update, over, |x| 1.0 - x),
+            Self::Cosine { from, to, over } => anneal(from, to, update, over, half_cosine),
             Self::Step { from, to, at } => {
-                if step < at {
+                if update < at {
                     from
                 } else {
                     to
                 }
             }
-            Self::WarmupCosine { peak, warmup, .. } if step < warmup => {
-                peak * (step + 1) as f64 / (warmup + 1) as f64
+            Self::WarmupCosine { peak, warmup, .. } if update < warmup => {
+                peak * (update + 1) as f64 / (warmup + 1) as f64
             }
             Self::WarmupCosine {
                 peak,
@@ -99,14 +99,14 @@ impl Curve {
             } => anneal(
                 peak,
                 end,
-                step - warmup,
+                update - warmup,
                 total.saturating_sub(warmup),
                 half_cosine,
             ),
         }
     }
 
-    /// Smallest and largest value the curve takes at any step.
+    /// Smallest and largest value the curve takes at any update.
     pub fn bounds(&self) -> (f64, f64) {
         let ends = match *self {
             Self::Constant(value) => [value, value, value],
@@ -121,7 +121,7 @@ impl Curve {
         (low, high)
     }
 
-    /// First step from which the value no longer changes.
+    /// First update from which the value no longer changes.
     pub fn settled_at(&self) -> u64 {
         match *self {
             Self::Constant(_) => 0,
@@ -138,12 +138,12 @@ impl From<f64> for Curve {
     }
 }
 
-/// `to + (from - to) weight(step / over)`, exactly `to` at and after `over`.
-fn anneal(from: f64, to: f64, step: u64, over: u64, weight: fn(f64) -> f64) -> f64 {
-    if step >= over {
+/// `to + (from - to) weight(update / over)`, exactly `to` at and after `over`.
+fn anneal(from: f64, to: f64, update: u64, over: u64, weight: fn(f64) -> f64) -> f64 {
+    if update >= over {
         return to;
     }
-    let value = to + (from - to) * weight(step as f64 / over as f64);
+    let value = to + (from - to) * weight(update as f64 / over as f64);
     // Rounding of `to + (from - to)` must not leave the interval.
     value.clamp(from.min(to), from.max(to))
 }
@@ -236,12 +236,12 @@ fn bounded<'de, D: Deserializer<'de>>(
 
 /// For `#[serde(deserialize_with)]`, as the functions of `range.rs`.
 pub(crate) fn non_negative<'de, D: Deserializer<'de>>(d: D) -> Result<Curve, D::Error> {
-    bounded(d, "at least 0 at every step", |x| x >= 0.0)
+    bounded(d, "at least 0 at every update", |x| x >= 0.0)
 }
 
 /// As [`non_negative`].
 pub(crate) fn positive<'de, D: Deserializer<'de>>(d: D) -> Result<Curve, D::Error> {
-    bounded(d, "above 0 at every step", |x| x > 0.0)
+    bounded(d, "above 0 at every update", |x| x > 0.0)
 }
 
 #[cfg(test)]

@@ -16,10 +16,10 @@ pub enum TimeDistribution {
     Uniform,
     /// `t ~ Beta(a, b)`; annealed to `Beta(1, 1) = U(0, 1)` this is `DynaRS`.
     Beta {
-        /// First shape parameter, above 0 at every step.
+        /// First shape parameter, above 0 at every update.
         #[serde(deserialize_with = "curve::positive")]
         a: Curve,
-        /// Second shape parameter, above 0 at every step.
+        /// Second shape parameter, above 0 at every update.
         #[serde(deserialize_with = "curve::positive")]
         b: Curve,
     },
@@ -27,7 +27,7 @@ pub enum TimeDistribution {
     LogitNormal {
         /// Mean of `logit(t)`.
         mean: Curve,
-        /// Standard deviation of `logit(t)`, above 0 at every step.
+        /// Standard deviation of `logit(t)`, above 0 at every update.
         #[serde(deserialize_with = "curve::positive")]
         std: Curve,
     },

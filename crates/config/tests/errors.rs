@@ -204,7 +204,7 @@ fn beta_parameters_stay_positive_along_the_whole_anneal() {
     );
     let error = load(&text, &[]).expect_err("b reaches 0");
     assert!(
-        error.contains("its lowest value is 0, expected above 0 at every step"),
+        error.contains("its lowest value is 0, expected above 0 at every update"),
         "{error}"
     );
     assert!(error.contains("line 8"), "{error}");

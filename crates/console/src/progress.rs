@@ -78,33 +78,33 @@ fn is_meant(name: &str, wanted: &str) -> bool {
 }
 
 impl Observer for Progress {
-    fn updated(&mut self, step: u64, total: u64, values: &BTreeMap<String, f64>) {
+    fn updated(&mut self, update: u64, total: u64, values: &BTreeMap<String, f64>) {
         if let Some(bar) = &self.bar {
             bar.set_length(total);
             if bar.position() == 0 {
                 bar.reset_eta();
             }
-            bar.set_position(step);
+            bar.set_position(update);
             bar.set_message(self.summary(values));
-            if step == total {
+            if update == total {
                 bar.finish();
             }
         } else if !self.quiet {
             let due = self
                 .last_line
                 .is_none_or(|last| last.elapsed() > Duration::from_secs(10));
-            if due || step == total {
+            if due || update == total {
                 self.last_line = Some(Instant::now());
                 let seconds = values.get("time/update_s").copied().unwrap_or(f64::NAN);
                 eprintln!(
-                    "{step}/{total}  {seconds:.2} s/update  {}",
+                    "{update}/{total}  {seconds:.2} s/update  {}",
                     self.summary(values)
                 );
             }
         }
     }
 
-    fn guarded(&mut self, step: u64, metric: &str, verdict: Verdict) {
+    fn guarded(&mut self, update: u64, metric: &str, verdict: Verdict) {
         let text = match verdict {
             Verdict::Best | Verdict::Wait => return,
             Verdict::Lowered(factor) => {
@@ -113,11 +113,11 @@ impl Observer for Progress {
             Verdict::Stop => "stopped with the best student".to_owned(),
         };
         self.say(&format!(
-            "guard, after {step}: {metric} has no new best; {text}"
+            "guard, after {update}: {metric} has no new best; {text}"
         ));
     }
 
-    fn evaluated(&mut self, step: u64, values: &BTreeMap<String, f64>) {
+    fn evaluated(&mut self, update: u64, values: &BTreeMap<String, f64>) {
         let wanted = ["geneval/overall", "world_clip", "preference_heldout"];
         let is_emoji = values.contains_key(wanted[0]);
         let values: Vec<String> = values
@@ -125,7 +125,7 @@ impl Observer for Progress {
             .filter(|(name, _)| !is_emoji || wanted.contains(&name.as_str()))
             .map(|(name, value)| format!("{name} {value:.3}"))
             .collect();
-        self.say(&format!("evaluated after {step}: {}", values.join("  ")));
+        self.say(&format!("evaluated after {update}: {}", values.join("  ")));
     }
 
     fn wrote(&mut self, what: &str, path: &Path) {

@@ -1,4 +1,4 @@
-//! Prompts and scenes as tensors, in an order that is a pure function of (seed, step).
+//! Prompts and scenes as tensors, in an order that is a pure function of (seed, iteration).
 
 pub mod augment;
 mod kinds;

@@ -17,14 +17,14 @@ pub struct SceneBatch {
 
 impl SceneBatch {
     /// A scene for each prompt, `[B, 3, H, W]` in `[0, 1]`, on the CPU.
-    pub fn render(world: &World, prompts: &Prompts, seed: u64, step: u64) -> Tensor {
+    pub fn render(world: &World, prompts: &Prompts, seed: u64, iteration: u64) -> Tensor {
         let images: Vec<Image> = prompts
             .scenes()
             .prompts
             .iter()
             .enumerate()
             .map(|(index, prompt)| {
-                let seed = mix(&[seed, step, index as u64]) as u64;
+                let seed = mix(&[seed, iteration, index as u64]) as u64;
                 world.render(&world.scene(prompt, seed))
             })
             .collect();

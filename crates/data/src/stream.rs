@@ -5,7 +5,7 @@ use dmdr_world::{Prompt, Split, World};
 
 use crate::{DataError, KindSampler, Prompts, SceneBatch};
 
-/// An endless sequence of prompts of one split, read in batches; a batch is a pure function of (seed, step).
+/// An endless sequence of prompts of one split, read in batches; a batch is a pure function of (seed, iteration).
 #[derive(Debug, Clone)]
 pub struct PromptStream<'a> {
     /// Where prompts come from.
@@ -29,37 +29,38 @@ impl<'a> PromptStream<'a> {
         }
     }
 
-    /// The `count` prompts of `step`, with ids `[count, max_tokens]`.
+    /// The `count` prompts of `iteration`, with ids `[count, max_tokens]`.
     ///
     /// # Errors
     /// As for [`Prompts::new`].
     pub fn prompts(
         &self,
-        step: u64,
+        iteration: u64,
         count: usize,
         max_tokens: usize,
         device: Device,
     ) -> Result<Prompts, DataError> {
-        let first = step * count as u64;
+        let first = iteration * count as u64;
         let prompts = (first..first + count as u64)
             .map(|index| self.prompt(index))
             .collect();
         Prompts::new(self.world, prompts, max_tokens, device)
     }
 
-    /// The prompts of `step` with a scene each.
+    /// The prompts of `iteration` with a scene each.
     ///
     /// # Errors
     /// As for [`Prompts::new`].
     pub fn scenes(
         &self,
-        step: u64,
+        iteration: u64,
         count: usize,
         max_tokens: usize,
         device: Device,
     ) -> Result<SceneBatch, DataError> {
-        let prompts = self.prompts(step, count, max_tokens, device)?;
-        let images = SceneBatch::render(self.world, &prompts, self.seed, step).to_device(device);
+        let prompts = self.prompts(iteration, count, max_tokens, device)?;
+        let images =
+            SceneBatch::render(self.world, &prompts, self.seed, iteration).to_device(device);
         Ok(SceneBatch { images, prompts })
     }
 
@@ -78,10 +79,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_are_a_pure_function_of_seed_and_step() {
+    fn batches_are_a_pure_function_of_seed_and_iteration() {
         let world = World::new(WorldPreset::Mini).expect("valid drawings");
         let stream = PromptStream::training(&world, 1);
-        let draw = |step| stream.scenes(step, 3, 16, Device::Cpu).expect("fits");
+        let draw = |iteration| stream.scenes(iteration, 3, 16, Device::Cpu).expect("fits");
         let (batch, again) = (draw(4), draw(4));
         assert_eq!(batch.images.size(), [3, 3, 32, 32]);
         assert_eq!(batch.images, again.images);

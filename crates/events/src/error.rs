@@ -84,7 +84,7 @@ pub enum EventsError {
         missing: &'static str,
     },
     /// New metrics would mix with old ones.
-    #[error("`{}` already has records; resume from a step or remove it", path.display())]
+    #[error("`{}` already has records; resume from a checkpoint or remove it", path.display())]
     MetricsExist {
         /// The file.
         path: PathBuf,

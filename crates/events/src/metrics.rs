@@ -34,14 +34,14 @@ impl Kind {
     }
 }
 
-/// Numbers of one step.
+/// Numbers of one update.
 ///
 /// JSON has no NaN or infinity: they are written as `"NaN"`, `"inf"`, `"-inf"` and read back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// Update index, from 0.
-    pub step: u64,
+    pub update: u64,
     /// What the numbers are about.
     pub kind: Kind,
     /// Seconds of training so far, over all resumes.
@@ -55,13 +55,13 @@ pub struct Record {
 impl Record {
     /// A record from pairs of name and number.
     pub fn new<N: Into<String>>(
-        step: u64,
+        update: u64,
         kind: Kind,
         wall_s: f64,
         values: impl IntoIterator<Item = (N, f64)>,
     ) -> Self {
         Self {
-            step,
+            update,
             kind,
             wall_s,
             values: values
@@ -84,8 +84,8 @@ pub struct MetricsWriter {
 impl MetricsWriter {
     /// Opens the file.
     ///
-    /// `None` starts a new run: the file must not exist or be empty. `Some(step)` continues after
-    /// `step`: records of later steps are dropped (by an atomic rewrite), and so is a last line that a
+    /// `None` starts a new run: the file must not exist or be empty. `Some(update)` continues after
+    /// `update`: records of later updates are dropped (by an atomic rewrite), and so is a last line that a
     /// killed process left torn.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl MetricsWriter {
                     path: path.to_owned(),
                 });
             }
-            (Some(step), Ok(_)) => drop_after(path, step)?,
+            (Some(update), Ok(_)) => drop_after(path, update)?,
             _ => {}
         }
         let file = File::options()
@@ -184,11 +184,11 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Vec<(Record, &'a [u8])>, Ev
     Ok(records)
 }
 
-fn drop_after(path: &Path, step: u64) -> Result<(), EventsError> {
+fn drop_after(path: &Path, update: u64) -> Result<(), EventsError> {
     let old = bytes(path)?;
     let mut new = Vec::with_capacity(old.len());
     for (record, line) in parse(path, &old)? {
-        if record.step <= step {
+        if record.update <= update {
             new.extend_from_slice(line.trim_ascii_end());
             new.push(b'\n');
         }

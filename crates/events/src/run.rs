@@ -25,10 +25,10 @@ const LOCK: &str = "lock.json";
 /// lock.json                    who writes here, or did last
 /// metrics.jsonl                one record per line
 /// tensorboard/                 the same numbers as event files
-/// samples/step-000500.png      sheets of samples
+/// samples/update-000500.png      sheets of samples
 /// eval/NAME.json               evaluation reports
 /// scores/NAME.json             every image's scores in them
-/// checkpoints/step-000500/     checkpoints
+/// checkpoints/update-000500/     checkpoints
 /// best.safetensors             the student with the best value of what a guard watches
 /// report/index.html            the report
 /// ```
@@ -118,11 +118,11 @@ impl RunDir {
         self.path.join("tensorboard")
     }
 
-    /// The sheet of samples after `step` updates.
-    pub fn sample(&self, step: u64) -> PathBuf {
+    /// The sheet of samples after `update` updates.
+    pub fn sample(&self, update: u64) -> PathBuf {
         self.path
             .join("samples")
-            .join(format!("{}.png", step_name(step)))
+            .join(format!("{}.png", update_name(update)))
     }
 
     /// The evaluation report called `name`.
@@ -153,9 +153,9 @@ impl RunDir {
         self.path.join("checkpoints")
     }
 
-    /// The folder of the checkpoint after `step` updates.
-    pub fn checkpoint(&self, step: u64) -> PathBuf {
-        self.checkpoints().join(step_name(step))
+    /// The folder of the checkpoint after `update` updates.
+    pub fn checkpoint(&self, update: u64) -> PathBuf {
+        self.checkpoints().join(update_name(update))
     }
 
     /// The report.
@@ -163,20 +163,20 @@ impl RunDir {
         self.path.join("report").join("index.html")
     }
 
-    /// Sheets of samples that are there, by step.
+    /// Sheets of samples that are there, by update.
     ///
     /// # Errors
     /// The folder cannot be listed.
     pub fn list_samples(&self) -> Result<Vec<(u64, PathBuf)>, EventsError> {
-        list_steps(&self.path.join("samples"), ".png")
+        list_updates(&self.path.join("samples"), ".png")
     }
 
-    /// Checkpoint folders that are there, by step; whether one is whole is for its reader to say.
+    /// Checkpoint folders that are there, by update; whether one is whole is for its reader to say.
     ///
     /// # Errors
     /// The folder cannot be listed.
     pub fn list_checkpoints(&self) -> Result<Vec<(u64, PathBuf)>, EventsError> {
-        list_steps(&self.checkpoints(), "")
+        list_updates(&self.checkpoints(), "")
     }
 
     /// Evaluation reports that are there, with their names, in order of names.
@@ -224,9 +224,9 @@ impl RunDir {
     }
 }
 
-/// `step-000500`.
-fn step_name(step: u64) -> String {
-    format!("step-{step:06}")
+/// `update-000500`.
+fn update_name(update: u64) -> String {
+    format!("update-{update:06}")
 }
 
 /// Refuses names that would leave the folder or be hidden in it.
@@ -241,21 +241,21 @@ fn plain(name: &str) -> Result<(), EventsError> {
     }
 }
 
-/// Entries called `step-NNNNNN` and `suffix`; temporary names are left out.
-fn list_steps(folder: &Path, suffix: &str) -> Result<Vec<(u64, PathBuf)>, EventsError> {
-    let mut steps: Vec<(u64, PathBuf)> = list(folder)?
+/// Entries called `update-NNNNNN` and `suffix`; temporary names are left out.
+fn list_updates(folder: &Path, suffix: &str) -> Result<Vec<(u64, PathBuf)>, EventsError> {
+    let mut updates: Vec<(u64, PathBuf)> = list(folder)?
         .into_iter()
         .filter_map(|(name, path)| {
-            let step = name
+            let update = name
                 .strip_suffix(suffix)?
-                .strip_prefix("step-")?
+                .strip_prefix("update-")?
                 .parse()
                 .ok()?;
-            Some((step, path))
+            Some((update, path))
         })
         .collect();
-    steps.sort_unstable();
-    Ok(steps)
+    updates.sort_unstable();
+    Ok(updates)
 }
 
 /// Names and paths in a folder, sorted; none if it is missing.

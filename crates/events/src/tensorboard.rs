@@ -82,7 +82,7 @@ impl TensorBoardWriter {
             .values
             .iter()
             .map(|(name, value)| (format!("{kind}/{name}"), *value));
-        self.scalars(record.step, scalars)
+        self.scalars(record.update, scalars)
     }
 
     /// Writes numbers of one step by tag; `TensorBoard` keeps 32-bit floats.

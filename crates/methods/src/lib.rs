@@ -1,4 +1,4 @@
-//! Training algorithms, one per file. A method reads like its paper; [`Step`] gives it the verbs and keeps the guarantees.
+//! Training algorithms, one per file. A method reads like its paper; [`Update`] gives it the verbs and keeps the guarantees.
 
 mod depth;
 mod error;
@@ -9,8 +9,8 @@ mod nets;
 mod optimizer;
 pub mod rl;
 mod rollout;
-mod step;
 pub mod term;
+mod update;
 
 pub use depth::Depths;
 pub use error::MethodError;
@@ -19,4 +19,4 @@ pub use losses::{Losses, Term};
 pub use method::*;
 pub use nets::{Net, Nets, Network, Teacher};
 pub use rollout::{Rollout, Simulation, backward_simulation};
-pub use step::{NotFinite, Place, Step};
+pub use update::{NotFinite, Place, Update};

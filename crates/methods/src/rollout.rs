@@ -6,7 +6,7 @@ use dmdr_diffusion::sampler::batch_time;
 use dmdr_models::{Conditioning, View};
 use dmdr_tensor::{Kind, Tensor, no_grad_guard};
 
-use crate::{Batch, Depths, MethodError, Step};
+use crate::{Batch, Depths, MethodError, Update};
 
 /// Student inputs at the steps where it will be trained, and what it makes of them.
 #[derive(Debug)]
@@ -89,12 +89,12 @@ impl Simulation {
     ///
     /// # Errors
     /// Prompts that cannot be read or encoded.
-    pub fn run(&self, step: &mut Step<'_>) -> Result<Rollout, MethodError> {
-        let batch = step.batch()?;
+    pub fn run(&self, update: &mut Update<'_>) -> Result<Rollout, MethodError> {
+        let batch = update.batch()?;
         let (size, [c, h, w]) = (batch.cond.batch(), self.image_shape);
         let noise = Tensor::randn([size, c, h, w], (Kind::Float, batch.cond.pooled.device()));
-        let depths = Depths::of(size as usize, self.times.len() - 1, &step.place());
-        let student = step.view(NetId::STUDENT);
+        let depths = Depths::of(size as usize, self.times.len() - 1, &update.place());
+        let student = update.view(NetId::STUDENT);
         Ok(backward_simulation(
             &student,
             &self.times,

@@ -72,12 +72,12 @@ fn config(num_steps: usize, huber: f64) -> Consistency {
 /// The loss on many samples; of the squared difference, with so large a `c`.
 fn loss(student: Exact, num_steps: usize) -> f64 {
     let mut tiny = exact(student);
-    let step = tiny.step(0, 0);
+    let update = tiny.update(0, 0);
     reseed(&[3]);
     let n = 20_000;
     let x0 = Tensor::randn([n, 1, 1, 1], (Kind::Float, Device::Cpu)) * S + M;
     let config = config(num_steps, 1.0);
-    let losses = term::consistency(&config, NetId::STUDENT, &step, &x0, &nothing(n));
+    let losses = term::consistency(&config, NetId::STUDENT, &update, &x0, &nothing(n));
     losses.total().double_value(&[])
 }
 
@@ -96,11 +96,11 @@ fn where_the_ode_ends_is_a_fixed_point_and_the_mean_is_none() {
 fn at_time_0_the_target_is_its_input() {
     // With one step the teacher goes from noise to its own prediction, which is the target whatever the student says there.
     let mut tiny = exact(Exact::End);
-    let step = tiny.step(0, 0);
+    let update = tiny.update(0, 0);
     let x0 = Tensor::zeros([4, 1, 2, 2], (Kind::Float, Device::Cpu));
     let c = 0.01;
     reseed(&[5]);
-    let losses = term::consistency(&config(1, c), NetId::STUDENT, &step, &x0, &nothing(4));
+    let losses = term::consistency(&config(1, c), NetId::STUDENT, &update, &x0, &nothing(4));
     let noise = &losses.batch["x_t"];
     let t = Tensor::ones([4], (Kind::Float, Device::Cpu));
     let predict = |net: Exact| net.forward(noise, &t, &nothing(4), &Call::default());
@@ -127,10 +127,10 @@ fn an_update_trains_the_student_and_the_target_follows() {
     let images = tiny.feed.true_images.as_ref().expect("set").shallow_clone();
     {
         let config = Consistency::default();
-        let step = tiny.step(0, 0);
-        let losses = || term::consistency(&config, NetId::TARGET, &step, &images, &cond());
+        let update = tiny.update(0, 0);
+        let losses = || term::consistency(&config, NetId::TARGET, &update, &images, &cond());
         let has_any = |id| {
-            let grads = gradients(step.nets(), id, &losses().total());
+            let grads = gradients(update.nets(), id, &losses().total());
             grads.iter().any(|grad| largest(grad) > 0.0)
         };
         assert!(has_any(NetId::STUDENT) && !has_any(NetId::FAKE_SCORE));

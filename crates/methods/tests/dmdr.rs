@@ -131,9 +131,9 @@ fn refl_alone_is_regularised_by_true_images() {
     let numbers = tiny().update(&mut method, 3);
 
     let mut tiny = tiny();
-    let mut step = tiny.step(0, 3);
-    let r = simulation(2).run(&mut step).expect("a rollout");
-    let losses = term::pretraining(&weight, &step, &r).expect("there are images");
+    let mut update = tiny.update(0, 3);
+    let r = simulation(2).run(&mut update).expect("a rollout");
+    let losses = term::pretraining(&weight, &update, &r).expect("there are images");
     let expected = losses.terms[0].value.double_value(&[]);
     assert!((numbers["loss/pretraining"] - expected).abs() < 1e-6);
 }

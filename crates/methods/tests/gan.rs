@@ -57,13 +57,13 @@ fn value(scalar: &Tensor) -> f64 {
 fn what_knows_nothing_has_logits_of_0() {
     let mut tiny = tiny();
     let images = tiny.feed.true_images.as_ref().expect("set").shallow_clone();
-    let step = tiny.step(0, 0);
+    let update = tiny.update(0, 0);
     let (config, cond) = (Gan::default(), cond());
     let x0 = Tensor::randn([4, 3, 8, 8], (Kind::Float, Device::Cpu));
-    let judged = term::discriminator(&config, 1.0, &step, &x0, &images, &cond);
+    let judged = term::discriminator(&config, 1.0, &update, &x0, &images, &cond);
     assert!((value(&judged.terms[0].value) - 2.0 * LN_2).abs() < 1e-6);
     assert!((judged.terms[0].weight - 1e-2).abs() < 1e-12);
-    let fooled = term::gan(&config, 1.0, &step, &x0, &cond);
+    let fooled = term::gan(&config, 1.0, &update, &x0, &cond);
     assert!((value(&fooled.terms[0].value) - LN_2).abs() < 1e-6);
     assert!((fooled.terms[0].weight - 5e-3).abs() < 1e-12);
 }
@@ -73,22 +73,25 @@ fn a_discriminator_trains_the_features_that_it_reads_and_the_student_neither() {
     let mut tiny = tiny();
     tiny.disturb(NetId::DISCRIMINATOR);
     let images = tiny.feed.true_images.as_ref().expect("set").shallow_clone();
-    let step = tiny.step(0, 0);
+    let update = tiny.update(0, 0);
     let (config, cond) = (Gan::default(), cond());
     let reached = |scalar: &dyn Fn() -> Tensor| {
         [NetId::STUDENT, NetId::FAKE_SCORE, NetId::DISCRIMINATOR].map(|id| {
-            let grads = gradients(step.nets(), id, &scalar());
+            let grads = gradients(update.nets(), id, &scalar());
             grads.iter().any(|grad| largest(grad) > 0.0)
         })
     };
     let r_t = Tensor::ones([4], (Kind::Float, Device::Cpu));
     let student = || {
         let noise = Tensor::ones([4, 3, 8, 8], (Kind::Float, Device::Cpu));
-        step.view(NetId::STUDENT).trained().x0(&noise, &r_t, &cond)
+        update
+            .view(NetId::STUDENT)
+            .trained()
+            .x0(&noise, &r_t, &cond)
     };
-    let judged = || term::discriminator(&config, 1.0, &step, &student(), &images, &cond).total();
+    let judged = || term::discriminator(&config, 1.0, &update, &student(), &images, &cond).total();
     assert_eq!(reached(&judged), [false, true, true]);
-    let fooled = || term::gan(&config, 1.0, &step, &student(), &cond).total();
+    let fooled = || term::gan(&config, 1.0, &update, &student(), &cond).total();
     assert!(reached(&fooled)[0]);
 }
 
@@ -196,15 +199,16 @@ fn the_best_discriminator_of_two_gaussians_has_their_log_ratio() {
     let count = 1024;
     let nothing = Conditioning::none(count, Device::Cpu);
     for update in 0..300 {
-        let mut step = tiny.step(0, update);
-        step.begin();
+        let mut update = tiny.update(0, update);
+        update.begin();
         let drawn =
             |mean: f64| Tensor::randn([count, 1, 1, 1], (Kind::Float, Device::Cpu)) * STD + mean;
         let (made, real) = (drawn(-MEAN), drawn(MEAN));
-        let losses = term::discriminator(&config, 1.0, &step, &made, &real, &nothing);
-        step.minimise(NetId::DISCRIMINATOR, losses)
+        let losses = term::discriminator(&config, 1.0, &update, &made, &real, &nothing);
+        update
+            .minimise(NetId::DISCRIMINATOR, losses)
             .expect("a graph");
-        step.finish().expect("finite");
+        update.finish().expect("finite");
     }
     let x = Tensor::from_slice(&[-0.5f32, -0.25, 0.0, 0.25, 0.5]).reshape([5, 1, 1, 1]);
     let t = Tensor::full([5], 0.02, (Kind::Float, Device::Cpu));

@@ -119,7 +119,7 @@ fn agrees<N: Denoiser + 'static>(
     let beside =
         beside.map(|(id, store, network)| Net::new(id, store.clone(), network, Motion::Trained));
     let mut tiny = Tiny::of(Nets::new(Some(teacher), beside.into()));
-    let step = tiny.step(0, 0);
+    let update = tiny.update(0, 0);
     let rollout = Rollout {
         prompts: Prompts::plain(vec![String::new(); 2]),
         cond,
@@ -132,14 +132,14 @@ fn agrees<N: Denoiser + 'static>(
         real_scale: Curve::Constant(0.4),
         ..DistributionMatching::default()
     };
-    let view = step.view(NetId::STUDENT).trained();
+    let view = update.view(NetId::STUDENT).trained();
     let x0 = view.x0(&rollout.x_t, &rollout.t, &rollout.cond);
     reseed(&[1]);
-    let losses = term::dm(&dm, FAKE_SCALE, &step, &x0, &rollout);
+    let losses = term::dm(&dm, FAKE_SCALE, &update, &x0, &rollout);
     fixture.agrees_with_step("generator", "student", &losses, &student);
 
     reseed(&[2]);
-    let losses = term::fake_score(&FakeScoreLoss::default(), FAKE_SCALE, &step, &rollout);
+    let losses = term::fake_score(&FakeScoreLoss::default(), FAKE_SCALE, &update, &rollout);
     fixture.agrees("score.t", &losses.batch["t"], 0.0);
     fixture.agrees("score.x_t", &losses.batch["x_t"], 0.0);
     fixture.agrees_with_step("score", "lora", &losses, &score);

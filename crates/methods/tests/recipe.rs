@@ -12,8 +12,8 @@ use tiny::{Tiny, largest, simulation};
 /// A rollout of `batch` samples by a student of 4 steps.
 fn rollout(tiny: &mut Tiny, batch: usize, seed: u64, update: u64) -> Rollout {
     tiny.feed.batch_size = batch;
-    let mut step = tiny.step(seed, update);
-    simulation(4).run(&mut step).expect("a rollout")
+    let mut update = tiny.update(seed, update);
+    simulation(4).run(&mut update).expect("a rollout")
 }
 
 /// How large the matching gradient is at a place with guidance drawn from `range`, and the guidance that was observed.
@@ -24,9 +24,9 @@ fn matched(range: Option<[f64; 2]>, seed: u64, update: u64) -> (f64, Option<f64>
         guidance: range,
         ..DistributionMatching::default()
     };
-    let step = tiny.step(seed, update);
+    let update = tiny.update(seed, update);
     reseed(&[9]);
-    let losses = term::dm(&config, 1.0, &step, &r.x0, &r);
+    let losses = term::dm(&config, 1.0, &update, &r.x0, &r);
     let numbers = losses.numbers.read();
     (numbers["dm/grad_abs"], numbers.get("dm/guidance").copied())
 }
@@ -108,7 +108,7 @@ fn one_step_may_be_told_another_time_than_that_of_pure_noise() {
         ..simulation(1)
     };
     let mut tiny = Tiny::new();
-    let r = simulation.run(&mut tiny.step(7, 0)).expect("a rollout");
+    let r = simulation.run(&mut tiny.update(7, 0)).expect("a rollout");
     let t = Tensor::full([4], 0.4, (Kind::Float, Device::Cpu));
     assert!(r.t.equal(&t), "{:?}", r.t);
     reseed(&[7, 0]);

@@ -6,7 +6,7 @@ use dmdr_config::{
     Augmentation, Curve, DistributionMatching, FakeScoreLoss, NetId, TimeDistribution,
 };
 use dmdr_diffusion::{loss, sample_times};
-use dmdr_methods::{Losses, MethodError, Nets, Network, Rollout, Step, term};
+use dmdr_methods::{Losses, MethodError, Nets, Network, Rollout, Update, term};
 use dmdr_models::{Call, Conditioning};
 use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard, reseed};
 use tiny::{FAKE_SCORE, Tiny, cond, gradients, largest, simulation};
@@ -18,7 +18,9 @@ const GUIDANCE: f64 = 3.0;
 
 /// What a student of two steps makes: inputs at times 1/2 and 1.
 fn rollout(tiny: &mut Tiny) -> Rollout {
-    simulation(2).run(&mut tiny.step(0, 0)).expect("a rollout")
+    simulation(2)
+        .run(&mut tiny.update(0, 0))
+        .expect("a rollout")
 }
 
 /// `x [4, C, H, W]` on the straight line to fresh noise, at `t [4]`.
@@ -76,7 +78,7 @@ fn decoupled_matching_is_its_formula() {
         let (config, update, weight) = decoupled(below_input, normalize);
         let x0 = r.x0.copy().set_requires_grad(true);
         reseed(&[9]);
-        let mut losses = term::dm(&config, FAKE_SCALE, &tiny.step(0, update), &x0, &r);
+        let mut losses = term::dm(&config, FAKE_SCALE, &tiny.update(0, update), &x0, &r);
 
         // Both scores at one time, the real one without guidance; what guidance adds to it, at a time of its own.
         reseed(&[9]);
@@ -148,7 +150,7 @@ fn pretraining_is_the_denoising_loss_on_true_images() {
         over: 10,
     };
     reseed(&[8]);
-    let losses = term::pretraining(&weight, &tiny.step(0, 3), &r).expect("there are images");
+    let losses = term::pretraining(&weight, &tiny.update(0, 3), &r).expect("there are images");
 
     reseed(&[8]);
     let x0 = images + 0.3;
@@ -175,14 +177,14 @@ fn pretraining_is_the_denoising_loss_on_true_images() {
 fn true_images_are_missed_only_where_they_are_needed() {
     let mut tiny = Tiny::new();
     let r = rollout(&mut tiny);
-    let weight = Curve::Step {
+    let weight = Curve::Update {
         from: 0.0,
         to: 1.0,
         at: 5,
     };
-    let before = term::pretraining(&weight, &tiny.step(0, 4), &r).expect("it weighs nothing");
+    let before = term::pretraining(&weight, &tiny.update(0, 4), &r).expect("it weighs nothing");
     assert!(before.terms.is_empty());
-    let error = term::pretraining(&weight, &tiny.step(0, 5), &r).expect_err("none to be had");
+    let error = term::pretraining(&weight, &tiny.update(0, 5), &r).expect_err("none to be had");
     assert!(matches!(error, MethodError::NoTrueImages), "{error}");
 }
 
@@ -190,23 +192,23 @@ fn true_images_are_missed_only_where_they_are_needed() {
 fn no_gradient_leaves_its_network() {
     let mut tiny = Tiny::new();
     let r = rollout(&mut tiny);
-    let step = tiny.step(0, 0);
+    let update = tiny.update(0, 0);
     let reach = |losses: &dyn Fn() -> Losses| {
         [NetId::STUDENT, NetId::FAKE_SCORE].map(|id| {
-            let gradients = gradients(step.nets(), id, &losses().total());
+            let gradients = gradients(update.nets(), id, &losses().total());
             gradients.iter().any(|gradient| largest(gradient) > 0.0)
         })
     };
-    let fake_score = || term::fake_score(&FakeScoreLoss::default(), 1.0, &step, &r);
+    let fake_score = || term::fake_score(&FakeScoreLoss::default(), 1.0, &update, &r);
     assert_eq!(reach(&fake_score), [false, true]);
-    assert_eq!(reach(&|| matching(&step, &r)), [true, false]);
-    let frozen = step.nets().frozen().store.group().tensors;
+    assert_eq!(reach(&|| matching(&update, &r)), [true, false]);
+    let frozen = update.nets().frozen().store.group().tensors;
     assert!(frozen.iter().all(|tensor| !tensor.requires_grad()));
 }
 
 /// Distribution matching of the student's own prediction.
-fn matching(step: &Step<'_>, r: &Rollout) -> Losses {
-    let student = step.view(NetId::STUDENT).trained();
+fn matching(update: &Update<'_>, r: &Rollout) -> Losses {
+    let student = update.view(NetId::STUDENT).trained();
     let x0 = student.x0(&r.x_t, &r.t, &r.cond);
-    term::dm(&DistributionMatching::default(), 1.0, step, &x0, r)
+    term::dm(&DistributionMatching::default(), 1.0, update, &x0, r)
 }

@@ -32,16 +32,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Environment::detect()
     })?;
     let mut metrics = MetricsWriter::open(run.metrics(), None)?;
-    for step in 0..UPDATES {
-        for record in records(step) {
+    for update in 0..UPDATES {
+        for record in records(update) {
             metrics.append(&record)?;
         }
     }
     for (what, quality) in [("teacher", 0.62), ("cold-start", 0.58), ("student", 0.74)] {
         run.write_eval(what, &evaluation(what, quality))?;
     }
-    for step in [0, 50, 100, 150, 200, 250, 300, 350, 400, 450, 500] {
-        sheet(&run.sample(step), 1.0 / (1.0 + step as f64 / 60.0))?;
+    for update in [0, 50, 100, 150, 200, 250, 300, 350, 400, 450, 500] {
+        sheet(&run.sample(update), 1.0 / (1.0 + update as f64 / 60.0))?;
     }
     sheet(&run.path().join("samples/teacher.png"), 0.15)?;
     let captions: Vec<String> = (0..16).map(|index| caption(index).to_owned()).collect();
@@ -53,13 +53,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// A repeatable number in `[-1, 1]`.
-fn noise(step: u64, stream: u64) -> f64 {
-    let mixed = (step * 7919 + stream * 104_729 + 12_345).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+fn noise(update: u64, stream: u64) -> f64 {
+    let mixed = (update * 7919 + stream * 104_729 + 12_345).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> 11) as f64 / (1u64 << 52) as f64 - 1.0
 }
 
-fn records(step: u64) -> Vec<Record> {
-    let t = step as f64;
+fn records(update: u64) -> Vec<Record> {
+    let t = update as f64;
     let anneal = |from: f64, to: f64| {
         let part = (t / COLD_START).min(1.0);
         to + (from - to) * 0.5 * (1.0 + (PI * part).cos())
@@ -69,30 +69,30 @@ fn records(step: u64) -> Vec<Record> {
     let mut train = vec![
         (
             "loss/dm",
-            0.9 * (-t / 90.0).exp() + 0.35 + 0.08 * noise(step, 1),
+            0.9 * (-t / 90.0).exp() + 0.35 + 0.08 * noise(update, 1),
         ),
-        ("loss/rl", -0.2 - gain + 0.2 * noise(step, 2)),
+        ("loss/rl", -0.2 - gain + 0.2 * noise(update, 2)),
         (
             "loss/total",
-            0.9 * (-t / 90.0).exp() + 0.35 - weight * gain + 0.1 * noise(step, 3),
+            0.9 * (-t / 90.0).exp() + 0.35 - weight * gain + 0.1 * noise(update, 3),
         ),
         (
             "grad_norm/student",
-            8.0 * (-t / 60.0).exp() + 0.3 + 0.2 * (1.0 + noise(step, 4)).powi(4),
+            8.0 * (-t / 60.0).exp() + 0.3 + 0.2 * (1.0 + noise(update, 4)).powi(4),
         ),
         ("dm/real_scale", anneal(0.75, 0.0)),
         (
             "dm/grad_abs",
-            0.4 * (-t / 200.0).exp() + 0.05 * noise(step, 5).abs(),
+            0.4 * (-t / 200.0).exp() + 0.05 * noise(update, 5).abs(),
         ),
         ("renoise/a", anneal(4.0, 1.0)),
         ("renoise/b", anneal(1.5, 1.0)),
         ("rl/weight", weight),
         (
             "time/update_s",
-            0.9 + 0.08 * noise(step, 6) + if weight > 0.0 { 0.25 } else { 0.0 },
+            0.9 + 0.08 * noise(update, 6) + if weight > 0.0 { 0.25 } else { 0.0 },
         ),
-        ("student/saturation", 0.5 + 0.02 * noise(step, 12)),
+        ("student/saturation", 0.5 + 0.02 * noise(update, 12)),
     ];
     let rewards = [
         (
@@ -109,38 +109,38 @@ fn records(step: u64) -> Vec<Record> {
         ),
     ];
     for (stream, (mean, std, min, max)) in (20..).zip(rewards) {
-        let value = 0.1 + 0.5 * gain + 0.08 * noise(step, stream);
+        let value = 0.1 + 0.5 * gain + 0.08 * noise(update, stream);
         train.extend([
             (mean, value),
             (std, 0.3),
             (min, value - 0.7),
-            (max, value + 0.5 + 0.1 * noise(step, 30)),
+            (max, value + 0.5 + 0.1 * noise(update, 30)),
         ]);
     }
     let wall = t * 1.1;
-    let loss = 0.2 + 0.5 * (-t / 40.0).exp() + 0.05 * noise(step, 7);
-    let norm = 0.5 + 0.2 * noise(step, 8);
+    let loss = 0.2 + 0.5 * (-t / 40.0).exp() + 0.05 * noise(update, 7);
+    let norm = 0.5 + 0.2 * noise(update, 8);
     train.extend([("loss/fake_score", loss), ("grad_norm/fake_score", norm)]);
-    let mut all = vec![Record::new(step, Kind::Train, wall, train)];
-    if step % 50 == 49 {
-        all.push(evaluated(step, wall, gain));
+    let mut all = vec![Record::new(update, Kind::Train, wall, train)];
+    if update % 50 == 49 {
+        all.push(evaluated(update, wall, gain));
         all.push(Record::new(
-            step,
+            update,
             Kind::System,
             wall,
-            [("memory_gb", 2.1 + 0.01 * noise(step, 9))],
+            [("memory_gb", 2.1 + 0.01 * noise(update, 9))],
         ));
     }
     all
 }
 
 /// A periodic evaluation; `gain` is what the reward has brought.
-fn evaluated(step: u64, wall: f64, gain: f64) -> Record {
-    let quality = 0.25 + 0.35 * (1.0 - (-(step as f64) / 80.0).exp()) + 0.12 * gain;
+fn evaluated(update: u64, wall: f64, gain: f64) -> Record {
+    let quality = 0.25 + 0.35 * (1.0 - (-(update as f64) / 80.0).exp()) + 0.12 * gain;
     let mut values: Vec<(String, f64)> = (0..)
         .zip(KINDS)
         .map(|(index, kind)| {
-            let value = quality + 0.25 - 0.1 * index as f64 + 0.03 * noise(step, 40 + index);
+            let value = quality + 0.25 - 0.1 * index as f64 + 0.03 * noise(update, 40 + index);
             (format!("geneval/{kind}"), value.clamp(0.0, 1.0))
         })
         .collect();
@@ -151,7 +151,7 @@ fn evaluated(step: u64, wall: f64, gain: f64) -> Record {
         ("preference_heldout".to_owned(), quality + 0.1 * gain),
         ("diversity".to_owned(), 0.5 - 0.1 * gain),
     ]);
-    Record::new(step, Kind::Evaluate, wall, values)
+    Record::new(update, Kind::Evaluate, wall, values)
 }
 
 fn evaluation(what: &str, quality: f64) -> EvalReport {
@@ -179,7 +179,7 @@ fn evaluation(what: &str, quality: f64) -> EvalReport {
         checkpoint: if is_teacher {
             "assets/teacher.safetensors"
         } else {
-            "runs/demo/checkpoints/step-000500"
+            "runs/demo/checkpoints/update-000500"
         }
         .to_owned(),
         towers: std::collections::BTreeMap::new(),

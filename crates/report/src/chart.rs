@@ -109,8 +109,8 @@ impl Chart {
         html! {
             svg viewBox=(view) role="img" aria-label=(self.summary()) {
                 (self.axes(frame))
-                @for (name, step) in &self.marks {
-                    @let x = frame.x(*step);
+                @for (name, update) in &self.marks {
+                    @let x = frame.x(*update);
                     @let is_right = x > 0.7 * frame.right;
                     line.mark x1=(px(x)) x2=(px(x)) y1=(TOP) y2=(frame.bottom()) {}
                     text.mark-name x=(px(if is_right { x - 4.0 } else { x + 4.0 })) y=(TOP - 5.0)
@@ -131,8 +131,8 @@ impl Chart {
                         }
                     }
                 }
-                @for step in &self.broken {
-                    text.broken x=(px(frame.x(*step))) y=(frame.bottom() - 3.0) text-anchor="middle" { "×" }
+                @for update in &self.broken {
+                    text.broken x=(px(frame.x(*update))) y=(frame.bottom() - 3.0) text-anchor="middle" { "×" }
                 }
                 (self.names(frame))
             }

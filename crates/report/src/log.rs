@@ -7,7 +7,7 @@ use dmdr_events::{Kind, Record};
 /// Most points a line is drawn with; more are averaged in groups of equal size.
 const MAX_POINTS: usize = 160;
 
-/// Values of one number by step, in the order they were logged.
+/// Values of one number by update, in the order they were logged.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Series {
     /// Step and value; finite ones only.
@@ -19,7 +19,7 @@ pub(crate) struct Series {
 /// Consecutive values drawn as one point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Bin {
-    pub(crate) step: f64,
+    pub(crate) update: f64,
     pub(crate) mean: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
@@ -34,7 +34,7 @@ impl Series {
                 let n = chunk.len() as f64;
                 let values = || chunk.iter().map(|(_, value)| *value);
                 Bin {
-                    step: chunk.iter().map(|(step, _)| step).sum::<f64>() / n,
+                    update: chunk.iter().map(|(update, _)| update).sum::<f64>() / n,
                     mean: values().sum::<f64>() / n,
                     low: values().fold(f64::INFINITY, f64::min),
                     high: values().fold(f64::NEG_INFINITY, f64::max),
@@ -48,10 +48,10 @@ impl Series {
         self.points.len().div_ceil(MAX_POINTS).max(1)
     }
 
-    /// The value at a step, if it was logged then.
-    pub(crate) fn at(&self, step: f64) -> Option<f64> {
-        let found = self.points.iter().find(|(at, _)| *at >= step)?;
-        (found.0 <= step).then_some(found.1)
+    /// The value at an update, if it was logged then.
+    pub(crate) fn at(&self, update: f64) -> Option<f64> {
+        let found = self.points.iter().find(|(at, _)| *at >= update)?;
+        (found.0 <= update).then_some(found.1)
     }
 }
 
@@ -60,7 +60,7 @@ impl Series {
 pub(crate) struct Log {
     series: BTreeMap<(Kind, String), Series>,
     num_records: usize,
-    last_step: Option<u64>,
+    last_update: Option<u64>,
     wall_s: f64,
 }
 
@@ -71,14 +71,14 @@ impl Log {
             ..Self::default()
         };
         for record in records {
-            log.last_step = log.last_step.max(Some(record.step));
+            log.last_update = log.last_update.max(Some(record.update));
             log.wall_s = log.wall_s.max(record.wall_s);
             for (key, value) in &record.values {
                 let series = log.series.entry((record.kind, key.clone())).or_default();
                 if value.is_finite() {
-                    series.points.push((record.step as f64, *value));
+                    series.points.push((record.update as f64, *value));
                 } else {
-                    series.broken.push(record.step as f64);
+                    series.broken.push(record.update as f64);
                 }
             }
         }
@@ -103,9 +103,9 @@ impl Log {
         self.num_records
     }
 
-    /// Number of updates, counted from step 0.
+    /// Number of updates, counted from update 0.
     pub(crate) fn num_updates(&self) -> u64 {
-        self.last_step.map_or(0, |step| step + 1)
+        self.last_update.map_or(0, |update| update + 1)
     }
 
     /// Seconds of training over all resumes.
@@ -113,7 +113,7 @@ impl Log {
         self.wall_s
     }
 
-    /// The step from which the reward takes part, where it joins later than the start.
+    /// The update from which the reward takes part, where it joins later than the start.
     pub(crate) fn rl_start(&self) -> Option<f64> {
         let weight = self.get("rl/weight")?;
         let first = weight.points.iter().position(|(_, value)| *value > 0.0)?;
@@ -127,13 +127,13 @@ mod tests {
 
     fn records(n: u64) -> Vec<Record> {
         (0..n)
-            .map(|step| {
-                let weight = if step < 4 { 0.0 } else { 0.3 };
-                let loss = if step == 2 { f64::NAN } else { step as f64 };
+            .map(|update| {
+                let weight = if update < 4 { 0.0 } else { 0.3 };
+                let loss = if update == 2 { f64::NAN } else { update as f64 };
                 Record::new(
-                    step,
+                    update,
                     Kind::Train,
-                    step as f64,
+                    update as f64,
                     [("loss/dm", loss), ("rl/weight", weight)],
                 )
             })
@@ -156,14 +156,14 @@ mod tests {
     fn long_series_are_grouped() {
         let series = Series {
             points: (0..1000)
-                .map(|step| (f64::from(step), f64::from(step % 2)))
+                .map(|update| (f64::from(update), f64::from(update % 2)))
                 .collect(),
             broken: Vec::new(),
         };
         assert_eq!(series.group(), 7);
         let bins = series.bins();
         assert!(bins.len() <= MAX_POINTS);
-        assert_eq!((bins[0].low, bins[0].high, bins[0].step), (0.0, 1.0, 3.0));
+        assert_eq!((bins[0].low, bins[0].high, bins[0].update), (0.0, 1.0, 3.0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Sheets of samples: the teacher's and the student's, on the same prompts and noise.
 //!
-//! `samples/step-NNNNNN.png` are the student's sheets, `samples/teacher.png` is the teacher's. Next to
+//! `samples/update-NNNNNN.png` are the student's sheets, `samples/teacher.png` is the teacher's. Next to
 //! them, `samples/sheet.json` says how to take them apart:
 //! `{"columns": 4, "captions": ["a red apple", ..], "margin": 2}`, one caption per image, row by row,
 //! `margin` white pixels around each (2 if absent, as `dmdr_image::Image::grid` draws them). Without
@@ -51,7 +51,7 @@ struct Sheet {
 pub(crate) struct Sheets {
     captions: Vec<String>,
     teacher: Option<Sheet>,
-    steps: Vec<(u64, Sheet)>,
+    updates: Vec<(u64, Sheet)>,
 }
 
 impl Sheets {
@@ -59,8 +59,8 @@ impl Sheets {
         let folder = run.path().join("samples");
         let layout = read_layout(&folder.join("sheet.json"))?;
         let all = run.list_samples()?;
-        let steps = chosen(&all, NUM_STEPS)
-            .map(|(step, path)| Ok((*step, Sheet::read(path, layout.as_ref())?)))
+        let updates = chosen(&all, NUM_STEPS)
+            .map(|(update, path)| Ok((*update, Sheet::read(path, layout.as_ref())?)))
             .collect::<Result<_, ReportError>>()?;
         let teacher = folder.join("teacher.png");
         let teacher = if teacher.is_file() {
@@ -71,35 +71,35 @@ impl Sheets {
         Ok(Self {
             captions: layout.map(|layout| layout.captions).unwrap_or_default(),
             teacher,
-            steps,
+            updates,
         })
     }
 
     pub(crate) fn markup(&self) -> Markup {
-        let last = self.steps.last();
+        let last = self.updates.last();
         let is_cut = self
-            .steps
+            .updates
             .iter()
             .map(|(_, sheet)| sheet)
             .chain(&self.teacher)
             .all(|sheet| !sheet.tiles.is_empty());
         html! {
-            @if let Some((step, student)) = last {
+            @if let Some((update, student)) = last {
                 section {
                     h2 { "Samples" }
                     @if let Some(teacher) = &self.teacher {
-                        p.lead { "Teacher (left) and student after update " (step) " (right), on the same prompts and noise." }
+                        p.lead { "Teacher (left) and student after update " (update) " (right), on the same prompts and noise." }
                         @if is_cut { (self.pairs(teacher, student)) } @else {
                             div.sheets { (sheet("teacher", teacher)) (sheet("student", student)) }
                         }
                     }
-                    @if self.steps.len() > 1 {
+                    @if self.updates.len() > 1 {
                         h3 { "The student over training" }
                         @if is_cut { (self.film()) } @else {
-                            div.sheets { @for (step, picture) in &self.steps { (sheet(&format!("update {step}"), picture)) } }
+                            div.sheets { @for (update, picture) in &self.updates { (sheet(&format!("update {update}"), picture)) } }
                         }
                     } @else if self.teacher.is_none() {
-                        div.sheets { (sheet(&format!("update {step}"), student)) }
+                        div.sheets { (sheet(&format!("update {update}"), student)) }
                     }
                 }
             }
@@ -120,14 +120,14 @@ impl Sheets {
         }
     }
 
-    /// One row per prompt, one column per step, the teacher at the end.
+    /// One row per prompt, one column per update, the teacher at the end.
     fn film(&self) -> Markup {
         let rows = self.captions.len().min(NUM_FILM_PROMPTS);
         html! {
             table.film {
                 thead {
                     tr {
-                        @for (step, _) in &self.steps { th { (step) } }
+                        @for (update, _) in &self.updates { th { (update) } }
                         @if self.teacher.is_some() { th.gap {} th { "teacher" } }
                         th {}
                     }
@@ -136,8 +136,8 @@ impl Sheets {
                     @for row in 0..rows {
                         @let caption = &self.captions[row];
                         tr {
-                            @for (step, sheet) in &self.steps {
-                                td { (picture(&sheet.tiles[row], &format!("update {step}: {caption}"))) }
+                            @for (update, sheet) in &self.updates {
+                                td { (picture(&sheet.tiles[row], &format!("update {update}: {caption}"))) }
                             }
                             @if let Some(teacher) = &self.teacher {
                                 td.gap {} td { (picture(&teacher.tiles[row], &format!("teacher: {caption}"))) }

@@ -133,7 +133,7 @@ impl<'a> Context<'a> {
             x: Scale::exact(0.0, log.num_updates() as f64),
             marks: log
                 .rl_start()
-                .map(|step| ("reward joins".to_owned(), step))
+                .map(|update| ("reward joins".to_owned(), update))
                 .into_iter()
                 .collect(),
         }
@@ -160,7 +160,7 @@ impl<'a> Context<'a> {
             color: 0,
             points: bins
                 .iter()
-                .map(|bin| (bin.step, bin.low, bin.high))
+                .map(|bin| (bin.update, bin.low, bin.high))
                 .collect(),
         };
         let mut chart = self.chart(&title, key, self.note("updates", series));
@@ -169,7 +169,7 @@ impl<'a> Context<'a> {
         chart.lines = vec![Line {
             name: metric::spaced(key),
             color: 0,
-            points: bins.iter().map(|bin| (bin.step, bin.mean)).collect(),
+            points: bins.iter().map(|bin| (bin.update, bin.mean)).collect(),
             has_dots: false,
         }];
         chart.broken.clone_from(&series.broken);
@@ -266,7 +266,7 @@ fn reward(context: &Context, name: &str) -> Option<Chart> {
         points: mean
             .iter()
             .zip(low.iter().zip(high))
-            .map(|(bin, (low, high))| (bin.step, *low, *high))
+            .map(|(bin, (low, high))| (bin.update, *low, *high))
             .collect(),
     };
     if let (Some(min), Some(max)) = (part("min"), part("max")) {
@@ -291,7 +291,7 @@ fn reward(context: &Context, name: &str) -> Option<Chart> {
     chart.lines = vec![Line {
         name: metric::spaced(name),
         color: 1,
-        points: mean.iter().map(|bin| (bin.step, bin.mean)).collect(),
+        points: mean.iter().map(|bin| (bin.update, bin.mean)).collect(),
         has_dots: false,
     }];
     chart.broken.clone_from(&series.broken);

@@ -69,13 +69,13 @@ fn a_whole_run_is_one_page_that_needs_nothing_else() {
     })
     .expect("written");
     let records: Vec<Record> = (0..40)
-        .map(|step| {
-            let weight = if step < 20 { 0.0 } else { 0.3 };
+        .map(|update| {
+            let weight = if update < 20 { 0.0 } else { 0.3 };
             let values = [
-                ("loss/dm", 1.0 / (1.0 + step as f64)),
+                ("loss/dm", 1.0 / (1.0 + update as f64)),
                 ("rl/weight", weight),
             ];
-            Record::new(step, Kind::Train, step as f64 * 2.0, values)
+            Record::new(update, Kind::Train, update as f64 * 2.0, values)
         })
         .chain([Record::new(
             39,
@@ -144,8 +144,8 @@ fn sheets_without_a_layout_are_shown_whole() {
     let root = tempfile::tempdir().expect("temporary folder");
     let run = run(root.path());
     sheet(&run.path().join("samples/teacher.png"), [1, 2, 3, 4]);
-    for step in 0..20 {
-        sheet(&run.sample(step), [5, 6, 7, 8]);
+    for update in 0..20 {
+        sheet(&run.sample(update), [5, 6, 7, 8]);
     }
     let page = render(&run).expect("a report");
     // Teacher and student, then eight steps of the twenty.
@@ -160,7 +160,7 @@ fn what_is_wrong_names_the_file() {
     fs::write(run.sample(1), "no picture").expect("written");
     let error = render(&run).expect_err("no picture");
     assert!(matches!(error, ReportError::Picture { .. }));
-    assert!(error.to_string().contains("step-000001.png"), "{error}");
+    assert!(error.to_string().contains("update-000001.png"), "{error}");
 
     sheet(&run.sample(1), [0; 4]);
     fs::write(run.path().join("samples/sheet.json"), r#"{"rows": 2}"#).expect("written");
@@ -176,10 +176,10 @@ fn a_diverged_run_has_a_report_that_says_so() {
     let root = tempfile::tempdir().expect("temporary folder");
     let run = run(root.path());
     let records: Vec<Record> = (0..10)
-        .map(|step| {
-            let loss = if step < 8 { 1.0 } else { f64::NAN };
+        .map(|update| {
+            let loss = if update < 8 { 1.0 } else { f64::NAN };
             Record::new(
-                step,
+                update,
                 Kind::Train,
                 1.0,
                 [("loss/dm", loss), ("loss/rl", f64::INFINITY)],
@@ -197,11 +197,11 @@ fn a_card_says_how_weights_were_made_and_shows_the_curve() {
     let root = tempfile::tempdir().expect("temporary folder");
     let run = run(root.path());
     let records: Vec<Record> = (0..5)
-        .map(|step| Record {
-            step,
+        .map(|update| Record {
+            update,
             kind: Kind::Train,
-            wall_s: step as f64,
-            values: [("loss/flow".to_owned(), 1.0 / (step + 1) as f64)].into(),
+            wall_s: update as f64,
+            values: [("loss/flow".to_owned(), 1.0 / (update + 1) as f64)].into(),
         })
         .collect();
     record(&run, &records);

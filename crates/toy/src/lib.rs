@@ -2,7 +2,7 @@
 
 use dmdr_config::{External, NetId, NetSpec, Plan, Problem, Recipe, Setup};
 use dmdr_diffusion::loss;
-use dmdr_methods::{Losses, Method, MethodError, Simulation, Step};
+use dmdr_methods::{Losses, Method, MethodError, Simulation, Update};
 use dmdr_tensor::{Kind, no_grad_guard};
 
 /// Its configuration: the student, its average, and nothing else.
@@ -26,17 +26,17 @@ impl Recipe for ToyRecipe {
 pub struct Toy(pub Simulation);
 
 impl Method for Toy {
-    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
-        let r = self.0.run(step)?;
-        let student = step.view(NetId::STUDENT).trained();
+    fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
+        let r = self.0.run(update)?;
+        let student = update.view(NetId::STUDENT).trained();
         let aim = {
             let _guard = no_grad_guard();
-            step.nets().teacher().x0(&r.x_t, &r.t, &r.cond)
+            update.nets().teacher().x0(&r.x_t, &r.t, &r.cond)
         };
         let x0 = student.x0(&r.x_t, &r.t, &r.cond);
         let per_sample = loss::denoise(student.schedule, &x0, &aim, &r.t);
         let mut losses = Losses::default();
         losses.add("toy", 1.0, per_sample.mean(Kind::Float));
-        step.minimise(NetId::STUDENT, losses)
+        update.minimise(NetId::STUDENT, losses)
     }
 }

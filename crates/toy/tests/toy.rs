@@ -68,7 +68,7 @@ fn it_trains_and_resumes_after_a_kill_to_the_same_numbers() {
     assert!(output.status.success(), "{output:?}");
 
     let mut child = toy(&[&config, &killed]).spawn().expect("it runs");
-    let third = killed.join("toy/checkpoints/step-000003");
+    let third = killed.join("toy/checkpoints/update-000003");
     let started = Instant::now();
     while !third.exists() && child.try_wait().expect("a child").is_none() {
         assert!(

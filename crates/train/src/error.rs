@@ -14,7 +14,7 @@ use dmdr_world::WorldError;
 pub enum TrainError {
     /// A loss term or gradient norm that is NaN or infinite. Nothing was updated.
     #[error(
-        "`{what}` is {value} at step {step}; the weights are those before this step, the batch is in `{}`",
+        "`{what}` is {value} in update {update}; the weights are those before it, the batch is in `{}`",
         post_mortem.display()
     )]
     NotFinite {
@@ -23,7 +23,7 @@ pub enum TrainError {
         /// Its value.
         value: f64,
         /// Update index.
-        step: u64,
+        update: u64,
         /// Where the batch was kept.
         post_mortem: PathBuf,
     },

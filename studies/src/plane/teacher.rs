@@ -3,7 +3,7 @@
 use crate::plane::mixture::Mixture;
 use dmdr_config::{Curve, Motion, NetId, Optim, Optimizer};
 use dmdr_diffusion::{Schedule, loss};
-use dmdr_methods::{Losses, Method, MethodError, Net, Nets, Network, Step};
+use dmdr_methods::{Losses, Method, MethodError, Net, Nets, Network, Update};
 use dmdr_models::{Conditioning, PointNet, View};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, mix};
 use dmdr_train::Trainer;
@@ -34,9 +34,9 @@ struct FlowMatching<'a> {
 }
 
 impl Method for FlowMatching<'_> {
-    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
-        let index = step.begin();
-        let seed = mix(&[step.place().seed, index]) as u64;
+    fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
+        let index = update.begin();
+        let seed = mix(&[update.place().seed, index]) as u64;
         let view = View::new(&self.net, Schedule::RectifiedFlow);
         let nothing = Conditioning::none(BATCH as i64, Device::Cpu);
         let x0 = to_tensor(&self.mixture.sample(BATCH, seed));
@@ -45,7 +45,7 @@ impl Method for FlowMatching<'_> {
         let per_sample = loss::denoise(view.schedule, &view.x0(&x_t, &t, &nothing), &x0, &t);
         let mut losses = Losses::default();
         losses.add("flow", 1.0, per_sample.mean(Kind::Float));
-        step.minimise(MODEL, losses)
+        update.minimise(MODEL, losses)
     }
 }
 

@@ -33,11 +33,12 @@ pub(crate) fn run(args: &DemoArgs, quiet: bool) -> Result<ExitCode> {
         quiet,
         "teacher and student draw the same prompts from the same noise; pictures as they come:",
     );
-    if let Outcome::Interrupted { step } = distill(distillation, &experiment, &run, resume, quiet)?
+    if let Outcome::Interrupted { update } =
+        distill(distillation, &experiment, &run, resume, quiet)?
     {
         say(
             quiet,
-            &format!("stopped after update {step}; the same command continues there"),
+            &format!("stopped after update {update}; the same command continues there"),
         );
         return Ok(ExitCode::from(interrupt::EXIT_CODE));
     }

@@ -181,10 +181,10 @@ fn finish(
             }
             Ok(ExitCode::SUCCESS)
         }
-        Outcome::Interrupted { step } => {
+        Outcome::Interrupted { update } => {
             say(
                 quiet,
-                &format!("stopped after update {step}; continue with --resume"),
+                &format!("stopped after update {update}; continue with --resume"),
             );
             Ok(ExitCode::from(interrupt::EXIT_CODE))
         }

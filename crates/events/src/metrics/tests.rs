@@ -7,19 +7,19 @@ use proptest::prelude::*;
 use super::{Kind, MetricsWriter, Record, read};
 use crate::error::EventsError;
 
-fn record(step: u64) -> Record {
+fn record(update: u64) -> Record {
     Record::new(
-        step,
+        update,
         Kind::Train,
-        step as f64 * 0.5,
-        [("loss", 1.0 / (step + 1) as f64)],
+        update as f64 * 0.5,
+        [("loss", 1.0 / (update + 1) as f64)],
     )
 }
 
-fn write(path: &std::path::Path, steps: std::ops::Range<u64>) {
+fn write(path: &std::path::Path, updates: std::ops::Range<u64>) {
     let mut writer = MetricsWriter::open(path, None).expect("opened");
-    for step in steps {
-        writer.append(&record(step)).expect("appended");
+    for update in updates {
+        writer.append(&record(update)).expect("appended");
     }
     writer.sync().expect("synced");
 }
@@ -33,7 +33,7 @@ fn one_line_per_record() {
     let text = fs::read_to_string(&path).expect("readable");
     assert_eq!(
         text.lines().nth(1),
-        Some(r#"{"step":1,"kind":"train","wall_s":0.5,"values":{"loss":0.5}}"#)
+        Some(r#"{"update":1,"kind":"train","wall_s":0.5,"values":{"loss":0.5}}"#)
     );
     assert_eq!(
         read(&path).expect("read"),
@@ -61,8 +61,12 @@ fn resuming_drops_later_records_and_a_torn_line() {
 
     let mut writer = MetricsWriter::open(&path, Some(3)).expect("resumed");
     writer.append(&record(4)).expect("appended");
-    let steps: Vec<u64> = read(&path).expect("read").iter().map(|r| r.step).collect();
-    assert_eq!(steps, [0, 1, 2, 3, 4]);
+    let updates: Vec<u64> = read(&path)
+        .expect("read")
+        .iter()
+        .map(|r| r.update)
+        .collect();
+    assert_eq!(updates, [0, 1, 2, 3, 4]);
     assert_eq!(
         fs::read_dir(folder.path()).expect("listable").count(),
         1,
@@ -103,9 +107,9 @@ fn a_bad_line_in_the_middle_is_an_error_with_its_number() {
     write(&path, 0..2);
     let text = fs::read_to_string(&path).expect("readable");
     for bad in [
-        "{\"step\":",
+        "{\"update\":",
         "",
-        "{\"step\":1,\"kind\":\"trian\",\"wall_s\":0,\"values\":{}}",
+        "{\"update\":1,\"kind\":\"trian\",\"wall_s\":0,\"values\":{}}",
     ] {
         let lines: Vec<&str> = text.lines().collect();
         fs::write(&path, format!("{}\n{bad}\n{}\n", lines[0], lines[1])).expect("written");
@@ -136,7 +140,7 @@ fn numbers_that_json_lacks_survive() {
     for (name, value) in &values[1..] {
         assert_eq!(back.values[*name].to_bits(), value.to_bits());
     }
-    let null = r#"{"step":0,"kind":"train","wall_s":0,"values":{"a":null,"b":3}}"#;
+    let null = r#"{"update":0,"kind":"train","wall_s":0,"values":{"a":null,"b":3}}"#;
     let back: Record = serde_json::from_str(null).expect("parses");
     assert!(back.values["a"].is_nan());
     serde_json::from_str::<Record>(&text.replace("NaN", "nope")).expect_err("not a number");
@@ -145,12 +149,12 @@ fn numbers_that_json_lacks_survive() {
 proptest! {
     /// Every bit of every float, through the file.
     #[test]
-    fn round_trip(step in any::<u64>(), values in prop::collection::btree_map("[a-z/_.\"\\\\ ]{1,8}", any::<f64>(), 0..5)) {
-        let written = Record { step, kind: Kind::Evaluate, wall_s: 1.5, values };
+    fn round_trip(update in any::<u64>(), values in prop::collection::btree_map("[a-z/_.\"\\\\ ]{1,8}", any::<f64>(), 0..5)) {
+        let written = Record { update, kind: Kind::Evaluate, wall_s: 1.5, values };
         let text = serde_json::to_string(&written).expect("renders");
         prop_assert!(!text.contains('\n'));
         let back: Record = serde_json::from_str(&text).expect("parses");
-        prop_assert_eq!(back.step, step);
+        prop_assert_eq!(back.update, update);
         prop_assert_eq!(back.values.len(), written.values.len());
         for (name, value) in &written.values {
             let read = back.values[name];

@@ -19,14 +19,14 @@ fn the_names_in_a_run() {
     assert_eq!(relative(run.env()), "env.json");
     assert_eq!(relative(run.metrics()), "metrics.jsonl");
     assert_eq!(relative(run.tensorboard()), "tensorboard");
-    assert_eq!(relative(run.sample(500)), "samples/step-000500.png");
+    assert_eq!(relative(run.sample(500)), "samples/update-000500.png");
     assert_eq!(
         relative(run.eval("student").expect("plain")),
         "eval/student.json"
     );
     assert_eq!(
         relative(run.checkpoint(1_234_567)),
-        "checkpoints/step-1234567"
+        "checkpoints/update-1234567"
     );
     assert_eq!(relative(run.report()), "report/index.html");
     for path in [
@@ -97,14 +97,14 @@ fn what_is_not_a_run_or_cannot_be_one_is_told() {
 fn lists_are_sorted_and_leave_out_strangers() {
     let root = tempfile::tempdir().expect("temporary folder");
     let run = OwnedRun::create(root.path(), "demo").expect("created");
-    for step in [500, 50, 1_000_000] {
-        fs::create_dir(run.checkpoint(step)).expect("created");
-        fs::write(run.sample(step), "").expect("written");
+    for update in [500, 50, 1_000_000] {
+        fs::create_dir(run.checkpoint(update)).expect("created");
+        fs::write(run.sample(update), "").expect("written");
     }
-    fs::create_dir(run.checkpoints().join(".step-000600.tmp")).expect("created");
+    fs::create_dir(run.checkpoints().join(".update-000600.tmp")).expect("created");
     fs::write(run.path().join("samples/notes.txt"), "").expect("written");
     let steps = |list: Vec<(u64, std::path::PathBuf)>| -> Vec<u64> {
-        list.into_iter().map(|(step, _)| step).collect()
+        list.into_iter().map(|(update, _)| update).collect()
     };
     assert_eq!(
         steps(run.list_checkpoints().expect("listed")),

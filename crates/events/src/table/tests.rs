@@ -8,7 +8,7 @@ use crate::eval::{EvalReport, Statistic};
 fn report(what: &str, metrics: &[(&str, &[f64])]) -> EvalReport {
     EvalReport {
         what: what.to_owned(),
-        checkpoint: "runs/demo/checkpoints/step-000500".to_owned(),
+        checkpoint: "runs/demo/checkpoints/update-000500".to_owned(),
         towers: std::collections::BTreeMap::new(),
         split: "test".to_owned(),
         num_prompts: 120,

@@ -1,6 +1,6 @@
 //! The contract between a method and the training loop.
 
-use crate::{MethodError, Step};
+use crate::{MethodError, Update};
 
 /// An algorithm that trains a student and, on the way, the networks that judge it.
 pub trait Method {
@@ -8,5 +8,5 @@ pub trait Method {
     ///
     /// # Errors
     /// If libtorch, a model, the source of prompts or a reward fails.
-    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError>;
+    fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError>;
 }

@@ -5,7 +5,7 @@
 
 use dmdr_config::{Dmd2 as Config, NetId};
 
-use crate::{Losses, Method, MethodError, Rollout, Simulation, Step, term};
+use crate::{Losses, Method, MethodError, Rollout, Simulation, Update, term};
 
 /// The method.
 pub struct Dmd2 {
@@ -26,47 +26,47 @@ impl Dmd2 {
     }
 
     /// A rollout; the fake score and the discriminator on it.
-    fn iterate(&self, step: &mut Step<'_>) -> Result<Rollout, MethodError> {
-        let r = self.simulation.run(step)?;
-        let mut losses = term::fake_score(&self.config.fake_score, self.fake_scale, step, &r);
+    fn iterate(&self, update: &mut Update<'_>) -> Result<Rollout, MethodError> {
+        let r = self.simulation.run(update)?;
+        let mut losses = term::fake_score(&self.config.fake_score, self.fake_scale, update, &r);
         let Some(gan) = &self.config.gan else {
-            step.minimise(NetId::FAKE_SCORE, losses)?;
+            update.minimise(NetId::FAKE_SCORE, losses)?;
             return Ok(r);
         };
-        let images = step.true_images(&r.prompts)?;
+        let images = update.true_images(&r.prompts)?;
         losses.extend(term::discriminator(
             gan,
             self.fake_scale,
-            step,
+            update,
             &r.x0,
             &images,
             &r.cond,
         ));
-        step.minimise_together(&[NetId::FAKE_SCORE, NetId::DISCRIMINATOR], losses)?;
+        update.minimise_together(&[NetId::FAKE_SCORE, NetId::DISCRIMINATOR], losses)?;
         Ok(r)
     }
 
-    fn student_losses(&self, step: &Step<'_>, r: &Rollout) -> Losses {
-        let student = step.view(NetId::STUDENT).trained();
+    fn student_losses(&self, update: &Update<'_>, r: &Rollout) -> Losses {
+        let student = update.view(NetId::STUDENT).trained();
         let x0 = student.x0(&r.x_t, &r.t, &r.cond);
-        let mut losses = term::dm(&self.config.dm, self.fake_scale, step, &x0, r);
+        let mut losses = term::dm(&self.config.dm, self.fake_scale, update, &x0, r);
         losses.keep("x_t", &r.x_t);
         losses.keep("t", &r.t);
         losses.keep("x0", &x0);
         if let Some(gan) = &self.config.gan {
-            losses.extend(term::gan(gan, self.fake_scale, step, &x0, &r.cond));
+            losses.extend(term::gan(gan, self.fake_scale, update, &x0, &r.cond));
         }
         losses
     }
 }
 
 impl Method for Dmd2 {
-    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
-        let mut r = self.iterate(step)?;
+    fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
+        let mut r = self.iterate(update)?;
         for _ in 1..self.config.ttur {
-            r = self.iterate(step)?;
+            r = self.iterate(update)?;
         }
-        let losses = self.student_losses(step, &r);
-        step.minimise(NetId::STUDENT, losses)
+        let losses = self.student_losses(update, &r);
+        update.minimise(NetId::STUDENT, losses)
     }
 }

@@ -7,7 +7,7 @@
 use dmdr_config::{Curve, DistributionMatching, Dmdr as Config, FakeScoreLoss, NetId, RlAlone};
 
 use crate::{
-    Losses, Method, MethodError, Rollout, Simulation, Step,
+    Losses, Method, MethodError, Rollout, Simulation, Update,
     rl::{Group, RlTerm},
     term,
 };
@@ -62,25 +62,25 @@ impl Dmdr {
     }
 
     /// Reinforcement learning and its weight, once the curve has left 0.
-    fn rl_at(&self, step: &Step<'_>) -> Option<(f64, &RlTerm)> {
+    fn rl_at(&self, update: &Update<'_>) -> Option<(f64, &RlTerm)> {
         let rl = self.rl.as_ref()?;
-        let weight = rl.weight(step);
+        let weight = rl.weight(update);
         (weight > 0.0).then_some((weight, rl))
     }
 
     /// A rollout, and the fake score on it.
-    fn iterate(&self, step: &mut Step<'_>) -> Result<Rollout, MethodError> {
-        let r = self.simulation.run(step)?;
+    fn iterate(&self, update: &mut Update<'_>) -> Result<Rollout, MethodError> {
+        let r = self.simulation.run(update)?;
         if let Some(matching) = &self.matching {
-            let losses = term::fake_score(&matching.fake_score, matching.fake_scale, step, &r);
-            step.minimise(NetId::FAKE_SCORE, losses)?;
+            let losses = term::fake_score(&matching.fake_score, matching.fake_scale, update, &r);
+            update.minimise(NetId::FAKE_SCORE, losses)?;
         }
         Ok(r)
     }
 
     fn student_losses(
         &self,
-        step: &Step<'_>,
+        update: &Update<'_>,
         r: &Rollout,
         group: Option<&Group>,
     ) -> Result<Losses, MethodError> {
@@ -88,7 +88,7 @@ impl Dmdr {
         let x0 = if let (None, Some(group)) = (&self.matching, group) {
             group.x0.shallow_clone()
         } else {
-            let student = step.view(NetId::STUDENT).trained();
+            let student = update.view(NetId::STUDENT).trained();
             student.x0(&r.x_t, &r.t, &r.cond)
         };
         let mut losses = Losses::default();
@@ -96,40 +96,40 @@ impl Dmdr {
         losses.keep("t", &r.t);
         losses.keep("x0", &x0);
         if let Some(Matching { dm, fake_scale, .. }) = &self.matching {
-            losses.extend(term::dm(dm, *fake_scale, step, &x0, r));
+            losses.extend(term::dm(dm, *fake_scale, update, &x0, r));
         }
         if let Some(rl) = &self.rl {
-            losses.numbers.know("rl/weight", rl.weight(step));
+            losses.numbers.know("rl/weight", rl.weight(update));
         }
-        if let Some((weight, rl)) = self.rl_at(step) {
-            let term = rl.loss(step, &x0, r, group)?;
+        if let Some((weight, rl)) = self.rl_at(update) {
+            let term = rl.loss(update, &x0, r, group)?;
             losses.numbers.extend(term.numbers);
             losses.add("rl", weight, term.loss);
         }
-        losses.extend(term::pretraining(&self.pretraining, step, r)?);
+        losses.extend(term::pretraining(&self.pretraining, update, r)?);
         Ok(losses)
     }
 }
 
 impl Method for Dmdr {
-    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
-        let rl = self.rl_at(step);
+    fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
+        let rl = self.rl_at(update);
         if let Some((_, rl)) = rl {
-            rl.take_reference(step);
+            rl.take_reference(update);
         }
 
-        let mut r = self.iterate(step)?;
+        let mut r = self.iterate(update)?;
         for _ in 1..self.iterations {
-            r = self.iterate(step)?;
+            r = self.iterate(update)?;
         }
 
         let group = match rl {
-            Some((_, rl)) => rl.group(step, &r)?,
+            Some((_, rl)) => rl.group(update, &r)?,
             None => None,
         };
         for _ in 0..rl.map_or(1, |(_, rl)| rl.num_inner_updates()) {
-            let losses = self.student_losses(step, &r, group.as_ref())?;
-            step.minimise(NetId::STUDENT, losses)?;
+            let losses = self.student_losses(update, &r, group.as_ref())?;
+            update.minimise(NetId::STUDENT, losses)?;
         }
         Ok(())
     }

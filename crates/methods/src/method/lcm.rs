@@ -2,7 +2,7 @@
 
 use dmdr_config::{Lcm as Config, NetId};
 
-use crate::{Method, MethodError, Step, term};
+use crate::{Method, MethodError, Update, term};
 
 /// The method.
 pub struct Lcm {
@@ -17,15 +17,15 @@ impl Lcm {
 }
 
 impl Method for Lcm {
-    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
-        let batch = step.batch()?;
-        let x0 = step.true_images(&batch.prompts)?;
+    fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
+        let batch = update.batch()?;
+        let x0 = update.true_images(&batch.prompts)?;
         let target = if self.config.target_decay > 0.0 {
             NetId::TARGET
         } else {
             NetId::STUDENT
         };
-        let losses = term::consistency(&self.config.consistency, target, step, &x0, &batch.cond);
-        step.minimise(NetId::STUDENT, losses)
+        let losses = term::consistency(&self.config.consistency, target, update, &x0, &batch.cond);
+        update.minimise(NetId::STUDENT, losses)
     }
 }

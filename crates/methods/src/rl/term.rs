@@ -6,7 +6,7 @@ use dmdr_rewards::RewardMix;
 use dmdr_tensor::Tensor;
 
 use super::{Algorithm, Context, Group, Refl, RlLoss};
-use crate::{MethodError, Rollout, Step};
+use crate::{MethodError, Rollout, Update};
 
 /// An algorithm with its rewards.
 pub struct RlTerm {
@@ -56,14 +56,14 @@ impl RlTerm {
     }
 
     /// `lambda` of Eq. 2, and what a guard leaves of it.
-    pub fn weight(&self, step: &Step<'_>) -> f64 {
-        self.part.weight.at(step.update()) * step.factor("rl")
+    pub fn weight(&self, update: &Update<'_>) -> f64 {
+        self.part.weight.at(update.index()) * update.factor("rl")
     }
 
     /// Makes the frozen copy of the student, when it is due.
-    pub fn take_reference(&self, step: &Step<'_>) {
-        if self.part.takes_reference(step.update()) {
-            step.copy(NetId::STUDENT, NetId::REFERENCE);
+    pub fn take_reference(&self, update: &Update<'_>) {
+        if self.part.takes_reference(update.index()) {
+            update.copy(NetId::STUDENT, NetId::REFERENCE);
         }
     }
 
@@ -76,10 +76,14 @@ impl RlTerm {
     ///
     /// # Errors
     /// If a reward cannot be computed.
-    pub fn group(&self, step: &mut Step<'_>, r: &Rollout) -> Result<Option<Group>, MethodError> {
-        let mut group = self.algorithm.group(&self.context(step, r))?;
+    pub fn group(
+        &self,
+        update: &mut Update<'_>,
+        r: &Rollout,
+    ) -> Result<Option<Group>, MethodError> {
+        let mut group = self.algorithm.group(&self.context(update, r))?;
         if let Some(group) = &mut group {
-            step.observe(std::mem::take(&mut group.numbers));
+            update.observe(std::mem::take(&mut group.numbers));
         }
         Ok(group)
     }
@@ -90,24 +94,24 @@ impl RlTerm {
     /// If a reward cannot be computed.
     pub fn loss(
         &self,
-        step: &Step<'_>,
+        update: &Update<'_>,
         x0: &Tensor,
         r: &Rollout,
         group: Option<&Group>,
     ) -> Result<RlLoss, MethodError> {
-        self.algorithm.loss(&self.context(step, r), x0, group)
+        self.algorithm.loss(&self.context(update, r), x0, group)
     }
 
     /// Student and reference are called as in training, so that they agree to the bit as long as their weights do.
-    fn context<'a>(&'a self, step: &'a Step<'_>, rollout: &'a Rollout) -> Context<'a> {
+    fn context<'a>(&'a self, update: &'a Update<'_>, rollout: &'a Rollout) -> Context<'a> {
         let reference = self.part.algorithm.needs().reference;
         Context {
-            student: step.view(NetId::STUDENT).trained(),
-            reference: reference.map(|_| step.view(NetId::REFERENCE).trained()),
+            student: update.view(NetId::STUDENT).trained(),
+            reference: reference.map(|_| update.view(NetId::REFERENCE).trained()),
             rollout,
             rewards: &self.rewards,
             times: &self.times,
-            update: step.update(),
+            update: update.index(),
         }
     }
 }

@@ -5,7 +5,7 @@ use dmdr_diffusion::sampler::ode_step;
 use dmdr_models::{Conditioning, View};
 use dmdr_tensor::{Kind, Tensor, no_grad_guard};
 
-use crate::{Losses, Step};
+use crate::{Losses, Update};
 
 /// Standard deviation of data that the boundary's coefficients assume.
 const SIGMA_DATA: f64 = 0.5;
@@ -17,11 +17,14 @@ const TIMESTEPS: f64 = 1000.0;
 pub fn consistency(
     config: &Consistency,
     target: NetId,
-    step: &Step<'_>,
+    update: &Update<'_>,
     x0: &Tensor,
     cond: &Conditioning,
 ) -> Losses {
-    let (teacher, student) = (step.nets().teacher(), step.view(NetId::STUDENT).trained());
+    let (teacher, student) = (
+        update.nets().teacher(),
+        update.view(NetId::STUDENT).trained(),
+    );
     let steps = config.num_steps as f64;
     let n = Tensor::randint_low(
         1,
@@ -35,7 +38,7 @@ pub fn consistency(
         let _guard = no_grad_guard();
         let x0_hat = teacher.x0(&x_t, &t, cond);
         let x_next = ode_step(teacher.schedule, &x_t, &x0_hat, &t, &next);
-        bounded(&step.view(target), config, &x_next, &next, cond)
+        bounded(&update.view(target), config, &x_next, &next, cond)
     };
     let difference = bounded(&student, config, &x_t, &t, cond) - aim;
     let c = config.huber;

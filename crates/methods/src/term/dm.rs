@@ -6,7 +6,7 @@ use dmdr_models::View;
 use dmdr_tensor::{Tensor, uniform};
 
 use super::renoise::renoise;
-use crate::{Losses, Place, Rollout, Step};
+use crate::{Losses, Place, Rollout, Update};
 
 /// Draws of guidance have a stream of their own.
 const GUIDANCE: u64 = 0x6D1C;
@@ -16,27 +16,27 @@ const GUIDANCE: u64 = 0x6D1C;
 pub fn dm(
     config: &DistributionMatching,
     fake_scale: f64,
-    step: &Step<'_>,
+    update: &Update<'_>,
     x0: &Tensor,
     r: &Rollout,
 ) -> Losses {
-    let update = step.update();
-    let real_scale = config.real_scale.at(update); // DynaDG
-    let guidance = guidance(config, step);
-    let real = step.nets().teacher_with(NetId::FAKE_SCORE, real_scale);
+    let index = update.index();
+    let real_scale = config.real_scale.at(index); // DynaDG
+    let guidance = guidance(config, update);
+    let real = update.nets().teacher_with(NetId::FAKE_SCORE, real_scale);
     let real = real.with_guidance(guidance);
-    let fake = step.view(NetId::FAKE_SCORE).scaled(fake_scale);
+    let fake = update.view(NetId::FAKE_SCORE).scaled(fake_scale);
 
     // Both scores at the same renoised point, without gradient.
-    let (x_t, t) = renoise(real.schedule, &x0.detach(), &config.renoise, update);
+    let (x_t, t) = renoise(real.schedule, &x0.detach(), &config.renoise, index);
     let x0_fake = fake.x0_no_grad(&x_t, &t, &r.cond);
     let (x0_real, x0_fake) = match &config.augmentation {
         None => (real.x0_no_grad(&x_t, &t, &r.cond), x0_fake),
         Some(augmentation) => {
             // Decoupled: the conditional teacher here, what guidance adds to it at a time of its own.
             let x0_real = real.unguided().x0_no_grad(&x_t, &t, &r.cond);
-            let guidance = guidance_term(augmentation, &real, x0, r, update);
-            (x0_real, x0_fake - guidance * augmentation.weight.at(update))
+            let guidance = guidance_term(augmentation, &real, x0, r, index);
+            (x0_real, x0_fake - guidance * augmentation.weight.at(index))
         }
     };
     let matching = loss::distribution_matching(x0, &x0_real, &x0_fake, config.normalize);
@@ -48,19 +48,19 @@ pub fn dm(
     if config.guidance.is_some() {
         numbers.know("dm/guidance", guidance);
     }
-    for (name, value) in config.renoise.parameters_at(update) {
+    for (name, value) in config.renoise.parameters_at(index) {
         numbers.know(format!("renoise/{name}"), value);
     }
-    losses.add("dm", config.weight.at(update), matching.loss);
+    losses.add("dm", config.weight.at(index), matching.loss);
     losses
 }
 
 /// The real score's guidance: the teacher's, or one of the range, drawn for the whole update.
-fn guidance(config: &DistributionMatching, step: &Step<'_>) -> f64 {
+fn guidance(config: &DistributionMatching, update: &Update<'_>) -> f64 {
     let Some([low, high]) = config.guidance else {
-        return step.nets().frozen().guidance.scale;
+        return update.nets().frozen().guidance.scale;
     };
-    let Place { seed, update, .. } = step.place();
+    let Place { seed, update, .. } = update.place();
     low + (high - low) * uniform(&[seed, GUIDANCE, update])
 }
 

@@ -5,12 +5,12 @@ use dmdr_diffusion::loss;
 use dmdr_tensor::Kind;
 
 use super::renoise::renoise;
-use crate::{Losses, Rollout, Step};
+use crate::{Losses, Rollout, Update};
 
 /// The loss of the fake score, its adapter at `scale`, on what the student made.
-pub fn fake_score(config: &FakeScoreLoss, scale: f64, step: &Step<'_>, r: &Rollout) -> Losses {
-    let view = step.view(NetId::FAKE_SCORE).scaled(scale).trained();
-    let (x_t, t) = renoise(view.schedule, &r.x0, &config.renoise, step.update());
+pub fn fake_score(config: &FakeScoreLoss, scale: f64, update: &Update<'_>, r: &Rollout) -> Losses {
+    let view = update.view(NetId::FAKE_SCORE).scaled(scale).trained();
+    let (x_t, t) = renoise(view.schedule, &r.x0, &config.renoise, update.index());
     let x0_hat = view.x0(&x_t, &t, &r.cond);
     let mut losses = Losses::default();
     losses.keep("x0", &r.x0);

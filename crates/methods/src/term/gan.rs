@@ -5,7 +5,7 @@ use dmdr_models::Conditioning;
 use dmdr_tensor::{Kind, Tensor};
 
 use super::renoise::renoise;
-use crate::{Losses, Step};
+use crate::{Losses, Update};
 
 /// What discriminator and fake score minimise: `softplus(D(x)) + softplus(-D(true))` on the student's images
 /// `x0 [B, C, H, W]` and on `true_images` of the same shape, both noised to times of their own. The fake score's adapter is at
@@ -13,19 +13,19 @@ use crate::{Losses, Step};
 pub fn discriminator(
     config: &Gan,
     fake_scale: f64,
-    step: &Step<'_>,
+    update: &Update<'_>,
     x0: &Tensor,
     true_images: &Tensor,
     cond: &Conditioning,
 ) -> Losses {
-    let made = logits(config, fake_scale, step, &x0.detach(), cond);
-    let real = logits(config, fake_scale, step, true_images, cond);
+    let made = logits(config, fake_scale, update, &x0.detach(), cond);
+    let real = logits(config, fake_scale, update, true_images, cond);
     let mut losses = Losses::default();
     losses.keep("true", true_images);
     losses.numbers.keep("gan/made", &made.mean(Kind::Float));
     losses.numbers.keep("gan/true", &real.mean(Kind::Float));
     let loss = made.softplus() + (-real).softplus();
-    let weight = config.discriminator_weight.at(step.update());
+    let weight = config.discriminator_weight.at(update.index());
     losses.add("discriminator", weight, loss.mean(Kind::Float));
     losses
 }
@@ -34,14 +34,14 @@ pub fn discriminator(
 pub fn gan(
     config: &Gan,
     fake_scale: f64,
-    step: &Step<'_>,
+    update: &Update<'_>,
     x0: &Tensor,
     cond: &Conditioning,
 ) -> Losses {
     let mut losses = Losses::default();
-    let weight = config.weight.at(step.update());
+    let weight = config.weight.at(update.index());
     if weight > 0.0 {
-        let made = logits(config, fake_scale, step, x0, cond);
+        let made = logits(config, fake_scale, update, x0, cond);
         losses.add("gan", weight, (-made).softplus().mean(Kind::Float));
     }
     losses
@@ -51,12 +51,12 @@ pub fn gan(
 fn logits(
     config: &Gan,
     fake_scale: f64,
-    step: &Step<'_>,
+    update: &Update<'_>,
     x0: &Tensor,
     cond: &Conditioning,
 ) -> Tensor {
-    let view = step.view(NetId::FAKE_SCORE).scaled(fake_scale).trained();
-    let (x_t, t) = renoise(view.schedule, x0, &config.renoise, step.update());
-    let judge = step.nets().discriminator(NetId::DISCRIMINATOR);
+    let view = update.view(NetId::FAKE_SCORE).scaled(fake_scale).trained();
+    let (x_t, t) = renoise(view.schedule, x0, &config.renoise, update.index());
+    let judge = update.nets().discriminator(NetId::DISCRIMINATOR);
     judge.logits(&view, &x_t, &t, cond)
 }

@@ -4,18 +4,22 @@ use dmdr_config::{Curve, NetId};
 use dmdr_diffusion::loss;
 use dmdr_tensor::Kind;
 
-use crate::{Losses, MethodError, Rollout, Step};
+use crate::{Losses, MethodError, Rollout, Update};
 
 /// `weight` times the student's denoising loss on true images of the prompts of `r`, at its times.
 ///
 /// # Errors
 /// A world without true images.
-pub fn pretraining(weight: &Curve, step: &Step<'_>, r: &Rollout) -> Result<Losses, MethodError> {
+pub fn pretraining(
+    weight: &Curve,
+    update: &Update<'_>,
+    r: &Rollout,
+) -> Result<Losses, MethodError> {
     let mut losses = Losses::default();
-    let weight = weight.at(step.update());
+    let weight = weight.at(update.index());
     if weight > 0.0 {
-        let student = step.view(NetId::STUDENT).trained();
-        let x0 = step.true_images(&r.prompts)?;
+        let student = update.view(NetId::STUDENT).trained();
+        let x0 = update.true_images(&r.prompts)?;
         let x_t = student.schedule.add_noise(&x0, &x0.randn_like(), &r.t);
         let x0_hat = student.x0(&x_t, &r.t, &r.cond);
         let per_sample = loss::denoise(student.schedule, &x0_hat, &x0, &r.t);

@@ -8,7 +8,9 @@ use dmdr_config::WorldPreset;
 use dmdr_config::{Curve, Motion, NetId, Optim, Optimizer, RlAlgorithm, RlPart};
 use dmdr_data::{PromptStream, Prompts};
 use dmdr_diffusion::{Schedule, time_grid};
-use dmdr_methods::{Batch, Feed, FeedError, Method, Net, Nets, Network, Simulation, Step, Teacher};
+use dmdr_methods::{
+    Batch, Feed, FeedError, Method, Net, Nets, Network, Simulation, Teacher, Update,
+};
 use dmdr_models::{Conditioning, Dit, DitConfig, Guidance};
 use dmdr_tensor::{
     AdapterId, AdapterSpec, Device, Kind, ParamGroup, ParamStore, Tensor, no_grad_guard, reseed,
@@ -133,21 +135,21 @@ impl Tiny {
     }
 
     /// An update.
-    pub(crate) fn step(&mut self, seed: u64, update: u64) -> Step<'_> {
+    pub(crate) fn update(&mut self, seed: u64, update: u64) -> Update<'_> {
         let Self {
             nets,
             feed,
             iterations,
             factors,
         } = self;
-        Step::new(seed, update, *iterations, nets, feed, factors)
+        Update::new(seed, update, *iterations, nets, feed, factors)
     }
 
     /// An update by `method`, with seed 0; what it logs.
     pub(crate) fn update(&mut self, method: &mut dyn Method, update: u64) -> BTreeMap<String, f64> {
-        let mut step = self.step(0, update);
-        method.update(&mut step).expect("computed");
-        step.finish().expect("finite")
+        let mut update = self.update(0, update);
+        method.update(&mut update).expect("computed");
+        update.finish().expect("finite")
     }
 
     /// Moves every parameter of a network a little.

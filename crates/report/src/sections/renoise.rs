@@ -23,7 +23,7 @@ pub(super) fn charts(context: &Context) -> Vec<Chart> {
     let betas: Vec<(f64, Beta)> = a
         .points
         .iter()
-        .filter_map(|(step, a)| Some((*step, Beta::new(*a, b.at(*step)?)?)))
+        .filter_map(|(update, a)| Some((*update, Beta::new(*a, b.at(*update)?)?)))
         .collect();
     if betas.is_empty() {
         return Vec::new();
@@ -38,13 +38,13 @@ fn quantiles(context: &Context, betas: &[(f64, Beta)]) -> Chart {
     let at = |p: f64| {
         chosen
             .iter()
-            .map(move |(step, beta)| (*step, beta.quantile(p)))
+            .map(move |(update, beta)| (*update, beta.quantile(p)))
     };
     let band = |low: f64, high: f64| Band {
         color: 2,
         points: at(low)
             .zip(at(high))
-            .map(|((step, low), (_, high))| (step, low, high))
+            .map(|((update, low), (_, high))| (update, low, high))
             .collect(),
     };
     let note = format!(

@@ -18,7 +18,7 @@ fn titles(sections: &[Section]) -> Vec<String> {
 
 fn log(kind: Kind, values: &[(&str, f64)]) -> Log {
     let records: Vec<Record> = (0..10)
-        .map(|step| Record::new(step, kind, step as f64, values.iter().copied()))
+        .map(|update| Record::new(update, kind, update as f64, values.iter().copied()))
         .collect();
     Log::new(&records)
 }
@@ -114,12 +114,12 @@ fn evaluations_are_grouped_and_compared_with_the_teacher() {
 #[test]
 fn a_chart_says_how_many_values_the_seed_and_the_smoothing() {
     let records: Vec<Record> = (0..500)
-        .map(|step| {
+        .map(|update| {
             Record::new(
-                step,
+                update,
                 Kind::Train,
                 0.0,
-                [("loss/dm", if step == 3 { f64::NAN } else { 1.0 })],
+                [("loss/dm", if update == 3 { f64::NAN } else { 1.0 })],
             )
         })
         .collect();

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use dmdr_config::{Motion, NetId, Optim, Pretrain, PretrainModel};
 use dmdr_events::{OwnedRun, RunDir, atomic_write};
-use dmdr_methods::{Batch, Feed, FeedError, Losses, MethodError, Net, Nets, Network, Step};
+use dmdr_methods::{Batch, Feed, FeedError, Losses, MethodError, Net, Nets, Network, Update};
 use dmdr_tensor::Runtime;
 use dmdr_world::World;
 
@@ -132,12 +132,12 @@ impl Course for Pretraining<'_> {
 
 /// One update of an objective whose losses on the data of update `index` are `losses(index)`.
 fn minimise(
-    step: &mut Step<'_>,
+    update: &mut Update<'_>,
     losses: impl FnOnce(u64) -> Result<Losses, TrainError>,
 ) -> Result<(), MethodError> {
-    let index = step.begin();
+    let index = update.begin();
     let losses = losses(index).map_err(|error| MethodError::Feed(error.into()))?;
-    step.minimise(MODEL, losses)
+    update.minimise(MODEL, losses)
 }
 
 fn build(

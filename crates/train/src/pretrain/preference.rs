@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path};
 use dmdr_config::{PreferenceModel, Pretrain};
 use dmdr_data::{PromptStream, Prompts, SceneBatch, augment, images_from_tensor};
 use dmdr_image::Image;
-use dmdr_methods::{Losses, Method, MethodError, Step};
+use dmdr_methods::{Losses, Method, MethodError, Update};
 use dmdr_models::{Stored, WorldClip};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor, mix, reseed};
 use dmdr_world::{Prompt, World};
@@ -54,7 +54,12 @@ impl PreferenceObjective {
     }
 
     /// Part of the batch is damaged, part is repainted if there is a generator, and the rest shows other scenes.
-    fn worse(&self, images: &Tensor, prompts: &Prompts, step: u64) -> Result<Tensor, TrainError> {
+    fn worse(
+        &self,
+        images: &Tensor,
+        prompts: &Prompts,
+        iteration: u64,
+    ) -> Result<Tensor, TrainError> {
         let prompts = &prompts.scenes().prompts;
         let count = prompts.len();
         let part = count / if self.repainter.is_some() { 3 } else { 2 };
@@ -66,16 +71,16 @@ impl PreferenceObjective {
             worse.push(repainter.repaint(&scenes(done), &described));
             done += part;
         }
-        worse.push(self.other_scenes(&prompts[done..], step)?);
+        worse.push(self.other_scenes(&prompts[done..], iteration)?);
         Ok(Tensor::cat(&worse, 0))
     }
 
     /// Scenes in which one fact of each prompt is wrong.
-    fn other_scenes(&self, prompts: &[Prompt], step: u64) -> Result<Tensor, TrainError> {
-        let wrong = world_clip::contrasts(&self.world, prompts, self.seed, step);
+    fn other_scenes(&self, prompts: &[Prompt], iteration: u64) -> Result<Tensor, TrainError> {
+        let wrong = world_clip::contrasts(&self.world, prompts, self.seed, iteration);
         let wrong = self.tokenised(wrong)?;
         let seed = mix(&[self.seed, 1]) as u64; // other places and backgrounds than the better scenes
-        let scenes = SceneBatch::render(&self.world, &wrong, seed, step);
+        let scenes = SceneBatch::render(&self.world, &wrong, seed, iteration);
         Ok(scenes.to_device(self.store.device()))
     }
 
@@ -117,12 +122,12 @@ fn damaged(images: &Tensor) -> Tensor {
 }
 
 impl PreferenceObjective {
-    fn losses(&self, step: u64) -> Result<Losses, TrainError> {
+    fn losses(&self, iteration: u64) -> Result<Losses, TrainError> {
         let stream = PromptStream::training(&self.world, self.seed);
         let device = self.store.device();
         let SceneBatch { images, prompts } =
-            stream.scenes(step, self.batch_size, self.max_tokens(), device)?;
-        let worse = self.worse(&images, &prompts, step)?;
+            stream.scenes(iteration, self.batch_size, self.max_tokens(), device)?;
+        let worse = self.worse(&images, &prompts, iteration)?;
         let better = if self.augment {
             augment::noise(&images, 0.02)
         } else {
@@ -145,8 +150,8 @@ impl PreferenceObjective {
 }
 
 impl Method for PreferenceObjective {
-    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
-        minimise(step, |index| self.losses(index))
+    fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
+        minimise(update, |iteration| self.losses(iteration))
     }
 }
 

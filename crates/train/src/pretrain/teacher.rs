@@ -6,7 +6,7 @@ use dmdr_config::{Pretrain, TeacherModel, TimeDistribution};
 use dmdr_data::{KindSampler, PromptStream};
 use dmdr_diffusion::{Schedule, loss, sample_times};
 use dmdr_image::Image;
-use dmdr_methods::{Losses, Method, MethodError, Step};
+use dmdr_methods::{Losses, Method, MethodError, Update};
 use dmdr_models::{Dit, DitConfig, Guidance, Stored, View};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor};
 use dmdr_world::World;
@@ -76,20 +76,20 @@ fn view(net: &Dit, train: bool) -> View<'_> {
 }
 
 impl TeacherObjective {
-    fn losses(&self, step: u64) -> Result<Losses, TrainError> {
+    fn losses(&self, iteration: u64) -> Result<Losses, TrainError> {
         let device = self.store.device();
         let Emoji { world, text, .. } = &self.source;
         let stream = PromptStream {
             kinds: self.kinds,
             ..PromptStream::training(world, self.seed)
         };
-        let batch = stream.scenes(step, self.batch_size, text.max_tokens(), device)?;
+        let batch = stream.scenes(iteration, self.batch_size, text.max_tokens(), device)?;
         let dropped =
             Tensor::rand([self.batch_size as i64], (Kind::Float, device)).lt(self.caption_dropout);
         let cond = text.encode(&batch.prompts);
         let cond = cond.replace(&dropped, text.null());
         let x0 = batch.images * 2.0 - 1.0;
-        let t = sample_times(&self.time, step, x0.size()[0], device);
+        let t = sample_times(&self.time, iteration, x0.size()[0], device);
         let eps = x0.randn_like();
         let role = view(&self.net, true);
         let x_t = role.schedule.add_noise(&x0, &eps, &t);
@@ -104,8 +104,8 @@ impl TeacherObjective {
 }
 
 impl Method for TeacherObjective {
-    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
-        minimise(step, |index| self.losses(index))
+    fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
+        minimise(update, |iteration| self.losses(iteration))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use dmdr_config::{Pretrain, WorldClipModel};
 use dmdr_data::{KindSampler, PromptStream, Prompts, SceneBatch, augment};
-use dmdr_methods::{Losses, Method, MethodError, Step};
+use dmdr_methods::{Losses, Method, MethodError, Update};
 use dmdr_models::{ClipConfig, ImageTowerConfig, Stored, TextTowerConfig, WorldClip};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor, mix};
 use dmdr_world::{Prompt, Split, Tokenizer, World};
@@ -47,7 +47,12 @@ pub(super) fn towers(model: &WorldClipModel, world: &World) -> ClipConfig {
 }
 
 /// For each prompt one that differs in a single fact.
-pub(super) fn contrasts(world: &World, prompts: &[Prompt], seed: u64, step: u64) -> Vec<Prompt> {
+pub(super) fn contrasts(
+    world: &World,
+    prompts: &[Prompt],
+    seed: u64,
+    iteration: u64,
+) -> Vec<Prompt> {
     prompts
         .iter()
         .enumerate()
@@ -55,7 +60,7 @@ pub(super) fn contrasts(world: &World, prompts: &[Prompt], seed: u64, step: u64)
             world.contrast(
                 Split::Train,
                 prompt,
-                mix(&[seed, step, index as u64]) as u64,
+                mix(&[seed, iteration, index as u64]) as u64,
             )
         })
         .collect()
@@ -87,19 +92,19 @@ impl ClipObjective {
     }
 
     /// [`Self::contrasts`] near misses a prompt, first one of each, then another of each.
-    fn near_misses(&self, prompts: &[Prompt], step: u64) -> Vec<Prompt> {
+    fn near_misses(&self, prompts: &[Prompt], iteration: u64) -> Vec<Prompt> {
         let rounds = 0..self.contrasts as u64;
         rounds
             .flat_map(|round| {
                 let seed = mix(&[self.seed, round]) as u64;
-                contrasts(&self.world, prompts, seed, step)
+                contrasts(&self.world, prompts, seed, iteration)
             })
             .collect()
     }
 }
 
 impl ClipObjective {
-    fn losses(&self, step: u64) -> Result<Losses, TrainError> {
+    fn losses(&self, iteration: u64) -> Result<Losses, TrainError> {
         let device = self.store.device();
         let max_tokens = self.net.config().text.max_tokens as usize;
         let stream = PromptStream {
@@ -107,9 +112,9 @@ impl ClipObjective {
             ..PromptStream::training(&self.world, self.seed)
         };
         let SceneBatch { images, prompts } =
-            stream.scenes(step, self.batch_size, max_tokens, device)?;
+            stream.scenes(iteration, self.batch_size, max_tokens, device)?;
         let right = prompts.scenes();
-        let wrong = self.near_misses(&right.prompts, step);
+        let wrong = self.near_misses(&right.prompts, iteration);
         let wrong = Prompts::new(&self.world, wrong, max_tokens, device)?;
         let images = if self.augment {
             augment::mild(&images)
@@ -152,8 +157,8 @@ impl ClipObjective {
 }
 
 impl Method for ClipObjective {
-    fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
-        minimise(step, |index| self.losses(index))
+    fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
+        minimise(update, |iteration| self.losses(iteration))
     }
 }
 

@@ -29,7 +29,7 @@ pub enum Part<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Updates done.
-    pub step: u64,
+    pub update: u64,
     /// Hash of the resolved config.
     pub config: String,
     /// Seconds of training so far.
@@ -63,18 +63,18 @@ impl<'a> Checkpoint<'a> {
         Self { run, config, keep }
     }
 
-    /// Saves `parts` as the state after `step` updates.
+    /// Saves `parts` as the state after `update` updates.
     ///
     /// # Errors
     /// If something cannot be written; earlier checkpoints are untouched.
     pub fn save<S: AsRef<str>>(
         &self,
-        step: u64,
+        update: u64,
         wall_s: f64,
         parts: &[(S, Part<'_>)],
     ) -> Result<PathBuf, TrainError> {
-        let folder = self.run.checkpoint(step);
-        let temporary = self.run.checkpoints().join(format!(".tmp-{step:06}"));
+        let folder = self.run.checkpoint(update);
+        let temporary = self.run.checkpoints().join(format!(".tmp-{update:06}"));
         let io = |action, path: &Path| {
             let path = path.to_owned();
             move |source| EventsError::Io {
@@ -96,7 +96,7 @@ impl<'a> Checkpoint<'a> {
             files.insert(file, describe(&path)?);
         }
         let manifest = Manifest {
-            step,
+            update,
             config: self.config.clone(),
             wall_s,
             files,
@@ -128,8 +128,8 @@ impl<'a> Checkpoint<'a> {
             folder: folder.clone(),
             reason,
             way_out: match before.last() {
-                Some((step, _)) => {
-                    format!("remove this folder, and `--resume` goes on from update {step}")
+                Some((update, _)) => {
+                    format!("remove this folder, and `--resume` goes on from update {update}")
                 }
                 None => "remove this folder, and `--resume` starts the training anew".to_owned(),
             },
@@ -158,7 +158,7 @@ impl<'a> Checkpoint<'a> {
                 Part::Optimizer(adamw) => adamw.load(&path)?,
             }
         }
-        Ok((manifest.step, manifest.wall_s))
+        Ok((manifest.update, manifest.wall_s))
     }
 
     fn prune(&self) -> Result<(), TrainError> {
@@ -231,18 +231,18 @@ mod tests {
         let run = run(dir.path());
         let checkpoints = Checkpoint::new(&run, "abc".into(), 2);
         let saved = store(1);
-        for step in [10, 20, 30] {
+        for update in [10, 20, 30] {
             checkpoints
-                .save(step, 1.5, &[("model", Part::Params(&saved))])
+                .save(update, 1.5, &[("model", Part::Params(&saved))])
                 .expect("writable");
         }
-        let steps: Vec<u64> = run
+        let updates: Vec<u64> = run
             .list_checkpoints()
             .expect("listed")
             .into_iter()
-            .map(|(step, _)| step)
+            .map(|(update, _)| update)
             .collect();
-        assert_eq!(steps, [20, 30]);
+        assert_eq!(updates, [20, 30]);
 
         let loaded = store(2);
         let found = checkpoints
@@ -272,7 +272,7 @@ mod tests {
         };
         let error = refused();
         assert!(
-            error.contains("step-000030` is damaged: `model.safetensors`")
+            error.contains("update-000030` is damaged: `model.safetensors`")
                 && error.ends_with("remove this folder, and `--resume` goes on from update 20"),
             "{error}"
         );
@@ -288,8 +288,8 @@ mod tests {
         fs::write(run.checkpoint(20).join(MANIFEST), "{").expect("writable");
         assert!(refused().contains("`manifest.json`: EOF"));
         fs::remove_dir_all(run.checkpoint(20)).expect("there");
-        let (step, _) = checkpoints.load_latest::<&str>(&mut []).expect("anew");
-        assert_eq!(step, 0);
+        let (update, _) = checkpoints.load_latest::<&str>(&mut []).expect("anew");
+        assert_eq!(update, 0);
     }
 
     #[test]
@@ -303,10 +303,10 @@ mod tests {
         let torn = run.checkpoints().join(".tmp-000002");
         fs::create_dir(&torn).expect("writable");
         fs::write(torn.join("model.safetensors"), b"half").expect("writable");
-        let (step, _) = checkpoints
+        let (update, _) = checkpoints
             .load_latest(&mut [("model", Part::Params(&store(2)))])
             .expect("the whole one");
-        assert_eq!(step, 1);
+        assert_eq!(update, 1);
         checkpoints
             .save(2, 0.0, &[("model", Part::Params(&store(1)))])
             .expect("writable");

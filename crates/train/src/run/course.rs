@@ -132,7 +132,7 @@ pub(crate) fn train(
             observer.wrote("checkpoint", &path);
         }
         if stop {
-            return Ok(Outcome::Interrupted { step: done });
+            return Ok(Outcome::Interrupted { update: done });
         }
     }
     course.finish(run, observer)?;

@@ -44,7 +44,7 @@ impl<'a> Guard<'a> {
         };
         for record in log.iter().filter(|record| record.kind == Kind::Evaluate) {
             if let Some(value) = record.values.get(guard.metric()) {
-                guard.observe(record.step, *value);
+                guard.observe(record.update, *value);
             }
         }
         Some(guard)
@@ -65,9 +65,9 @@ impl<'a> Guard<'a> {
         self.has_stopped
     }
 
-    /// Takes the metric's `value` after update `step`.
-    pub(crate) fn observe(&mut self, step: u64, value: f64) -> Verdict {
-        if !self.watches(step) {
+    /// Takes the metric's `value` after update `update`.
+    pub(crate) fn observe(&mut self, update: u64, value: f64) -> Verdict {
+        if !self.watches(update) {
             return Verdict::Wait;
         }
         if value > self.best {
@@ -93,8 +93,8 @@ impl<'a> Guard<'a> {
     }
 
     /// The cold start is no reference: there, metrics move for reasons of their own.
-    fn watches(&self, step: u64) -> bool {
-        self.rl.is_none_or(|rl| rl.weight.at(step) > 0.0)
+    fn watches(&self, update: u64) -> bool {
+        self.rl.is_none_or(|rl| rl.weight.at(update) > 0.0)
     }
 }
 

@@ -6,12 +6,12 @@ use crate::Verdict;
 
 /// Told what happens; asked whether to go on.
 pub trait Observer {
-    /// After update `step` (counted from 1) of `total`.
-    fn updated(&mut self, step: u64, total: u64, values: &BTreeMap<String, f64>);
+    /// After update `update` (counted from 1) of `total`.
+    fn updated(&mut self, update: u64, total: u64, values: &BTreeMap<String, f64>);
     /// After a periodic evaluation.
-    fn evaluated(&mut self, step: u64, values: &BTreeMap<String, f64>);
+    fn evaluated(&mut self, update: u64, values: &BTreeMap<String, f64>);
     /// After the guard has looked at an evaluation; `metric` is what it watches.
-    fn guarded(&mut self, step: u64, metric: &str, verdict: Verdict);
+    fn guarded(&mut self, update: u64, metric: &str, verdict: Verdict);
     /// A picture or checkpoint was written.
     fn wrote(&mut self, what: &str, path: &Path);
     /// Something went on otherwise than it was meant to, in a sentence.
@@ -25,9 +25,9 @@ pub trait Observer {
 pub struct Silent;
 
 impl Observer for Silent {
-    fn updated(&mut self, _step: u64, _total: u64, _values: &BTreeMap<String, f64>) {}
-    fn evaluated(&mut self, _step: u64, _values: &BTreeMap<String, f64>) {}
-    fn guarded(&mut self, _step: u64, _metric: &str, _verdict: Verdict) {}
+    fn updated(&mut self, _update: u64, _total: u64, _values: &BTreeMap<String, f64>) {}
+    fn evaluated(&mut self, _update: u64, _values: &BTreeMap<String, f64>) {}
+    fn guarded(&mut self, _update: u64, _metric: &str, _verdict: Verdict) {}
     fn wrote(&mut self, _what: &str, _path: &Path) {}
     fn warned(&mut self, _text: &str) {}
     fn interrupted(&self) -> bool {
@@ -43,6 +43,6 @@ pub enum Outcome {
     /// Stopped on request after this many updates, with a checkpoint.
     Interrupted {
         /// Updates done.
-        step: u64,
+        update: u64,
     },
 }

@@ -32,8 +32,8 @@ impl Recorder {
                 });
             }
         }
-        // Records carry the update index from 0, so the last one kept is `step - 1`.
-        let last = resume.and_then(|(step, _)| step.checked_sub(1));
+        // Records carry the update index from 0, so the last one kept is `update - 1`.
+        let last = resume.and_then(|(update, _)| update.checked_sub(1));
         Ok(Self {
             metrics: MetricsWriter::open(run.metrics(), last)?,
             tensorboard: TensorBoardWriter::open(run.tensorboard(), last)?,
@@ -47,18 +47,18 @@ impl Recorder {
         self.wall_before + self.started.elapsed().as_secs_f64()
     }
 
-    /// Appends the numbers of update `step`.
+    /// Appends the numbers of update `update`.
     ///
     /// # Errors
     /// If a file cannot be written.
     pub fn record(
         &mut self,
-        step: u64,
+        update: u64,
         kind: Kind,
         values: &BTreeMap<String, f64>,
     ) -> Result<(), EventsError> {
         let values = values.iter().map(|(name, value)| (name.clone(), *value));
-        let record = Record::new(step, kind, self.wall_s(), values);
+        let record = Record::new(update, kind, self.wall_s(), values);
         self.metrics.append(&record)?;
         self.tensorboard.append(&record)
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use dmdr_events::atomic_write;
-use dmdr_methods::{Feed, Method, MethodError, Nets, NotFinite, Step};
+use dmdr_methods::{Feed, Method, MethodError, Nets, NotFinite, Update};
 use dmdr_tensor::{Kind, safetensors_bytes};
 
 use crate::{Part, TrainError};
@@ -71,9 +71,10 @@ impl<M: Method + ?Sized> Trainer<M> {
             iterations,
             factors,
         } = self;
-        let mut step = Step::new(*seed, update, *iterations, nets, feed, factors);
-        method.update(&mut step).map_err(of_method)?;
-        step.finish()
+        let mut update = Update::new(*seed, update, *iterations, nets, feed, factors);
+        method.update(&mut update).map_err(of_method)?;
+        update
+            .finish()
             .map_err(|found| post_mortem(*found, update, run))
     }
 
@@ -115,7 +116,7 @@ fn post_mortem(found: NotFinite, update: u64, run: &Path) -> TrainError {
         Ok(()) => TrainError::NotFinite {
             what,
             value,
-            step: update,
+            update,
             post_mortem,
         },
         Err(error) => error.into(),
@@ -142,14 +143,14 @@ mod tests {
     struct Sum(f64);
 
     impl Method for Sum {
-        fn update(&mut self, step: &mut Step<'_>) -> Result<(), MethodError> {
-            step.begin();
+        fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
+            update.begin();
             for (id, factor) in [(NetId::FAKE_SCORE, self.0), (NetId::STUDENT, 1.0)] {
-                let weight = &step.nets().store(id).group().tensors[0];
+                let weight = &update.nets().store(id).group().tensors[0];
                 let mut losses = Losses::default();
                 losses.keep("x", &Tensor::from_slice(&[1.0f32, 2.0]));
                 losses.add("sum", 1.0, (weight * factor).sum(Kind::Float));
-                step.minimise(id, losses)?;
+                update.minimise(id, losses)?;
             }
             Ok(())
         }
@@ -191,7 +192,7 @@ mod tests {
         let mut broken = trainer(f64::NAN);
         let error = broken.update(7, &Nothing, dir.path()).expect_err("NaN");
         assert!(
-            error.to_string().contains("`loss/sum` is NaN at step 7"),
+            error.to_string().contains("`loss/sum` is NaN in update 7"),
             "{error}"
         );
         assert_eq!(weights(&broken), [vec![1.0; 3], vec![1.0; 3]]);

@@ -22,7 +22,7 @@ pub struct Place {
 }
 
 /// One update of the student, as its method drives it.
-pub struct Step<'a> {
+pub struct Update<'a> {
     place: Place,
     /// Iterations that every update has.
     iterations: u64,
@@ -71,7 +71,7 @@ fn skip_unless_finite(before: Option<Tensor>, checked: &[(String, Tensor)]) -> T
     }
 }
 
-impl<'a> Step<'a> {
+impl<'a> Update<'a> {
     /// Update `update` of a run of `seed`, which has so many `iterations` in each. `factors` are what a guard leaves of the
     /// weights of terms, by their names.
     pub fn new(
@@ -107,7 +107,7 @@ impl<'a> Step<'a> {
     }
 
     /// Updates of the student done.
-    pub fn update(&self) -> u64 {
+    pub fn index(&self) -> u64 {
         self.place.update
     }
 

@@ -4,7 +4,7 @@ mod tiny;
 
 use std::{cell::RefCell, collections::BTreeMap};
 
-use dmdr_methods::{Batch, Feed, FeedError, MethodError, Nets, Place, Step};
+use dmdr_methods::{Batch, Feed, FeedError, MethodError, Nets, Place, Update};
 use dmdr_tensor::{Device, Kind, Tensor, reseed};
 use tiny::Tiny;
 
@@ -16,18 +16,18 @@ fn noise() -> Tensor {
 fn noise_at(seed: u64, update: u64, iterations: u64, begins: u64) -> (Tensor, u64) {
     let mut tiny = Tiny::new();
     tiny.iterations = iterations;
-    let mut step = tiny.step(seed, update);
+    let mut update = tiny.update(seed, update);
     for _ in 1..begins {
-        step.begin();
+        update.begin();
         let _ = noise();
     }
-    let index = step.begin();
+    let index = update.begin();
     let place = Place {
         seed,
         update,
         iteration: begins - 1,
     };
-    assert_eq!(step.place(), place);
+    assert_eq!(update.place(), place);
     (noise(), index)
 }
 
@@ -67,9 +67,9 @@ fn batches_are_counted_over_the_whole_run() {
         BTreeMap::new(),
     );
     for update in [0, 4] {
-        let mut step = Step::new(5, update, 3, &mut nets, &feed, &factors);
+        let mut update = Update::new(5, update, 3, &mut nets, &feed, &factors);
         for _ in 0..3 {
-            let error = step.batch().expect_err("there is none");
+            let error = update.batch().expect_err("there is none");
             assert!(matches!(error, MethodError::Feed(_)));
             assert_eq!(error.to_string(), "nothing there");
         }
@@ -81,7 +81,7 @@ fn batches_are_counted_over_the_whole_run() {
 fn a_guard_lowers_the_term_that_it_names() {
     let mut tiny = Tiny::new();
     tiny.factors.insert("rl".to_owned(), 0.25);
-    let step = tiny.step(0, 0);
-    assert!((step.factor("rl") - 0.25).abs() < f64::EPSILON);
-    assert!((step.factor("dm") - 1.0).abs() < f64::EPSILON);
+    let update = tiny.update(0, 0);
+    assert!((update.factor("rl") - 0.25).abs() < f64::EPSILON);
+    assert!((update.factor("dm") - 1.0).abs() < f64::EPSILON);
 }
