@@ -186,7 +186,7 @@ fn rewards(e: &Experiment, recipe: &dyn Recipe, problems: &mut Vec<Problem>) {
         {
             problems.push(Problem::new(
                 &["rewards"],
-                "the weight of every reward is 0 at every step",
+                "the weight of every reward is 0 at every update",
                 "give at least one of them a positive `weight`",
             ));
         }

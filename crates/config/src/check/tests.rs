@@ -90,7 +90,7 @@ fn rules_of_an_experiment() {
         ),
         (
             &["method.dmdr.dm.weight=0"],
-            "`method.dmdr.dm.weight`: it is 0 at every step",
+            "`method.dmdr.dm.weight`: it is 0 at every update",
         ),
         (&[held_out], "the held-out metric must not be trained on"),
         (

@@ -87,7 +87,7 @@ impl DistributionMatching {
         if self.weight.bounds().1 == 0.0 {
             problems.push(Problem::new(
                 &[&format!("{key}.weight")],
-                "it is 0 at every step, so nothing keeps the student at the teacher's distribution",
+                "it is 0 at every update, so nothing keeps the student at the teacher's distribution",
                 "give it a positive weight, or use `[method.rl]` for reinforcement learning alone",
             ));
         }
