@@ -5,7 +5,7 @@ mod common;
 use std::{fs, rc::Rc};
 
 use common::{pipeline, succeed};
-use dmdr_config::Curve;
+use dmdr_config::{ClipCheckpoint, Curve};
 use dmdr_data::Prompts;
 use dmdr_models::{AutoencoderKl, load_diffusers_config};
 use dmdr_rewards::{ClipSimilarity, Hps, RewardMix};

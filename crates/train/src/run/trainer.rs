@@ -60,7 +60,7 @@ impl<M: Method + ?Sized> Trainer<M> {
     /// Prompts or rewards that fail, or a number that is not finite; from there on nothing was updated.
     pub fn update(
         &mut self,
-        update: u64,
+        index: u64,
         feed: &dyn Feed,
         run: &Path,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
@@ -71,11 +71,11 @@ impl<M: Method + ?Sized> Trainer<M> {
             iterations,
             factors,
         } = self;
-        let mut update = Update::new(*seed, update, *iterations, nets, feed, factors);
+        let mut update = Update::new(*seed, index, *iterations, nets, feed, factors);
         method.update(&mut update).map_err(of_method)?;
         update
             .finish()
-            .map_err(|found| post_mortem(*found, update, run))
+            .map_err(|found| post_mortem(*found, index, run))
     }
 
     /// What a checkpoint holds: networks under their names, optimisers under `optim.` and these.
