@@ -22,7 +22,7 @@ EXTRA = {
     "events": ["config"],
     "image": [],
     "world": ["config", "image"],
-    "data": ["config", "events", "image", "world", "tensor"],
+    "batches": ["config", "events", "image", "world", "tensor"],
     "report": ["config", "events"],
     "prompts": ["config", "events"],
     "remote": ["events"],
@@ -31,16 +31,16 @@ EXTRA = {
     **{crate: ["config", "events"] for crate in CHAIN},
     # A reward scores images against prompts, so the prompt batch is part of its contract.
     # The world's judge is a reward.
-    "rewards": ["config", "events", "image", "remote", "data", "tensor", "models", "world"],
-    "methods": ["config", "events", "data"],
+    "rewards": ["config", "events", "image", "remote", "batches", "tensor", "models", "world"],
+    "methods": ["config", "events", "batches"],
     # The periodic evaluation runs inside the loop, with the averaged weights.
     # Prompt files of published models are read by the crate that holds all their formats.
-    "train": ["config", "events", "image", "world", "prompts", "data", "eval"],
-    "eval": ["config", "events", "image", "world", "data", "tensor", "diffusion", "models", "rewards"],
+    "train": ["config", "events", "image", "world", "prompts", "batches", "eval"],
+    "eval": ["config", "events", "image", "world", "batches", "tensor", "diffusion", "models", "rewards"],
     # What the programs share.
     "console": ["events", "tensor", "train"],
-    "cli": [*TORCH_FREE, *CHAIN, "data", "eval", "console"],
-    "studies": [*TORCH_FREE, *CHAIN, "data", "eval", "console"],
+    "cli": [*TORCH_FREE, *CHAIN, "batches", "eval", "console"],
+    "studies": [*TORCH_FREE, *CHAIN, "batches", "eval", "console"],
     # A method of another program: what such a program needs.
     "toy": [*TORCH_FREE, *CHAIN],
 }

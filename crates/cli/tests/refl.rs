@@ -5,8 +5,8 @@ mod common;
 use std::{fs, rc::Rc};
 
 use common::{pipeline, succeed};
+use dmdr_batches::Prompts;
 use dmdr_config::{ClipCheckpoint, Curve};
-use dmdr_data::Prompts;
 use dmdr_models::{AutoencoderKl, load_diffusers_config};
 use dmdr_rewards::{ClipSimilarity, Hps, RewardMix};
 use dmdr_tensor::{Device, Kind, ParamStore, Runtime, Tensor, reseed};

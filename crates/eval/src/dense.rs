@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use dmdr_data::images_from_tensor;
+use dmdr_batches::images_from_tensor;
 use dmdr_events::Statistic;
 use dmdr_image::Image;
 use dmdr_tensor::Device;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dmdr_data::DataError;
+use dmdr_batches::BatchError;
 use dmdr_events::EventsError;
 use dmdr_image::ImageError;
 use dmdr_models::ModelError;
@@ -125,7 +125,7 @@ pub enum EvalError {
     },
     /// Captions.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(#[from] BatchError),
     /// Networks of other metrics.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -6,8 +6,8 @@ use std::{
     path::Path,
 };
 
+use dmdr_batches::{images_from_tensor, images_to_tensor};
 use dmdr_config::Assets;
-use dmdr_data::{images_from_tensor, images_to_tensor};
 use dmdr_events::InputFile;
 use dmdr_image::Image;
 use dmdr_rewards::{RewardModel, WorldClipScore};
@@ -86,7 +86,7 @@ impl Evaluator {
         &self.world
     }
 
-    /// Tokens a caption that samplers get, the ids of [`dmdr_data::EmojiPrompts`].
+    /// Tokens a caption that samplers get, the ids of [`dmdr_batches::EmojiPrompts`].
     pub fn max_tokens(&self) -> usize {
         self.world_clip.towers().config().text.max_tokens as usize
     }

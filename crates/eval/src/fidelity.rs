@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dmdr_data::images_to_tensor;
+use dmdr_batches::images_to_tensor;
 use dmdr_image::{Image, PictureKind};
 use dmdr_models::{ClipVision, DinoVision, Inception};
 use dmdr_rewards::{Settings, preprocess::Preprocess};

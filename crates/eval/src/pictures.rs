@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_events::Statistic;
 use dmdr_tensor::{Device, no_grad_guard};
 

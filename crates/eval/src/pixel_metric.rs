@@ -1,7 +1,7 @@
 //! Numbers of pixels as columns of a table beside reward models.
 
+use dmdr_batches::Prompts;
 use dmdr_config::Detector;
-use dmdr_data::Prompts;
 use dmdr_rewards::{RewardError, RewardModel};
 use dmdr_tensor::Tensor;
 

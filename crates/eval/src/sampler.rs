@@ -1,6 +1,6 @@
 //! The contract of everything that is evaluated.
 
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_tensor::Tensor;
 
 use crate::EvalError;

@@ -1,6 +1,6 @@
 //! Which prompts and which noise: pure functions of the set, the same for every sampler.
 
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_tensor::{Device, Kind, Tensor, reseed};
 use dmdr_world::{DensePrompt, Prompt, Split, World};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! True scenes as a sampler: the ceiling of every metric, limits of judge and towers included.
 
-use dmdr_data::{Prompts, images_to_tensor};
+use dmdr_batches::{Prompts, images_to_tensor};
 use dmdr_image::Image;
 use dmdr_tensor::{Device, Kind, Tensor};
 use dmdr_world::World;

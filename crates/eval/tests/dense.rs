@@ -1,7 +1,7 @@
 //! Dense prompts with samplers whose answers are known.
 
+use dmdr_batches::{Prompts, images_to_tensor};
 use dmdr_config::WorldPreset;
-use dmdr_data::{Prompts, images_to_tensor};
 use dmdr_eval::{DenseEvaluator, EvalError, EvalSet, Sampler};
 use dmdr_image::Image;
 use dmdr_tensor::{Device, Tensor};

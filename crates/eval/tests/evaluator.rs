@@ -2,9 +2,9 @@
 
 mod fake;
 
+use dmdr_batches::{Prompts, SceneBatch};
 use dmdr_config::Assets;
 use dmdr_config::WorldPreset;
-use dmdr_data::{Prompts, SceneBatch};
 use dmdr_eval::{
     EvalError, EvalSet, Evaluation, Evaluator, Measured, Sampler, TrueScenes, compare,
 };

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use dmdr_batches::{Prompts, images_to_tensor};
 use dmdr_config::WorldPreset;
-use dmdr_data::{Prompts, images_to_tensor};
 use dmdr_eval::EvalSet;
 use dmdr_rewards::{RewardModel, WorldClipScore};
 use dmdr_tensor::{Device, no_grad_guard};

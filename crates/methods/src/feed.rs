@@ -1,6 +1,6 @@
 //! Where a method's data come from.
 
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_models::Conditioning;
 use dmdr_tensor::Tensor;
 

@@ -1,7 +1,7 @@
 //! Backward simulation (DMD2, arXiv 2405.14867): the student is trained on its own intermediate states.
 
+use dmdr_batches::Prompts;
 use dmdr_config::NetId;
-use dmdr_data::Prompts;
 use dmdr_diffusion::sampler::batch_time;
 use dmdr_models::{Conditioning, View};
 use dmdr_tensor::{Kind, Tensor, no_grad_guard};

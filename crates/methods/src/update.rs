@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use dmdr_batches::Prompts;
 use dmdr_config::NetId;
-use dmdr_data::Prompts;
 use dmdr_models::View;
 use dmdr_tensor::{Kind, Numbers, Tensor, gradients, read_scalars, reseed};
 

@@ -4,10 +4,10 @@ mod tiny;
 
 use std::{cell::Cell, collections::BTreeMap, rc::Rc};
 
+use dmdr_batches::Prompts;
 use dmdr_config::{
     Curve, Dmdr as DmdrConfig, NetId, Recipe, ReinforcementLearning, RlAlgorithm, RlAlone, RlPart,
 };
-use dmdr_data::Prompts;
 use dmdr_diffusion::Schedule;
 use dmdr_methods::{Dmdr, rl::RlTerm, term};
 use dmdr_rewards::{RewardError, RewardMix, RewardModel};

@@ -1,7 +1,7 @@
 //! Exact oracles: data N(M, S^2), a student N(m, s^2), and both scores in closed form.
 
+use dmdr_batches::Prompts;
 use dmdr_config::{Curve, TimeDistribution};
-use dmdr_data::Prompts;
 use dmdr_diffusion::{Parameterization, Schedule, loss, sample_times};
 use dmdr_methods::{Batch, Depths, Place, backward_simulation};
 use dmdr_models::{Call, Conditioning, Denoiser, View};

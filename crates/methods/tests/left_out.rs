@@ -4,8 +4,8 @@ mod tiny;
 
 use std::collections::BTreeMap;
 
+use dmdr_batches::Prompts;
 use dmdr_config::{Curve, Dpo, Groups, Grpo, NetId, RlAlgorithm};
-use dmdr_data::Prompts;
 use dmdr_diffusion::{Schedule, loss, time_grid};
 use dmdr_methods::{
     Rollout,

@@ -8,8 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use dmdr_batches::Prompts;
 use dmdr_config::{Curve, DistributionMatching, FakeScoreLoss, Motion, NetId};
-use dmdr_data::Prompts;
 use dmdr_diffusion::Schedule;
 use dmdr_methods::{Losses, Net, Nets, Network, Rollout, Teacher, term};
 use dmdr_models::{

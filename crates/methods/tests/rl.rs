@@ -4,10 +4,10 @@ mod tiny;
 
 use std::collections::BTreeMap;
 
+use dmdr_batches::Prompts;
 use dmdr_config::{
     Curve, Dpo, Groups, Grpo, Motion, NetId, RlAlgorithm, RlAlone, StepWeighting, Transition,
 };
-use dmdr_data::Prompts;
 use dmdr_diffusion::{Parameterization, Schedule, time_grid};
 use dmdr_methods::{
     Dmdr, Losses, MethodError, Net, Network, Rollout, Update,

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_models::{ClipPairConfig, ClipVision, RatingHead};
 use dmdr_tensor::{ParamStore, Runtime, Scope, Tensor};
 

@@ -1,6 +1,6 @@
 //! A reward that is harder to fool: it looks at the image several times, each time a little different.
 
-use dmdr_data::{Prompts, augment};
+use dmdr_batches::{Prompts, augment};
 use dmdr_tensor::Tensor;
 
 use crate::{RewardError, RewardModel, Settings};
@@ -51,8 +51,8 @@ impl RewardModel for Augmented {
 
 #[cfg(test)]
 mod tests {
+    use dmdr_batches::PromptStream;
     use dmdr_config::WorldPreset;
-    use dmdr_data::PromptStream;
     use dmdr_tensor::{Device, Kind, reseed};
     use dmdr_world::World;
 

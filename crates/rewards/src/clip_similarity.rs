@@ -7,8 +7,8 @@
 
 use std::path::Path;
 
+use dmdr_batches::Prompts;
 use dmdr_config::ClipCheckpoint;
-use dmdr_data::Prompts;
 use dmdr_models::{ClipActivation, ClipPair, ClipPairConfig, TextTokenizer};
 use dmdr_tensor::{Runtime, Tensor};
 

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use dmdr_data::images_to_tensor;
+use dmdr_batches::images_to_tensor;
 use dmdr_image::Image;
 use dmdr_models::{ClipPair, ClipPairConfig, TextTokenizer};
 use dmdr_tensor::{Kind, Runtime, Tensor, no_grad_guard};

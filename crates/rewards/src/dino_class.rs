@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_models::{DinoClassifier, DinoConfig};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor};
 

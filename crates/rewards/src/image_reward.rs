@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_models::{BlipConfig, BlipRating, TextTokenizer};
 use dmdr_tensor::{Runtime, Tensor};
 

@@ -1,6 +1,6 @@
 //! The emoji world's exact judge as a reward: right or wrong, without gradient.
 
-use dmdr_data::{Prompts, images_from_tensor};
+use dmdr_batches::{Prompts, images_from_tensor};
 use dmdr_tensor::{Tensor, no_grad_guard};
 use dmdr_world::{Judge, World};
 
@@ -43,8 +43,8 @@ impl RewardModel for JudgeReward {
 
 #[cfg(test)]
 mod tests {
+    use dmdr_batches::PromptStream;
     use dmdr_config::WorldPreset;
-    use dmdr_data::PromptStream;
     use dmdr_tensor::Device;
 
     use super::*;

@@ -21,7 +21,7 @@ mod world_clip_score;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_models::ModelError;
 use dmdr_tensor::{Tensor, TensorError};
 

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use dmdr_batches::Prompts;
 use dmdr_config::Curve;
-use dmdr_data::Prompts;
 use dmdr_models::{Decoder, Pixels};
 use dmdr_tensor::{Kind, Numbers, Tensor, phantom};
 
@@ -175,8 +175,8 @@ fn observe(numbers: &mut Numbers, name: &str, scores: &Tensor) {
 
 #[cfg(test)]
 mod tests {
+    use dmdr_batches::PromptStream;
     use dmdr_config::WorldPreset;
-    use dmdr_data::PromptStream;
     use dmdr_tensor::Device;
     use dmdr_world::World;
 

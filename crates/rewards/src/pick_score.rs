@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_models::{ClipPair, ClipPairConfig, TextTokenizer};
 use dmdr_tensor::{Runtime, Tensor};
 

@@ -1,7 +1,7 @@
 //! A reward that reads words before every prompt, as DMDR's published scripts have it for HPSv2.1 (`--magic-prompt
 //! "Realistic photo"` of `train_t2i` at commit ee68d48^ of github.com/vvvvvjdy/dmdr, an idea of SRPO's).
 
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_tensor::Tensor;
 
 use crate::{RewardError, RewardModel, Settings};

@@ -4,8 +4,8 @@
 
 use std::{env, time::Duration};
 
+use dmdr_batches::{Prompts, images_from_tensor};
 use dmdr_config::RemoteReward as Config;
-use dmdr_data::{Prompts, images_from_tensor};
 use dmdr_remote::{ApiKey, Client, Endpoint, JudgeError, RemoteReward as Server};
 use dmdr_tensor::{Kind, Tensor, phantom};
 

@@ -4,8 +4,8 @@
 
 use std::{ops::RangeInclusive, thread, time::Duration};
 
+use dmdr_batches::Prompts;
 use dmdr_config::VlmReward as Config;
-use dmdr_data::Prompts;
 use dmdr_remote::{Cache, Endpoint, JudgeError, Parameters, Retry, VlmJudge};
 use dmdr_tensor::{Kind, Tensor, phantom};
 

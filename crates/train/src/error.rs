@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dmdr_data::DataError;
+use dmdr_batches::BatchError;
 use dmdr_events::EventsError;
 use dmdr_models::ModelError;
 use dmdr_tensor::TensorError;
@@ -203,7 +203,7 @@ pub enum TrainError {
     Tensor(#[from] TensorError),
     /// Captions.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(#[from] BatchError),
     /// Methods and rewards.
     #[error(transparent)]
     Method(#[from] dmdr_methods::MethodError),

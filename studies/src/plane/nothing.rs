@@ -1,6 +1,6 @@
 //! [`Nothing`]: the feed of a training whose points no prompt describes.
 
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_methods::{Batch, Feed, FeedError};
 use dmdr_models::Conditioning;
 use dmdr_tensor::Device;

@@ -1,7 +1,7 @@
 //! A reward on the plane: a sum of bumps.
 
 use crate::plane::mixture::Point;
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_rewards::{RewardError, RewardModel};
 use dmdr_tensor::{Kind, Tensor};
 

@@ -6,9 +6,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use dmdr_batches::Prompts;
 use dmdr_config::Assets;
 use dmdr_config::WorldPreset;
-use dmdr_data::Prompts;
 use dmdr_eval::{EvalError, Evaluator, Sampler};
 use dmdr_models::{ClipConfig, ImageTowerConfig, Stored, TextTowerConfig, WorldClip};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor};

@@ -3,7 +3,7 @@
 //! Every step of a few-step student predicts a clean image, so no ODE is truncated and the gradient reaches the first
 //! step directly (arXiv 2511.13649, section 3.3).
 
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_rewards::{RewardError, RewardMix};
 use dmdr_tensor::{Kind, Tensor};
 

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use dmdr_batches::{PromptStream, Prompts};
 use dmdr_config::Prediction;
 use dmdr_config::WorldPreset;
 use dmdr_config::{Curve, Motion, NetId, Optim, Optimizer, RlAlgorithm, RlPart};
-use dmdr_data::{PromptStream, Prompts};
 use dmdr_diffusion::{Schedule, time_grid};
 use dmdr_methods::{
     Batch, Feed, FeedError, Method, Net, Nets, Network, Simulation, Teacher, Update,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dmdr_batches::Prompts;
 use dmdr_config::ClipCheckpoint;
-use dmdr_data::Prompts;
 use dmdr_models::{
     BlipConfig, BlipRating, ClipPair, ClipVision, DinoClassifier, RatingHead, TextTokenizer,
 };

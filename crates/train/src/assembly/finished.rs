@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use dmdr_batches::images_from_tensor;
 use dmdr_config::{Experiment, NetId, NetSpec, Start};
-use dmdr_data::images_from_tensor;
 use dmdr_eval::{Evaluator, Measure, Sampler};
 use dmdr_events::RunDir;
 use dmdr_image::Image;

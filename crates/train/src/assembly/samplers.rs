@@ -1,7 +1,7 @@
 //! Teacher and student as things that make images from given noise.
 
+use dmdr_batches::Prompts;
 use dmdr_config::{Student, Teacher};
-use dmdr_data::Prompts;
 use dmdr_diffusion::{sampler, student_times, time_grid};
 use dmdr_eval::{EvalError, Sampler};
 use dmdr_models::{Conditioning, View};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dmdr_data::Prompts;
+use dmdr_batches::Prompts;
 use dmdr_models::{Conditioning, WorldClip, load_config};
 use dmdr_tensor::{Device, ParamStore, no_grad_guard};
 use dmdr_world::World;

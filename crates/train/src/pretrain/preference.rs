@@ -5,8 +5,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use dmdr_batches::{PromptStream, Prompts, SceneBatch, augment, images_from_tensor};
 use dmdr_config::{PreferenceModel, Pretrain};
-use dmdr_data::{PromptStream, Prompts, SceneBatch, augment, images_from_tensor};
 use dmdr_image::Image;
 use dmdr_methods::{Losses, Method, MethodError, Update};
 use dmdr_models::{Stored, WorldClip};

@@ -1,7 +1,7 @@
 //! The mistakes of a generator: what a teacher makes of a scene that was noised.
 
+use dmdr_batches::Prompts;
 use dmdr_config::Repaint;
-use dmdr_data::Prompts;
 use dmdr_diffusion::Schedule;
 use dmdr_models::{Decoder, Denoiser, Pixels, View, open_text_conditional};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor, no_grad_guard};

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use dmdr_batches::{KindSampler, PromptStream};
 use dmdr_config::{Pretrain, TeacherModel, TimeDistribution};
-use dmdr_data::{KindSampler, PromptStream};
 use dmdr_diffusion::{Schedule, loss, sample_times};
 use dmdr_image::Image;
 use dmdr_methods::{Losses, Method, MethodError, Update};

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use dmdr_batches::{KindSampler, PromptStream, Prompts, SceneBatch, augment};
 use dmdr_config::{Pretrain, WorldClipModel};
-use dmdr_data::{KindSampler, PromptStream, Prompts, SceneBatch, augment};
 use dmdr_methods::{Losses, Method, MethodError, Update};
 use dmdr_models::{ClipConfig, ImageTowerConfig, Stored, TextTowerConfig, WorldClip};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor, mix};

@@ -51,7 +51,7 @@ impl Feed for Prompted {
 
     fn true_images(
         &self,
-        prompts: &dmdr_data::Prompts,
+        prompts: &dmdr_batches::Prompts,
         update: u64,
     ) -> Result<Option<Tensor>, FeedError> {
         Ok(self.source.true_images(prompts, update))

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use dmdr_batches::Prompts;
 use dmdr_config::Experiment;
-use dmdr_data::Prompts;
 use dmdr_eval::{EvalSet, Measure, Pictures, Scenes};
 use dmdr_rewards::Complaints;
 use dmdr_tensor::Runtime;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dmdr_data::{Prompts, images_from_tensor};
+use dmdr_batches::{Prompts, images_from_tensor};
 use dmdr_eval::Sampler;
 use dmdr_events::{RunDir, atomic_write};
 use dmdr_image::Image;

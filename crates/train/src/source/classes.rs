@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use dmdr_batches::Prompts;
 use dmdr_config::Experiment;
-use dmdr_data::Prompts;
 use dmdr_models::{
     AutoencoderKl, ClassConditional, Conditioning, Decoder, ignored_keys, load_diffusers_config,
     open_class_conditional,

@@ -2,8 +2,8 @@
 
 use std::{path::Path, rc::Rc};
 
+use dmdr_batches::{KindSampler, PromptStream, Prompts, SceneBatch};
 use dmdr_config::{Experiment, RewardModel as RewardConfig, WorldPreset};
-use dmdr_data::{KindSampler, PromptStream, Prompts, SceneBatch};
 use dmdr_eval::Evaluator;
 use dmdr_models::{Conditioning, Decoder, Pixels, open_text_conditional};
 use dmdr_rewards::{JudgeReward, RewardModel, WorldClipScore};

@@ -6,8 +6,8 @@ mod published;
 
 use std::{fmt, rc::Rc};
 
+use dmdr_batches::Prompts;
 use dmdr_config::{Experiment, RewardModel as RewardConfig, World};
-use dmdr_data::Prompts;
 use dmdr_eval::Evaluator;
 use dmdr_models::{Conditioning, Decoder, Pipeline};
 use dmdr_rewards::RewardModel;

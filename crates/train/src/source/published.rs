@@ -2,8 +2,8 @@
 
 use std::{cell::RefCell, path::Path, rc::Rc};
 
+use dmdr_batches::Prompts;
 use dmdr_config::{Experiment, PromptFiles, Teacher};
-use dmdr_data::Prompts;
 use dmdr_models::{
     AutoencoderKl, Conditioning, Decoder, EmbeddingCache, Family, ImageSides, ModelError, Pipeline,
     PipelineIndex, TextEncoder, TrainedSchedule, load_diffusers_config,

@@ -7,6 +7,6 @@ mod scenes;
 mod stream;
 
 pub use kinds::KindSampler;
-pub use prompts::{DataError, EmojiPrompts, Prompts};
+pub use prompts::{BatchError, EmojiPrompts, Prompts};
 pub use scenes::{SceneBatch, images_from_tensor, images_to_tensor};
 pub use stream::PromptStream;

@@ -23,7 +23,7 @@ pub struct EmojiPrompts {
 
 /// Errors of turning captions into tensors.
 #[derive(Debug, thiserror::Error)]
-pub enum DataError {
+pub enum BatchError {
     /// A word that the world's vocabulary lacks.
     #[error(transparent)]
     World(#[from] WorldError),
@@ -49,7 +49,7 @@ impl Prompts {
         prompts: Vec<Prompt>,
         max_tokens: usize,
         device: Device,
-    ) -> Result<Self, DataError> {
+    ) -> Result<Self, BatchError> {
         let captions: Vec<String> = prompts
             .iter()
             .map(|prompt| prompt.caption.clone())
@@ -120,7 +120,11 @@ impl Prompts {
     ///
     /// # Errors
     /// A tower too short even for start and end.
-    pub fn null_ids(world: &World, max_tokens: usize, device: Device) -> Result<Tensor, DataError> {
+    pub fn null_ids(
+        world: &World,
+        max_tokens: usize,
+        device: Device,
+    ) -> Result<Tensor, BatchError> {
         tokenize(world, &[""], max_tokens, device)
     }
 }
@@ -135,13 +139,13 @@ fn tokenize(
     captions: &[impl AsRef<str>],
     max_tokens: usize,
     device: Device,
-) -> Result<Tensor, DataError> {
+) -> Result<Tensor, BatchError> {
     let mut flat = Vec::with_capacity(captions.len() * max_tokens);
     for caption in captions {
         let caption = caption.as_ref();
         let ids = world.tokenizer().encode(caption)?;
         if ids.len() > max_tokens {
-            return Err(DataError::TooLong {
+            return Err(BatchError::TooLong {
                 caption: caption.to_owned(),
                 found: ids.len(),
                 max_tokens,

@@ -3,7 +3,7 @@
 use dmdr_tensor::Device;
 use dmdr_world::{Prompt, Split, World};
 
-use crate::{DataError, KindSampler, Prompts, SceneBatch};
+use crate::{BatchError, KindSampler, Prompts, SceneBatch};
 
 /// An endless sequence of prompts of one split, read in batches; a batch is a pure function of (seed, iteration).
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl<'a> PromptStream<'a> {
         count: usize,
         max_tokens: usize,
         device: Device,
-    ) -> Result<Prompts, DataError> {
+    ) -> Result<Prompts, BatchError> {
         let first = iteration * count as u64;
         let prompts = (first..first + count as u64)
             .map(|index| self.prompt(index))
@@ -57,7 +57,7 @@ impl<'a> PromptStream<'a> {
         count: usize,
         max_tokens: usize,
         device: Device,
-    ) -> Result<SceneBatch, DataError> {
+    ) -> Result<SceneBatch, BatchError> {
         let prompts = self.prompts(iteration, count, max_tokens, device)?;
         let images =
             SceneBatch::render(self.world, &prompts, self.seed, iteration).to_device(device);
