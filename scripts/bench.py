@@ -24,7 +24,7 @@ WARM_UP = 2
 
 # Name, our config, our overrides, the peer's name for it, batch.
 STEPS = [
-    ("teacher training step", "pretrain", "configs/teacher-base.toml", "num_steps", "teacher", 64),
+    ("teacher training step", "pretrain", "configs/teacher-base.toml", "num_updates", "teacher", 64),
     ("DMD generator update, TTUR 3", "train", "configs/dmd.toml", "method.dmdr.num_updates", "dmd", 16),
 ]
 

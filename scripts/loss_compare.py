@@ -34,6 +34,7 @@ RENAMES = {
         "optim.generator": "optim.student",
         "optim.score": "optim.fake_score",
         "method.dmdr.score": "method.dmdr.fake_score",
+        "num_steps": "num_updates",
     },
     "records": {"score": "train"},
     "metrics": {

@@ -91,7 +91,7 @@ def text(name: str, config: str, family: str, *overrides: str) -> Case:
 
 
 def pretrain(name: str, *overrides: str) -> Case:
-    sets = ["num_steps=10", "batch_size=8", "events.sample_every=0", *QUIET, *overrides]
+    sets = ["num_updates=10", "batch_size=8", "events.sample_every=0", *QUIET, *overrides]
     return Case(f"pretrain_{name}".replace("-", "_"), ["pretrain", f"configs/{name}.toml"], sets)
 
 

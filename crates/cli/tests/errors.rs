@@ -98,7 +98,7 @@ fn towers_that_read_other_captions_are_refused_before_work_starts() {
     arguments.extend(["--output", "assets/longer.safetensors"]);
     for set in [
         "name=longer",
-        "num_steps=1",
+        "num_updates=1",
         "batch_size=2",
         "events.checkpoint_every=0",
         "model.world_clip.dim=16",

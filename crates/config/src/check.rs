@@ -319,13 +319,13 @@ pub(crate) fn method_warnings(e: &Experiment, recipe: &dyn Recipe) -> Vec<String
 pub(crate) fn pretrain_warnings(p: &Pretrain) -> Vec<String> {
     let mut warnings = Vec::new();
     let settled = p.optim.lr.settled_at();
-    if settled > p.num_steps {
+    if settled > p.num_updates {
         warnings.push(format!(
-            "`optim.lr` is annealed over {settled} steps, but `num_steps` is {}",
-            p.num_steps
+            "`optim.lr` is annealed over {settled} updates, but `num_updates` is {}",
+            p.num_updates
         ));
     }
-    periods(&p.events, p.num_steps, "num_steps", &mut warnings);
+    periods(&p.events, p.num_updates, "num_updates", &mut warnings);
     warnings
 }
 

@@ -30,7 +30,7 @@ pub enum Curve {
         #[serde(deserialize_with = "range::finite")]
         to: f64,
         /// Number of steps of the anneal.
-        #[serde(deserialize_with = "range::positive_steps")]
+        #[serde(deserialize_with = "range::positive_whole")]
         over: u64,
     },
     /// `to + (from - to) (1 + cos(pi k / over)) / 2`, exactly `to` at and after `over`.
@@ -42,7 +42,7 @@ pub enum Curve {
         #[serde(deserialize_with = "range::finite")]
         to: f64,
         /// Number of steps of the anneal.
-        #[serde(deserialize_with = "range::positive_steps")]
+        #[serde(deserialize_with = "range::positive_whole")]
         over: u64,
     },
     /// `from` before update `at`, `to` from update `at` on.
@@ -66,7 +66,7 @@ pub enum Curve {
         /// Number of steps of the rise.
         warmup: u64,
         /// Step at and after which the value is `end`.
-        #[serde(deserialize_with = "range::positive_steps")]
+        #[serde(deserialize_with = "range::positive_whole")]
         total: u64,
         /// Last value.
         #[serde(deserialize_with = "range::finite")]

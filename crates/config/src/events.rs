@@ -11,7 +11,7 @@ use crate::range;
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
     /// A record in `metrics.jsonl` every so many updates.
-    #[serde(deserialize_with = "range::positive_steps")]
+    #[serde(deserialize_with = "range::positive_whole")]
     pub log_every: u64,
     /// A sheet of samples every so many updates; 0 = never.
     pub sample_every: u64,

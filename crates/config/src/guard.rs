@@ -12,7 +12,7 @@ pub struct Guard {
     /// name of one of `evaluation.metrics`, or `diversity`.
     pub metric: String,
     /// Evaluations in a row without a new best before it acts.
-    #[serde(deserialize_with = "range::positive_steps")]
+    #[serde(deserialize_with = "range::positive_whole")]
     pub patience: u64,
     /// What it does then.
     pub action: GuardAction,

@@ -30,8 +30,8 @@ pub struct Pretrain {
     #[serde(default)]
     pub precision: Precision,
     /// Number of updates.
-    #[serde(deserialize_with = "range::positive_steps")]
-    pub num_steps: u64,
+    #[serde(deserialize_with = "range::positive_whole")]
+    pub num_updates: u64,
     /// Samples per update.
     #[serde(deserialize_with = "range::count")]
     pub batch_size: usize,

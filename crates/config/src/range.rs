@@ -119,7 +119,7 @@ pub(crate) fn betas<'de, D: Deserializer<'de>>(d: D) -> Result<[f64; 2], D::Erro
     }
 }
 
-pub(crate) fn positive_steps<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+pub(crate) fn positive_whole<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
     integer(d, "a number of steps of at least 1", |n| n >= 1)
 }
 

@@ -162,7 +162,7 @@ pub struct RemoteReward {
     /// The address that batches are posted to.
     pub url: String,
     /// Seconds for one attempt; there are five.
-    #[serde(default = "remote_timeout", deserialize_with = "range::positive_steps")]
+    #[serde(default = "remote_timeout", deserialize_with = "range::positive_whole")]
     pub timeout_s: u64,
     /// The environment variable that holds a key, if the server wants one. The key itself is never written anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,7 +197,7 @@ pub struct VlmReward {
     /// The most tokens of an answer. The default is enough for a number; a model that thinks first needs hundreds.
     #[serde(
         default = "vlm_max_tokens",
-        deserialize_with = "range::positive_steps",
+        deserialize_with = "range::positive_whole",
         skip_serializing_if = "is_vlm_max_tokens"
     )]
     pub max_tokens: u64,
@@ -208,10 +208,10 @@ pub struct VlmReward {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<PathBuf>,
     /// Seconds for one attempt.
-    #[serde(default = "remote_timeout", deserialize_with = "range::positive_steps")]
+    #[serde(default = "remote_timeout", deserialize_with = "range::positive_whole")]
     pub timeout_s: u64,
     /// How often to ask in all.
-    #[serde(default = "vlm_attempts", deserialize_with = "range::positive_steps")]
+    #[serde(default = "vlm_attempts", deserialize_with = "range::positive_whole")]
     pub attempts: u64,
     /// The environment variable that holds a key, if the server wants one. The key itself is never written anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -287,7 +287,7 @@ fn the_kind_of_a_document_is_found_or_explained() {
     assert!(error.contains("run it with `dmdr train`"), "{error}");
 
     let path =
-        write("name = \"t\"\nnum_steps = 1\nbatch_size = 1\nmodel.teacher = {}\noptim.lr = 1e-3");
+        write("name = \"t\"\nnum_updates = 1\nbatch_size = 1\nmodel.teacher = {}\noptim.lr = 1e-3");
     assert!(matches!(
         Document::load(&path, &[]),
         Ok(Document::Pretrain(_))

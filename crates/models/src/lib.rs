@@ -17,6 +17,7 @@ mod image_sides;
 mod json;
 mod layer_names;
 mod layers;
+mod one_file;
 mod pipeline;
 mod point_net;
 mod sd3;

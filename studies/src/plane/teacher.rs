@@ -50,11 +50,11 @@ impl Method for FlowMatching<'_> {
 }
 
 impl PlaneTeacher {
-    /// Flow matching on `num_steps` batches of the mixture's samples.
+    /// Flow matching on `num_updates` batches of the mixture's samples.
     ///
     /// # Errors
     /// If libtorch fails.
-    pub fn train(mixture: &Mixture, num_steps: u64, seed: u64) -> Result<Self, LabError> {
+    pub fn train(mixture: &Mixture, num_updates: u64, seed: u64) -> Result<Self, LabError> {
         let store = ParamStore::trainable(Device::Cpu, seed);
         let net = PointNet::new(&store, &[], HIDDEN, LAYERS)?;
         let model = Net::new(MODEL, store.clone(), Network::Held, Motion::Trained);
@@ -63,7 +63,7 @@ impl PlaneTeacher {
             lr: Curve::Cosine {
                 from: LR,
                 to: 0.0,
-                over: num_steps,
+                over: num_updates,
             },
             betas: [0.9, 0.99],
             eps: 1e-8,
@@ -73,7 +73,7 @@ impl PlaneTeacher {
         nets.train_by(&Optim::new([(MODEL, optimizer)]));
         let method = Box::new(FlowMatching { mixture, net });
         let mut trainer = Trainer::new(method, nets, 1, seed);
-        for update in 0..num_steps {
+        for update in 0..num_updates {
             trainer.update(update, &Nothing(BATCH), &std::env::temp_dir())?;
         }
         Ok(Self { store })

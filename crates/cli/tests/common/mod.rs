@@ -97,7 +97,7 @@ fn pretrain(here: &Path, config: &str, asset: &str, sets: &[String]) {
     let mut arguments = vec!["pretrain", &config, "--output", &output];
     for set in [
         "precision=f32",
-        "num_steps=3",
+        "num_updates=3",
         "batch_size=12",
         "events.sample_every=0",
         "events.checkpoint_every=0",

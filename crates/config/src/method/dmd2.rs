@@ -15,13 +15,13 @@ use crate::time::TimeDistribution;
 #[serde(default, deny_unknown_fields)]
 pub struct Dmd2 {
     /// Number of student updates.
-    #[serde(deserialize_with = "range::positive_steps")]
+    #[serde(deserialize_with = "range::positive_whole")]
     pub num_updates: u64,
     /// Prompts per update.
     #[serde(deserialize_with = "range::count")]
     pub batch_size: usize,
     /// Updates of fake score and discriminator per student update (two time-scale update rule).
-    #[serde(deserialize_with = "range::positive_steps")]
+    #[serde(deserialize_with = "range::positive_whole")]
     pub ttur: u64,
     /// The distribution matching term.
     pub dm: DistributionMatching,

@@ -14,13 +14,13 @@ use crate::rl::ReinforcementLearning;
 #[serde(default, deny_unknown_fields)]
 pub struct Dmdr {
     /// Number of student updates.
-    #[serde(deserialize_with = "range::positive_steps")]
+    #[serde(deserialize_with = "range::positive_whole")]
     pub num_updates: u64,
     /// Prompts per update.
     #[serde(deserialize_with = "range::count")]
     pub batch_size: usize,
     /// Fake-score updates per student update (two time-scale update rule).
-    #[serde(deserialize_with = "range::positive_steps")]
+    #[serde(deserialize_with = "range::positive_whole")]
     pub ttur: u64,
     /// The distribution matching term.
     pub dm: DistributionMatching,

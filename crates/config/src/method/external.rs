@@ -14,7 +14,7 @@ pub struct External {
     /// What that program calls it.
     pub name: String,
     /// Number of student updates.
-    #[serde(deserialize_with = "range::positive_steps")]
+    #[serde(deserialize_with = "range::positive_whole")]
     pub num_updates: u64,
     /// Prompts per update.
     #[serde(deserialize_with = "range::count")]

@@ -12,7 +12,7 @@ use crate::recipe::{Plan, Recipe, Setup};
 #[serde(default, deny_unknown_fields)]
 pub struct Lcm {
     /// Number of student updates.
-    #[serde(deserialize_with = "range::positive_steps")]
+    #[serde(deserialize_with = "range::positive_whole")]
     pub num_updates: u64,
     /// Images per update.
     #[serde(deserialize_with = "range::count")]

@@ -14,7 +14,7 @@ use crate::rl::RlAlgorithm;
 #[serde(default, deny_unknown_fields)]
 pub struct RlAlone {
     /// Number of student updates.
-    #[serde(deserialize_with = "range::positive_steps")]
+    #[serde(deserialize_with = "range::positive_whole")]
     pub num_updates: u64,
     /// Prompts per update.
     #[serde(deserialize_with = "range::count")]

@@ -1,23 +1,14 @@
 //! The emoji world's backbone as a family: told by the header of its file.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    rc::Rc,
-};
+use std::{path::Path, rc::Rc};
 
-use dmdr_diffusion::Schedule;
-use dmdr_tensor::{AdapterSpec, Kind, ParamStore};
+use dmdr_tensor::{AdapterSpec, ParamStore};
 
 use super::{Dit, DitConfig};
-use crate::{Architecture, Denoiser, ModelError, Stored, TextConditional, load_config};
-
-/// A file that holds one.
-#[derive(Debug)]
-struct DitFile {
-    config: DitConfig,
-    path: PathBuf,
-}
+use crate::{
+    ModelError, TextConditional,
+    one_file::{FileOf, OneFile},
+};
 
 impl Dit {
     /// That in `path`.
@@ -25,14 +16,24 @@ impl Dit {
     /// # Errors
     /// An unreadable file, or one of another network.
     pub(crate) fn open(path: &Path) -> Result<Rc<dyn TextConditional>, ModelError> {
-        Ok(Rc::new(DitFile {
-            config: load_config::<Self>(path)?,
-            path: path.to_owned(),
-        }))
+        Ok(Rc::new(FileOf::<Self>::open(path)?))
     }
 }
 
-impl TextConditional for DitFile {
+impl OneFile for Dit {
+    const TARGETS: &'static [&'static str] = &Self::LORA_TARGETS;
+    const IS_COMPACT: bool = false;
+
+    fn build(
+        store: &ParamStore,
+        adapters: &[AdapterSpec],
+        config: DitConfig,
+    ) -> Result<Self, ModelError> {
+        Self::new(store, adapters, config)
+    }
+}
+
+impl TextConditional for FileOf<Dit> {
     fn image_shape(&self) -> [i64; 3] {
         let side = self.config.image_size;
         [self.config.channels, side, side]
@@ -40,37 +41,5 @@ impl TextConditional for DitFile {
 
     fn text_widths(&self) -> (i64, i64) {
         (self.config.context_dim, self.config.pooled_dim)
-    }
-}
-
-impl Architecture for DitFile {
-    fn build(
-        &self,
-        store: &ParamStore,
-        adapters: &[AdapterSpec],
-    ) -> Result<Box<dyn Denoiser>, ModelError> {
-        Ok(Box::new(Dit::new(store, adapters, self.config.clone())?))
-    }
-
-    fn load(&self, store: &ParamStore) -> Result<(), ModelError> {
-        store.load(&self.path)?;
-        Ok(())
-    }
-
-    fn save(
-        &self,
-        store: &ParamStore,
-        path: &Path,
-        notes: &BTreeMap<String, String>,
-    ) -> Result<(), ModelError> {
-        <Dit as Stored>::save(store, &self.config, path, Kind::Float, notes)
-    }
-
-    fn default_targets(&self) -> &'static [&'static str] {
-        &Dit::LORA_TARGETS
-    }
-
-    fn schedule(&self) -> Schedule {
-        Schedule::RectifiedFlow
     }
 }

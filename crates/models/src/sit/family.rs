@@ -1,25 +1,14 @@
 //! SiT as a family: told by the header of its file.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    rc::Rc,
-};
+use std::{path::Path, rc::Rc};
 
-use dmdr_diffusion::Schedule;
-use dmdr_tensor::{AdapterSpec, Kind, ParamStore, Tensor};
+use dmdr_tensor::{AdapterSpec, ParamStore, Tensor};
 
 use super::{Sit, SitConfig};
 use crate::{
-    Architecture, ClassConditional, Conditioning, Denoiser, ModelError, Stored, load_config,
+    ClassConditional, Conditioning, ModelError,
+    one_file::{FileOf, OneFile},
 };
-
-/// A file that holds one.
-#[derive(Debug)]
-struct SitFile {
-    config: SitConfig,
-    path: PathBuf,
-}
 
 impl Sit {
     /// That in `path`.
@@ -27,14 +16,24 @@ impl Sit {
     /// # Errors
     /// An unreadable file, or one of another network.
     pub(crate) fn open(path: &Path) -> Result<Rc<dyn ClassConditional>, ModelError> {
-        Ok(Rc::new(SitFile {
-            config: load_config::<Self>(path)?,
-            path: path.to_owned(),
-        }))
+        Ok(Rc::new(FileOf::<Self>::open(path)?))
     }
 }
 
-impl ClassConditional for SitFile {
+impl OneFile for Sit {
+    const TARGETS: &'static [&'static str] = &Self::LORA_TARGETS;
+    const IS_COMPACT: bool = true;
+
+    fn build(
+        store: &ParamStore,
+        adapters: &[AdapterSpec],
+        config: SitConfig,
+    ) -> Result<Self, ModelError> {
+        Self::new(store, adapters, config)
+    }
+}
+
+impl ClassConditional for FileOf<Sit> {
     fn image_shape(&self) -> [i64; 3] {
         let side = self.config.input_size;
         [self.config.in_channels, side, side]
@@ -46,41 +45,5 @@ impl ClassConditional for SitFile {
 
     fn condition(&self, classes: &Tensor) -> Conditioning {
         Sit::condition(classes)
-    }
-}
-
-impl Architecture for SitFile {
-    fn build(
-        &self,
-        store: &ParamStore,
-        adapters: &[AdapterSpec],
-    ) -> Result<Box<dyn Denoiser>, ModelError> {
-        Ok(Box::new(Sit::new(store, adapters, self.config.clone())?))
-    }
-
-    fn load(&self, store: &ParamStore) -> Result<(), ModelError> {
-        store.load(&self.path)?;
-        Ok(())
-    }
-
-    fn save(
-        &self,
-        store: &ParamStore,
-        path: &Path,
-        notes: &BTreeMap<String, String>,
-    ) -> Result<(), ModelError> {
-        <Sit as Stored>::save(store, &self.config, path, Kind::Float, notes)
-    }
-
-    fn default_targets(&self) -> &'static [&'static str] {
-        &Sit::LORA_TARGETS
-    }
-
-    fn schedule(&self) -> Schedule {
-        Schedule::RectifiedFlow
-    }
-
-    fn is_compact(&self) -> bool {
-        true
     }
 }

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use dmdr_config::{Motion, NetId, Optim, Pretrain, PretrainModel};
 use dmdr_events::{OwnedRun, RunDir, atomic_write};
-use dmdr_methods::{Batch, Feed, FeedError, Losses, MethodError, Net, Nets, Network, Update};
+use dmdr_methods::{Batch, Feed, FeedError, Net, Nets, Network};
 use dmdr_tensor::Runtime;
 use dmdr_world::World;
 
@@ -68,7 +68,7 @@ pub fn pretrain(
         notes,
     };
     let schedule = course::Schedule {
-        num_updates: config.num_steps,
+        num_updates: config.num_updates,
         events: &config.events,
         identity: config.hash(),
     };
@@ -128,16 +128,6 @@ impl Course for Pretraining<'_> {
         observer.wrote("weights", &path);
         Ok(())
     }
-}
-
-/// One update of an objective whose losses on the data of update `index` are `losses(index)`.
-fn minimise(
-    update: &mut Update<'_>,
-    losses: impl FnOnce(u64) -> Result<Losses, TrainError>,
-) -> Result<(), MethodError> {
-    let index = update.begin();
-    let losses = losses(index).map_err(|error| MethodError::Feed(error.into()))?;
-    update.minimise(MODEL, losses)
 }
 
 fn build(

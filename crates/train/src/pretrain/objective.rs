@@ -3,13 +3,21 @@
 use std::{collections::BTreeMap, path::Path};
 
 use dmdr_image::Image;
-use dmdr_methods::Method;
+use dmdr_methods::{Losses, Method, MethodError, Update};
 use dmdr_tensor::ParamStore;
 
 use crate::TrainError;
 
-/// A method that trains one network, [`super::MODEL`], from data of its own.
-pub trait Objective: Method {
+use super::MODEL;
+
+/// What one network, [`MODEL`], learns from data of its own.
+pub trait Objective {
+    /// The losses on the data of an iteration.
+    ///
+    /// # Errors
+    /// A caption that cannot be encoded.
+    fn losses(&self, iteration: u64) -> Result<Losses, TrainError>;
+
     /// The trained parameters.
     fn store(&self) -> &ParamStore;
 
@@ -35,4 +43,13 @@ pub trait Objective: Method {
         path: &Path,
         notes: &BTreeMap<String, String>,
     ) -> Result<(), TrainError>;
+}
+
+impl Method for dyn Objective {
+    fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
+        let iteration = update.begin();
+        let losses = self.losses(iteration);
+        let losses = losses.map_err(|error| MethodError::Feed(error.into()))?;
+        update.minimise(MODEL, losses)
+    }
 }

@@ -8,12 +8,12 @@ use std::{collections::BTreeMap, path::Path};
 use dmdr_batches::{PromptStream, Prompts, SceneBatch, augment, images_from_tensor};
 use dmdr_config::{PreferenceModel, Pretrain};
 use dmdr_image::Image;
-use dmdr_methods::{Losses, Method, MethodError, Update};
+use dmdr_methods::Losses;
 use dmdr_models::{Stored, WorldClip};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor, mix, reseed};
 use dmdr_world::{Prompt, World};
 
-use super::{Objective, minimise, repaint::Repainter, world_clip};
+use super::{Objective, repaint::Repainter, world_clip};
 use crate::TrainError;
 
 pub(super) struct PreferenceObjective {
@@ -121,7 +121,7 @@ fn damaged(images: &Tensor) -> Tensor {
         .squeeze_dim(0)
 }
 
-impl PreferenceObjective {
+impl Objective for PreferenceObjective {
     fn losses(&self, iteration: u64) -> Result<Losses, TrainError> {
         let stream = PromptStream::training(&self.world, self.seed);
         let device = self.store.device();
@@ -147,15 +147,7 @@ impl PreferenceObjective {
         losses.add("preference", 1.0, -margin.log_sigmoid().mean(Kind::Float));
         Ok(losses)
     }
-}
 
-impl Method for PreferenceObjective {
-    fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
-        minimise(update, |iteration| self.losses(iteration))
-    }
-}
-
-impl Objective for PreferenceObjective {
     fn store(&self) -> &ParamStore {
         &self.store
     }

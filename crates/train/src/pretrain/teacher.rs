@@ -6,12 +6,12 @@ use dmdr_batches::{KindSampler, PromptStream};
 use dmdr_config::{Pretrain, TeacherModel, TimeDistribution};
 use dmdr_diffusion::{Schedule, loss, sample_times};
 use dmdr_image::Image;
-use dmdr_methods::{Losses, Method, MethodError, Update};
+use dmdr_methods::Losses;
 use dmdr_models::{Dit, DitConfig, Guidance, Stored, View};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor};
 use dmdr_world::World;
 
-use super::{Objective, minimise};
+use super::Objective;
 use crate::{Emoji, Source, TeacherSampler, TrainError, run::sheet::Sheet};
 
 /// Sampling of the sheets that are written during training.
@@ -75,7 +75,7 @@ fn view(net: &Dit, train: bool) -> View<'_> {
     View { train, ..view }
 }
 
-impl TeacherObjective {
+impl Objective for TeacherObjective {
     fn losses(&self, iteration: u64) -> Result<Losses, TrainError> {
         let device = self.store.device();
         let Emoji { world, text, .. } = &self.source;
@@ -101,15 +101,7 @@ impl TeacherObjective {
         losses.add("flow", 1.0, per_sample.mean(Kind::Float));
         Ok(losses)
     }
-}
 
-impl Method for TeacherObjective {
-    fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
-        minimise(update, |iteration| self.losses(iteration))
-    }
-}
-
-impl Objective for TeacherObjective {
     fn store(&self) -> &ParamStore {
         &self.store
     }

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use dmdr_batches::{KindSampler, PromptStream, Prompts, SceneBatch, augment};
 use dmdr_config::{Pretrain, WorldClipModel};
-use dmdr_methods::{Losses, Method, MethodError, Update};
+use dmdr_methods::Losses;
 use dmdr_models::{ClipConfig, ImageTowerConfig, Stored, TextTowerConfig, WorldClip};
 use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor, mix};
 use dmdr_world::{Prompt, Split, Tokenizer, World};
 
-use super::{Objective, minimise};
+use super::Objective;
 use crate::TrainError;
 
 pub(super) struct ClipObjective {
@@ -103,7 +103,7 @@ impl ClipObjective {
     }
 }
 
-impl ClipObjective {
+impl Objective for ClipObjective {
     fn losses(&self, iteration: u64) -> Result<Losses, TrainError> {
         let device = self.store.device();
         let max_tokens = self.net.config().text.max_tokens as usize;
@@ -154,15 +154,7 @@ impl ClipObjective {
         losses.add("contrastive", 0.5, image_loss + text_loss);
         Ok(losses)
     }
-}
 
-impl Method for ClipObjective {
-    fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
-        minimise(update, |iteration| self.losses(iteration))
-    }
-}
-
-impl Objective for ClipObjective {
     fn store(&self) -> &ParamStore {
         &self.store
     }
