@@ -120,7 +120,7 @@ pub(crate) fn betas<'de, D: Deserializer<'de>>(d: D) -> Result<[f64; 2], D::Erro
 }
 
 pub(crate) fn positive_whole<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
-    integer(d, "a number of steps of at least 1", |n| n >= 1)
+    integer(d, "a whole number of at least 1", |n| n >= 1)
 }
 
 pub(crate) fn ends<'de, D: Deserializer<'de>>(d: D) -> Result<[i64; 2], D::Error> {
