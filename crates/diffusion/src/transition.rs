@@ -97,7 +97,7 @@ mod tests {
             Tensor::randn([2, 3, 4, 4], options),
             Tensor::randn([2, 3, 4, 4], options),
         );
-        let (mean, std) = renoise.law(&x, &x0, 0.75, 0.5);
+        let (mean, std) = super::law(renoise, &x, &x0, 0.75, 0.5);
         assert!((mean - x0 * 0.5).abs().max().double_value(&[]) < 1e-7);
         assert!((std - 0.5).abs() < 1e-12);
     }

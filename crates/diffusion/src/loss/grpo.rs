@@ -46,7 +46,7 @@ mod tests {
     use dmdr_tensor::{Device, reseed};
 
     use super::*;
-    use crate::log_prob;
+    use crate::transition::log_prob;
 
     #[test]
     fn golden_advantages() {
