@@ -72,7 +72,7 @@ fn config(num_steps: usize, huber: f64) -> Consistency {
 /// The loss on many samples; of the squared difference, with so large a `c`.
 fn loss(student: Exact, num_steps: usize) -> f64 {
     let mut tiny = exact(student);
-    let update = tiny.update(0, 0);
+    let update = tiny.at(0, 0);
     reseed(&[3]);
     let n = 20_000;
     let x0 = Tensor::randn([n, 1, 1, 1], (Kind::Float, Device::Cpu)) * S + M;
@@ -96,7 +96,7 @@ fn where_the_ode_ends_is_a_fixed_point_and_the_mean_is_none() {
 fn at_time_0_the_target_is_its_input() {
     // With one step the teacher goes from noise to its own prediction, which is the target whatever the student says there.
     let mut tiny = exact(Exact::End);
-    let update = tiny.update(0, 0);
+    let update = tiny.at(0, 0);
     let x0 = Tensor::zeros([4, 1, 2, 2], (Kind::Float, Device::Cpu));
     let c = 0.01;
     reseed(&[5]);
@@ -127,7 +127,7 @@ fn an_update_trains_the_student_and_the_target_follows() {
     let images = tiny.feed.true_images.as_ref().expect("set").shallow_clone();
     {
         let config = Consistency::default();
-        let update = tiny.update(0, 0);
+        let update = tiny.at(0, 0);
         let losses = || term::consistency(&config, NetId::TARGET, &update, &images, &cond());
         let has_any = |id| {
             let grads = gradients(update.nets(), id, &losses().total());

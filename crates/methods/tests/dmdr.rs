@@ -131,7 +131,7 @@ fn refl_alone_is_regularised_by_true_images() {
     let numbers = tiny().update(&mut method, 3);
 
     let mut tiny = tiny();
-    let mut update = tiny.update(0, 3);
+    let mut update = tiny.at(0, 3);
     let r = simulation(2).run(&mut update).expect("a rollout");
     let losses = term::pretraining(&weight, &update, &r).expect("there are images");
     let expected = losses.terms[0].value.double_value(&[]);

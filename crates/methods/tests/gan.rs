@@ -57,7 +57,7 @@ fn value(scalar: &Tensor) -> f64 {
 fn what_knows_nothing_has_logits_of_0() {
     let mut tiny = tiny();
     let images = tiny.feed.true_images.as_ref().expect("set").shallow_clone();
-    let update = tiny.update(0, 0);
+    let update = tiny.at(0, 0);
     let (config, cond) = (Gan::default(), cond());
     let x0 = Tensor::randn([4, 3, 8, 8], (Kind::Float, Device::Cpu));
     let judged = term::discriminator(&config, 1.0, &update, &x0, &images, &cond);
@@ -73,7 +73,7 @@ fn a_discriminator_trains_the_features_that_it_reads_and_the_student_neither() {
     let mut tiny = tiny();
     tiny.disturb(NetId::DISCRIMINATOR);
     let images = tiny.feed.true_images.as_ref().expect("set").shallow_clone();
-    let update = tiny.update(0, 0);
+    let update = tiny.at(0, 0);
     let (config, cond) = (Gan::default(), cond());
     let reached = |scalar: &dyn Fn() -> Tensor| {
         [NetId::STUDENT, NetId::FAKE_SCORE, NetId::DISCRIMINATOR].map(|id| {
@@ -199,7 +199,7 @@ fn the_best_discriminator_of_two_gaussians_has_their_log_ratio() {
     let count = 1024;
     let nothing = Conditioning::none(count, Device::Cpu);
     for update in 0..300 {
-        let mut update = tiny.update(0, update);
+        let mut update = tiny.at(0, update);
         update.begin();
         let drawn =
             |mean: f64| Tensor::randn([count, 1, 1, 1], (Kind::Float, Device::Cpu)) * STD + mean;

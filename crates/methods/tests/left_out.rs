@@ -98,7 +98,7 @@ impl Scene {
 
     /// The same samples whatever the term leaves out, and what is logged of them.
     fn group(&mut self, term: &RlTerm) -> (Group, BTreeMap<String, f64>) {
-        let mut update = self.tiny.update(0, 0);
+        let mut update = self.tiny.at(0, 0);
         reseed(&[6]);
         let group = term.group(&mut update, &self.rollout).expect("scored");
         let numbers = update.finish().expect("finite");
@@ -112,7 +112,7 @@ impl Scene {
     }
 
     fn loss(&mut self, term: &RlTerm, group: &Group) -> (Tensor, BTreeMap<String, f64>) {
-        let (update, r) = (self.tiny.update(0, 0), &self.rollout);
+        let (update, r) = (self.tiny.at(0, 0), &self.rollout);
         reseed(&[8]);
         let found = term.loss(&update, &r.x0, r, Some(group)).expect("a loss");
         (found.loss, found.numbers.read())

@@ -50,7 +50,7 @@ fn average(decay: f64, warms_up: bool, num_updates: u64) -> f64 {
     ];
     let mut tiny = Tiny::of(Nets::new(None, nets));
     for update in 0..num_updates {
-        let _ = tiny.update(0, update).finish().expect("finite");
+        let _ = tiny.at(0, update).finish().expect("finite");
     }
     let average = tiny.nets.store(NetId::AVERAGE).tensor("w");
     average.double_value(&[0])

@@ -119,7 +119,7 @@ fn agrees<N: Denoiser + 'static>(
     let beside =
         beside.map(|(id, store, network)| Net::new(id, store.clone(), network, Motion::Trained));
     let mut tiny = Tiny::of(Nets::new(Some(teacher), beside.into()));
-    let update = tiny.update(0, 0);
+    let update = tiny.at(0, 0);
     let rollout = Rollout {
         prompts: Prompts::plain(vec![String::new(); 2]),
         cond,

@@ -12,7 +12,7 @@ use tiny::{Tiny, largest, simulation};
 /// A rollout of `batch` samples by a student of 4 steps.
 fn rollout(tiny: &mut Tiny, batch: usize, seed: u64, update: u64) -> Rollout {
     tiny.feed.batch_size = batch;
-    let mut update = tiny.update(seed, update);
+    let mut update = tiny.at(seed, update);
     simulation(4).run(&mut update).expect("a rollout")
 }
 
@@ -24,7 +24,7 @@ fn matched(range: Option<[f64; 2]>, seed: u64, update: u64) -> (f64, Option<f64>
         guidance: range,
         ..DistributionMatching::default()
     };
-    let update = tiny.update(seed, update);
+    let update = tiny.at(seed, update);
     reseed(&[9]);
     let losses = term::dm(&config, 1.0, &update, &r.x0, &r);
     let numbers = losses.numbers.read();
@@ -108,7 +108,7 @@ fn one_step_may_be_told_another_time_than_that_of_pure_noise() {
         ..simulation(1)
     };
     let mut tiny = Tiny::new();
-    let r = simulation.run(&mut tiny.update(7, 0)).expect("a rollout");
+    let r = simulation.run(&mut tiny.at(7, 0)).expect("a rollout");
     let t = Tensor::full([4], 0.4, (Kind::Float, Device::Cpu));
     assert!(r.t.equal(&t), "{:?}", r.t);
     reseed(&[7, 0]);

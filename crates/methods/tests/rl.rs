@@ -86,7 +86,7 @@ fn term(algorithm: RlAlgorithm) -> RlTerm {
 
 /// What the student of `tiny` makes, and the group that is compared.
 fn rollout(tiny: &mut Tiny, rl: &RlTerm, seed: u64) -> (Rollout, Option<Group>) {
-    let mut update = tiny.update(seed, 0);
+    let mut update = tiny.at(seed, 0);
     let r = simulation(3).run(&mut update).expect("a rollout");
     let group = rl.group(&mut update, &r).expect("scored");
     (r, group)
@@ -119,13 +119,13 @@ fn an_unchanged_student_has_ratio_one_and_no_divergence() {
         .sum_dim_intlist(&[1i64][..], false, Kind::Float);
     assert!(largest(&sums) < 1e-4);
 
-    let (before, numbers) = loss(&tiny.update(0, 0), &rl, &r, Some(&group));
+    let (before, numbers) = loss(&tiny.at(0, 0), &rl, &r, Some(&group));
     assert!((numbers["rl/ratio"] - 1.0).abs() < f64::EPSILON);
     assert!(numbers["rl/kl"].abs() < f64::MIN_POSITIVE);
     assert!(value(&before).abs() < 1e-5, "minus the mean advantage");
 
     tiny.disturb(NetId::STUDENT);
-    let (_, numbers) = loss(&tiny.update(0, 0), &rl, &r, Some(&group));
+    let (_, numbers) = loss(&tiny.at(0, 0), &rl, &r, Some(&group));
     assert!((numbers["rl/ratio"] - 1.0).abs() > 1e-6);
     assert!(numbers["rl/kl"] > 0.0);
 }
@@ -134,11 +134,11 @@ fn an_unchanged_student_has_ratio_one_and_no_divergence() {
 fn equal_models_have_a_dpo_loss_of_ln_2() {
     let (mut tiny, rl) = (Tiny::new(), term(dpo()));
     let (r, group) = rollout(&mut tiny, &rl, 3);
-    let (before, numbers) = loss(&tiny.update(0, 0), &rl, &r, group.as_ref());
+    let (before, numbers) = loss(&tiny.at(0, 0), &rl, &r, group.as_ref());
     assert!((value(&before) - std::f64::consts::LN_2).abs() < 1e-6);
     assert!((numbers["rl/pairs"] - 4.0).abs() < f64::EPSILON);
     tiny.disturb(NetId::STUDENT);
-    let (after, _) = loss(&tiny.update(0, 0), &rl, &r, group.as_ref());
+    let (after, _) = loss(&tiny.at(0, 0), &rl, &r, group.as_ref());
     assert!((value(&after) - std::f64::consts::LN_2).abs() > 1e-4);
 }
 
@@ -150,10 +150,10 @@ fn a_student_that_is_its_own_reference_has_the_gradient_of_equal_models_wherever
         if is_disturbed {
             tiny.disturb(NetId::STUDENT);
             if refresh_every == 0 {
-                tiny.update(0, 0).copy(NetId::STUDENT, NetId::REFERENCE);
+                tiny.at(0, 0).copy(NetId::STUDENT, NetId::REFERENCE);
             }
         }
-        let (loss, _) = loss(&tiny.update(0, 0), &rl, &r, group.as_ref());
+        let (loss, _) = loss(&tiny.at(0, 0), &rl, &r, group.as_ref());
         assert!((value(&loss) - std::f64::consts::LN_2).abs() < 1e-6);
         gradients(&tiny.nets, NetId::STUDENT, &loss)
     };
@@ -250,7 +250,7 @@ fn train(tiny: &mut Tiny, updates: u64, mut update: impl FnMut(&mut Tiny, u64)) 
 /// Mean reward of the student's samples.
 fn score(tiny: &mut Tiny) -> f64 {
     let r = simulation(3)
-        .run(&mut tiny.update(77, 0))
+        .run(&mut tiny.at(77, 0))
         .expect("a rollout");
     let mixed = mix(true).score(&r.x0, &r.prompts, 0).expect("scored");
     mixed.total.mean(Kind::Float).double_value(&[])
@@ -341,10 +341,10 @@ fn the_weight_of_a_step_reaches_its_gradient() {
         let (mut tiny, rl) = (Shift::nets(&m), term(algorithm));
         let r = pure_noise();
         reseed(&[5]);
-        let group = rl.group(&mut tiny.update(0, 0), &r).expect("scored");
+        let group = rl.group(&mut tiny.at(0, 0), &r).expect("scored");
         let mut group = group.expect("GRPO compares samples");
         group.log_probs.truncate(1);
-        let (loss, _) = loss(&tiny.update(0, 0), &rl, &r, Some(&group));
+        let (loss, _) = loss(&tiny.at(0, 0), &rl, &r, Some(&group));
         let gradient = Tensor::run_backward(&[loss], &[&m], false, false).remove(0);
         gradient.double_value(&[0])
     };
@@ -361,7 +361,7 @@ fn grpo_finds_the_best_mean() {
         let m = Tensor::from_slice(&[start as f32]).set_requires_grad(true);
         let (mut tiny, rl, r) = (Shift::nets(&m), term(grpo(0.0)), pure_noise());
         for update in 0..60 {
-            let mut update = tiny.update(0, update);
+            let mut update = tiny.at(0, update);
             reseed(&[update, 1]);
             let group = rl.group(&mut update, &r).expect("scored");
             let (loss, _) = loss(&update, &rl, &r, group.as_ref());
@@ -380,13 +380,13 @@ fn dpo_learns_to_tell_the_better_image() {
     let (mut tiny, rl) = (Tiny::new(), term(dpo()));
     let (r, group) = rollout(&mut tiny, &rl, 3);
     train(&mut tiny, 40, |tiny, update| {
-        let mut update = tiny.update(0, update);
+        let mut update = tiny.at(0, update);
         let mut losses = Losses::default();
         losses.add("rl", 1.0, loss(&update, &rl, &r, group.as_ref()).0);
         update.minimise(NetId::STUDENT, losses).expect("a step");
         let _ = update.finish().expect("finite");
     });
-    let (after, numbers) = loss(&tiny.update(0, 0), &rl, &r, group.as_ref());
+    let (after, numbers) = loss(&tiny.at(0, 0), &rl, &r, group.as_ref());
     assert!(value(&after) < 0.8 * std::f64::consts::LN_2);
     assert!(numbers["rl/error_better"] < numbers["rl/error_worse"]);
 }

@@ -19,7 +19,7 @@ const GUIDANCE: f64 = 3.0;
 /// What a student of two steps makes: inputs at times 1/2 and 1.
 fn rollout(tiny: &mut Tiny) -> Rollout {
     simulation(2)
-        .run(&mut tiny.update(0, 0))
+        .run(&mut tiny.at(0, 0))
         .expect("a rollout")
 }
 
@@ -78,7 +78,7 @@ fn decoupled_matching_is_its_formula() {
         let (config, update, weight) = decoupled(below_input, normalize);
         let x0 = r.x0.copy().set_requires_grad(true);
         reseed(&[9]);
-        let mut losses = term::dm(&config, FAKE_SCALE, &tiny.update(0, update), &x0, &r);
+        let mut losses = term::dm(&config, FAKE_SCALE, &tiny.at(0, update), &x0, &r);
 
         // Both scores at one time, the real one without guidance; what guidance adds to it, at a time of its own.
         reseed(&[9]);
@@ -150,7 +150,7 @@ fn pretraining_is_the_denoising_loss_on_true_images() {
         over: 10,
     };
     reseed(&[8]);
-    let losses = term::pretraining(&weight, &tiny.update(0, 3), &r).expect("there are images");
+    let losses = term::pretraining(&weight, &tiny.at(0, 3), &r).expect("there are images");
 
     reseed(&[8]);
     let x0 = images + 0.3;
@@ -182,9 +182,9 @@ fn true_images_are_missed_only_where_they_are_needed() {
         to: 1.0,
         at: 5,
     };
-    let before = term::pretraining(&weight, &tiny.update(0, 4), &r).expect("it weighs nothing");
+    let before = term::pretraining(&weight, &tiny.at(0, 4), &r).expect("it weighs nothing");
     assert!(before.terms.is_empty());
-    let error = term::pretraining(&weight, &tiny.update(0, 5), &r).expect_err("none to be had");
+    let error = term::pretraining(&weight, &tiny.at(0, 5), &r).expect_err("none to be had");
     assert!(matches!(error, MethodError::NoTrueImages), "{error}");
 }
 
@@ -192,7 +192,7 @@ fn true_images_are_missed_only_where_they_are_needed() {
 fn no_gradient_leaves_its_network() {
     let mut tiny = Tiny::new();
     let r = rollout(&mut tiny);
-    let update = tiny.update(0, 0);
+    let update = tiny.at(0, 0);
     let reach = |losses: &dyn Fn() -> Losses| {
         [NetId::STUDENT, NetId::FAKE_SCORE].map(|id| {
             let gradients = gradients(update.nets(), id, &losses().total());

@@ -16,7 +16,7 @@ fn noise() -> Tensor {
 fn noise_at(seed: u64, update: u64, iterations: u64, begins: u64) -> (Tensor, u64) {
     let mut tiny = Tiny::new();
     tiny.iterations = iterations;
-    let mut update = tiny.update(seed, update);
+    let mut update = tiny.at(seed, update);
     for _ in 1..begins {
         update.begin();
         let _ = noise();
@@ -81,7 +81,7 @@ fn batches_are_counted_over_the_whole_run() {
 fn a_guard_lowers_the_term_that_it_names() {
     let mut tiny = Tiny::new();
     tiny.factors.insert("rl".to_owned(), 0.25);
-    let update = tiny.update(0, 0);
+    let update = tiny.at(0, 0);
     assert!((update.factor("rl") - 0.25).abs() < f64::EPSILON);
     assert!((update.factor("dm") - 1.0).abs() < f64::EPSILON);
 }

@@ -135,7 +135,7 @@ impl Tiny {
     }
 
     /// An update.
-    pub(crate) fn update(&mut self, seed: u64, update: u64) -> Update<'_> {
+    pub(crate) fn at(&mut self, seed: u64, update: u64) -> Update<'_> {
         let Self {
             nets,
             feed,
@@ -147,7 +147,7 @@ impl Tiny {
 
     /// An update by `method`, with seed 0; what it logs.
     pub(crate) fn update(&mut self, method: &mut dyn Method, update: u64) -> BTreeMap<String, f64> {
-        let mut update = self.update(0, update);
+        let mut update = self.at(0, update);
         method.update(&mut update).expect("computed");
         update.finish().expect("finite")
     }
