@@ -360,9 +360,9 @@ fn grpo_finds_the_best_mean() {
     for start in [-0.4, 0.4] {
         let m = Tensor::from_slice(&[start as f32]).set_requires_grad(true);
         let (mut tiny, rl, r) = (Shift::nets(&m), term(grpo(0.0)), pure_noise());
-        for update in 0..60 {
-            let mut update = tiny.at(0, update);
-            reseed(&[update, 1]);
+        for index in 0..60 {
+            let mut update = tiny.at(0, index);
+            reseed(&[index, 1]);
             let group = rl.group(&mut update, &r).expect("scored");
             let (loss, _) = loss(&update, &rl, &r, group.as_ref());
             let gradient = Tensor::run_backward(&[loss], &[&m], false, false).remove(0);
