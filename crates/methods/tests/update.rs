@@ -13,21 +13,21 @@ fn noise() -> Tensor {
 }
 
 /// The noise at the last of `begins` iterations of an update of a run with so many an update, and the iteration's index.
-fn noise_at(seed: u64, update: u64, iterations: u64, begins: u64) -> (Tensor, u64) {
+fn noise_at(seed: u64, place: u64, iterations: u64, begins: u64) -> (Tensor, u64) {
     let mut tiny = Tiny::new();
     tiny.iterations = iterations;
-    let mut update = tiny.at(seed, update);
+    let mut update = tiny.at(seed, place);
     for _ in 1..begins {
         update.begin();
         let _ = noise();
     }
     let index = update.begin();
-    let place = Place {
+    let expected = Place {
         seed,
-        update,
+        update: place,
         iteration: begins - 1,
     };
-    assert_eq!(update.place(), place);
+    assert_eq!(update.place(), expected);
     (noise(), index)
 }
 
