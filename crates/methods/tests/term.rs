@@ -177,7 +177,7 @@ fn pretraining_is_the_denoising_loss_on_true_images() {
 fn true_images_are_missed_only_where_they_are_needed() {
     let mut tiny = Tiny::new();
     let r = rollout(&mut tiny);
-    let weight = Curve::Update {
+    let weight = Curve::Step {
         from: 0.0,
         to: 1.0,
         at: 5,
