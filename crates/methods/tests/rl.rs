@@ -249,9 +249,7 @@ fn train(tiny: &mut Tiny, updates: u64, mut update: impl FnMut(&mut Tiny, u64)) 
 
 /// Mean reward of the student's samples.
 fn score(tiny: &mut Tiny) -> f64 {
-    let r = simulation(3)
-        .run(&mut tiny.at(77, 0))
-        .expect("a rollout");
+    let r = simulation(3).run(&mut tiny.at(77, 0)).expect("a rollout");
     let mixed = mix(true).score(&r.x0, &r.prompts, 0).expect("scored");
     mixed.total.mean(Kind::Float).double_value(&[])
 }

@@ -18,9 +18,7 @@ const GUIDANCE: f64 = 3.0;
 
 /// What a student of two steps makes: inputs at times 1/2 and 1.
 fn rollout(tiny: &mut Tiny) -> Rollout {
-    simulation(2)
-        .run(&mut tiny.at(0, 0))
-        .expect("a rollout")
+    simulation(2).run(&mut tiny.at(0, 0)).expect("a rollout")
 }
 
 /// `x [4, C, H, W]` on the straight line to fresh noise, at `t [4]`.
