@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: cargo setup ## distil and reinforce a small generator on emoji scenes, then show the report (QUICK=1: short)
+demo: cargo setup ## distil and reinforce a small model on emoji scenes, then show the report (QUICK=1: short)
 	@scripts/demo.sh
 
 test: cargo setup ## all tests
@@ -17,7 +17,7 @@ test: cargo setup ## all tests
 check: cargo setup ## format, lints, layers, sizes, documentation, tests of the scripts
 	@scripts/check.sh
 
-bench: cargo setup peer ## seconds per training step, ours and plain PyTorch's in turns
+bench: cargo setup peer ## seconds per update, ours and plain PyTorch's in turns
 	@cargo build --release --quiet
 	@$(PYTHON) scripts/bench.py
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Seconds per training step, ours and plain PyTorch's, in turns on the same machine: `make bench`.
+"""Seconds per update, ours and plain PyTorch's, in turns on the same machine: `make bench`.
 
-Each row is run `--rounds` times in turns, so that a slow spell of the machine hits both; the median step of each round
-counts, without the first steps. The ratio is PyTorch's time over ours. The table goes to stdout, progress to stderr.
+Each row is run `--rounds` times in turns, so that a slow spell of the machine hits both; the median update of each round
+counts, without the first ones. The ratio is PyTorch's time over ours. The table goes to stdout, progress to stderr.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ WARM_UP = 2
 
 # Name, our config, our overrides, the peer's name for it, batch.
 STEPS = [
-    ("teacher training step", "pretrain", "configs/teacher-base.toml", "num_updates", "teacher", 64),
-    ("DMD generator update, TTUR 3", "train", "configs/dmd.toml", "method.dmdr.num_updates", "dmd", 16),
+    ("teacher update", "pretrain", "configs/teacher-base.toml", "num_updates", "teacher", 64),
+    ("DMD update, TTUR 3", "train", "configs/dmd.toml", "method.dmdr.num_updates", "dmd", 16),
 ]
 
 
@@ -69,8 +69,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     args = parser.parse_args()
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    print(f"{machine()}; commit {commit.stdout.strip()}; {args.rounds} rounds of {args.steps} steps; seconds a step, median (range)\n")
-    print("| step | precision | dmdr | PyTorch | ratio |\n|---|---|---|---|---|")
+    print(f"{machine()}; commit {commit.stdout.strip()}; {args.rounds} rounds of {args.steps} updates; seconds an update, median (range)\n")
+    print("| update | precision | dmdr | PyTorch | ratio |\n|---|---|---|---|---|")
     for name, command, config, key, what, batch in STEPS:
         for precision in ("f32", "bf16"):
             rounds = []

@@ -21,7 +21,6 @@ ALLOWED: Allowed = {
     ("studies", "studies::fig7"): (("studies::fig7::*",), "it joins its halves, and holds what both measure"),
     ("studies", "studies::table4"): (("studies::table4::*",), "it joins its halves, and holds what both measure"),
     ("models", "family"): (("*::family", "pipeline"), "the contract of families with the one list of them"),
-    ("models", "z_image"): (("z_image::text",), "its text encoder makes what `ZImage::condition` puts together"),
     ("report", "sections"): (("sections::*",), "it lists the sections, and holds what each chart has to know"),
     ("train", "pretrain"): (("pretrain::*",), "it lists the objectives, and holds the update that they share"),
     ("train", "source"): (("source::*",), "the contract of sources with the one list of them"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-FIXTURES = Path(__file__).resolve().parents[2] / "crates/world/tests/fixtures"
+FIXTURES = Path(__file__).resolve().parents[2] / "crates/image/tests/fixtures"
 
 
 def chunk(name: bytes, data: bytes) -> bytes:

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""One training step of the teacher and one generator update of DMD in plain PyTorch, timed: the peer of `make bench`.
+"""One update of the teacher and one of DMD in plain PyTorch, timed: the peer of `make bench`.
 
     steps.py teacher|dmd --batch-size N --steps N [--bf16]
 
 The same networks, sizes and order of work as `dmdr pretrain` and `dmdr train` without rewards; the text is encoded and
-the scenes are drawn beforehand, which only the peer is spared. Prints the seconds of each step, one a line.
+the scenes are drawn beforehand, which only the peer is spared. Prints the seconds of each update, one a line.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ use dmdr_world::Split;
 
 use crate::output::Overwrite;
 
-/// Distils a diffusion model into a few-step generator with reinforcement learning (DMDR, arXiv 2511.13649).
+/// Distils a diffusion model into a student of few steps, with reinforcement learning (DMDR, arXiv 2511.13649).
 #[derive(Debug, Parser)]
 #[command(name = "dmdr", version, propagate_version = true)]
 pub(crate) struct Args {

@@ -21,7 +21,7 @@ fn recipe(name: &str) -> PathBuf {
 }
 
 /// Runs the recipe `name` on what `make` puts into `base/`, with `sets` for what the tiny model cannot have as it is.
-fn takes_steps(name: &str, make: fn(&Path), sets: &[&str], scratch: u64) -> TempDir {
+fn takes_updates(name: &str, make: fn(&Path), sets: &[&str], scratch: u64) -> TempDir {
     let dir = tempfile::tempdir().expect("temp dir");
     let here = dir.path();
     fs::create_dir(here.join("base")).expect("writable");
@@ -148,7 +148,7 @@ fn of_text(name: &str, make: fn(&Path), own: &[&str]) -> TempDir {
         "evaluation.metrics.0.model.pick_score.weights=base/clip",
         "evaluation.metrics.0.model.pick_score.tokenizer=base/clip-tokenizer",
     ];
-    let dir = takes_steps(name, make, &[&shared[..], own].concat(), 0);
+    let dir = takes_updates(name, make, &[&shared[..], own].concat(), 0);
     is_watched(&dir, name, &["pick_score", "saturation", "diversity"]);
     for reward in ["clip", "hps"] {
         let seen = metrics(&dir, name, &format!("reward/{reward}/mean"));
@@ -286,7 +286,7 @@ fn sit_xl() {
     // oneDNN lays out again what DINOv2's convolution reads and what goes back: four images of 224 pixels each time, as
     // large as all of this tiny network's activations.
     let scratch = 3 * (4 * 3 * 224 * 224 * 4);
-    let dir = takes_steps(
+    let dir = takes_updates(
         "sit-xl-dmdr",
         |folder| {
             pipeline::sit(folder);

@@ -307,7 +307,7 @@ pub(crate) fn method_warnings(e: &Experiment, recipe: &dyn Recipe) -> Vec<String
     for (annealed, settled) in recipe.anneals() {
         if settled > updates {
             warnings.push(format!(
-                "`{annealed}` is annealed over {settled} steps, but `{key}` is {updates}: the run ends on a \
+                "`{annealed}` is annealed over {settled} updates, but `{key}` is {updates}: the run ends on a \
                  biased objective"
             ));
         }

@@ -45,13 +45,13 @@ pub struct Experiment {
     /// How often each kind of prompt is trained on.
     #[serde(default)]
     pub kinds: KindShares,
-    /// The model that is distilled; also the base of both scores.
+    /// The model that is distilled; also what real score and fake score start from.
     #[serde(default)]
     pub teacher: Teacher,
-    /// The few-step generator.
+    /// What is made of it: a network of few steps.
     #[serde(default)]
     pub student: Student,
-    /// The score of the student's distribution.
+    /// The fake score: it tracks the student's distribution.
     #[serde(default)]
     pub fake_score: FakeScore,
     /// What is optimised.

@@ -10,11 +10,11 @@ use crate::networks::Lora;
 pub struct NetId(&'static str);
 
 impl NetId {
-    /// The few-step generator.
+    /// What is distilled to few steps.
     pub const STUDENT: Self = Self("student");
     /// Its averaged weights.
     pub const AVERAGE: Self = Self("student.average");
-    /// The score of the student's distribution.
+    /// The fake score: it tracks the student's distribution.
     pub const FAKE_SCORE: Self = Self("fake_score");
     /// What tells the student's images from true ones.
     pub const DISCRIMINATOR: Self = Self("discriminator");

@@ -69,6 +69,9 @@ pub trait Recipe {
         Vec::new()
     }
 
+    /// What it is called, with its paper: the card of an export says so.
+    fn title(&self) -> String;
+
     /// Its reinforcement learning, which is what rewards are for.
     fn rl(&self) -> Option<RlPart> {
         None

@@ -39,6 +39,15 @@ impl RlAlgorithm {
         }
     }
 
+    /// As its paper writes it.
+    pub fn title(&self) -> &'static str {
+        match self {
+            Self::Refl => "ReFL",
+            Self::Dpo(_) => "DPO",
+            Self::Grpo(_) => "GRPO",
+        }
+    }
+
     /// What it asks of the run.
     pub fn needs(&self) -> Needs {
         match *self {

@@ -128,7 +128,7 @@ pub struct TableModel {
 pub enum Who {
     /// What was distilled, with its steps and guidance.
     Teacher,
-    /// The few-step generator.
+    /// What is made of it, with few steps and no guidance.
     Student,
 }
 

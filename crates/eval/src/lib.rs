@@ -1,8 +1,8 @@
 //! Metrics of image generators on the embedded world, on prompts and noise that everyone shares.
 //!
 //! An [`Evaluator`] draws the prompts of an [`EvalSet`], lets a [`Sampler`] make one image for each prompt and seed, and
-//! scores it: [`Evaluation`]. Two of them on the same set are compared image by image with [`compare`]. What the
-//! metrics can reach at best shows [`TrueScenes`]. A [`DenseEvaluator`] does the same for dense prompts, with questions.
+//! scores it: [`Evaluation`]. Two of them on the same set are compared image by image with [`compare`]. [`TrueScenes`]
+//! show what the metrics can reach at best. A [`DenseEvaluator`] does the same for dense prompts, with questions.
 //!
 //! Elsewhere, where no truth is known, [`Pictures`] are scored by the reward models of a [`Rater`], and a [`RatingTable`] puts
 //! models side by side. Whatever measures is a [`Measure`], and gives [`Measured`].

@@ -90,12 +90,9 @@ impl MetricsWriter {
     ///
     /// # Errors
     /// The file holds records of another run, has a line that is not a record, or cannot be written.
-    pub fn open(
-        path: impl AsRef<Path>,
-        resume_from_step: Option<u64>,
-    ) -> Result<Self, EventsError> {
+    pub fn open(path: impl AsRef<Path>, resume_from: Option<u64>) -> Result<Self, EventsError> {
         let path = path.as_ref();
-        match (resume_from_step, fs::metadata(path)) {
+        match (resume_from, fs::metadata(path)) {
             (None, Ok(metadata)) if metadata.len() > 0 => {
                 return Err(EventsError::MetricsExist {
                     path: path.to_owned(),

@@ -34,10 +34,7 @@ impl TensorBoardWriter {
     ///
     /// # Errors
     /// The folder or file cannot be made or written.
-    pub fn open(
-        folder: impl AsRef<Path>,
-        resume_from_step: Option<u64>,
-    ) -> Result<Self, EventsError> {
+    pub fn open(folder: impl AsRef<Path>, resume_from: Option<u64>) -> Result<Self, EventsError> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let folder = folder.as_ref();
         fs::create_dir_all(folder).map_err(EventsError::io("create", folder))?;
@@ -57,7 +54,7 @@ impl TensorBoardWriter {
         let mut version = event(now, 0);
         bytes_field(&mut version, 3, b"brain.Event:2");
         writer.write(&version)?;
-        if let Some(step) = resume_from_step {
+        if let Some(step) = resume_from {
             let mut start = event(now, step + 1);
             let mut session = Vec::new();
             varint_field(&mut session, 1, SESSION_START);

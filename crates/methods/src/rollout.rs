@@ -25,8 +25,8 @@ pub struct Rollout {
 
 /// Runs the student down `times` (last = 0) from `noise`; each sample stops at its own step, as `depths` says.
 ///
-/// Samples lie in blocks, the deepest first, so that step `i` evaluates just the samples that go on: with `n` steps and a
-/// batch that has them all a rollout costs `(n + 1) / 2` evaluations a sample. The input at step `j` is the prediction of
+/// Samples lie in blocks, the deepest first. So step `i` evaluates only the samples that go on. With `n` steps and a batch
+/// that has them all a rollout costs `(n + 1) / 2` evaluations a sample. The input at step `j` is the prediction of
 /// step `j - 1` renoised, as in sampling. (The official demo renoises step `j`'s own prediction: off by one.)
 pub fn backward_simulation(
     student: &View<'_>,

@@ -1,4 +1,4 @@
-//! Networks, one per file, and the contract every diffusion backbone meets: [`Denoiser`], [`View`], [`Conditioning`].
+//! Networks, a folder a family, and the contract that every diffusion backbone meets: [`Denoiser`], [`View`], [`Conditioning`].
 
 mod architecture;
 mod attention;

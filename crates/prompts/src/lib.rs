@@ -7,7 +7,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let set = PromptSet::read(&[Source::new("PartiPrompts.tsv", "Prompt")?], &Options::default())?;
 //! let order = set.order(0, 8, 0, 1);
-//! let prompts = set.batch(&order, 1000)?; // the same whether or not steps 0 to 999 were read
+//! let prompts = set.batch(&order, 1000)?; // the same whether or not iterations 0 to 999 were read
 //! # Ok(())
 //! # }
 //! ```

@@ -1,4 +1,4 @@
-//! Which prompts a step reads: a pure function of (seed, step, rank) that keeps nothing in memory.
+//! Which prompts an iteration reads: a pure function of (seed, iteration, rank) that keeps nothing in memory.
 //!
 //! Epoch `e` reads the prompts in a permutation drawn from (seed, e). The permutation is a Feistel network on the
 //! smallest even number of bits that holds every index, walked until it lands inside (Black and Rogaway, "Ciphers with
@@ -11,20 +11,20 @@ pub struct Order {
     pub seed: u64,
     /// Number of prompts, from 1.
     pub len: u64,
-    /// Prompts a step, on each rank.
+    /// Prompts an iteration, on each rank.
     pub batch: u64,
     /// This rank, below `ranks`.
     pub rank: u64,
-    /// Number of ranks; each reads its own part of a step's prompts.
+    /// Number of ranks; each reads its own part of an iteration's prompts.
     pub ranks: u64,
 }
 
 impl Order {
-    /// The `batch` prompts of `step`, from 0. A step over the end of an epoch goes on into the next one.
+    /// The `batch` prompts of `iteration`, from 0. An iteration over the end of an epoch goes on into the next one.
     ///
     /// # Panics
     /// There are no prompts, or `rank` is not below `ranks`.
-    pub fn indices(&self, step: u64) -> impl Iterator<Item = u64> + use<> {
+    pub fn indices(&self, iteration: u64) -> impl Iterator<Item = u64> + use<> {
         assert!(self.len > 0, "an order needs at least one prompt");
         assert!(
             self.rank < self.ranks,
@@ -33,12 +33,12 @@ impl Order {
             self.ranks
         );
         let order = *self;
-        let first = (step * self.ranks + self.rank) * self.batch;
+        let first = (iteration * self.ranks + self.rank) * self.batch;
         (first..first + self.batch).map(move |place| order.at(place))
     }
 
-    /// The first step that reads prompts of `epoch`.
-    pub fn first_step(&self, epoch: u64) -> u64 {
+    /// The first iteration that reads prompts of `epoch`.
+    pub fn first_iteration(&self, epoch: u64) -> u64 {
         epoch * self.len / (self.batch * self.ranks)
     }
 
@@ -110,18 +110,18 @@ mod tests {
 
         #[test]
         fn ranks_partition_what_one_would_read(
-            seed in any::<u64>(), len in 1u64..500, batch in 1u64..9, ranks in 1u64..6, step in 0u64..1 << 30,
+            seed in any::<u64>(), len in 1u64..500, batch in 1u64..9, ranks in 1u64..6, iteration in 0u64..1 << 30,
         ) {
-            let parts = (0..ranks).flat_map(|rank| order(seed, len, batch, rank, ranks).indices(step));
-            let whole = order(seed, len, batch * ranks, 0, 1).indices(step);
+            let parts = (0..ranks).flat_map(|rank| order(seed, len, batch, rank, ranks).indices(iteration));
+            let whole = order(seed, len, batch * ranks, 0, 1).indices(iteration);
             prop_assert_eq!(parts.collect::<Vec<_>>(), whole.collect::<Vec<_>>());
         }
 
         #[test]
         fn an_epoch_starts_where_it_says(len in 1u64..500, batch in 1u64..9, ranks in 1u64..4, epoch in 0u64..50) {
             let order = order(1, len, batch, 0, ranks);
-            let (step, places) = (order.first_step(epoch), batch * ranks);
-            prop_assert!((step * places..(step + 1) * places).contains(&(epoch * len)));
+            let (iteration, places) = (order.first_iteration(epoch), batch * ranks);
+            prop_assert!((iteration * places..(iteration + 1) * places).contains(&(epoch * len)));
         }
     }
 

@@ -127,7 +127,7 @@ impl PromptSet {
         (0..self.len()).map(|index| self.get(index))
     }
 
-    /// The order in which `rank` of `ranks` reads the set, `batch` prompts a step.
+    /// The order in which `rank` of `ranks` reads the set, `batch` prompts an iteration.
     pub fn order(&self, seed: u64, batch: u64, rank: u64, ranks: u64) -> Order {
         let len = self.len() as u64;
         Order {
@@ -139,13 +139,13 @@ impl PromptSet {
         }
     }
 
-    /// The prompts of one step.
+    /// The prompts of one iteration.
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub fn batch(&self, order: &Order, step: u64) -> Result<Vec<String>, PromptsError> {
+    pub fn batch(&self, order: &Order, iteration: u64) -> Result<Vec<String>, PromptsError> {
         order
-            .indices(step)
+            .indices(iteration)
             .map(|index| self.get(index as usize))
             .collect()
     }

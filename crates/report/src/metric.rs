@@ -5,7 +5,9 @@ pub(crate) fn describe(key: &str) -> (String, &'static str) {
     let (title, about) = match key {
         "loss/dm" => ("Distribution matching loss", ""),
         "loss/rl" => ("Reinforcement learning loss", ""),
-        "loss/total" => ("Total loss of the student", ""),
+        "loss/gan" => ("GAN loss of the student", "softplus(-D) of its images"),
+        "loss/discriminator" => ("Loss of the discriminator", ""),
+        "loss/consistency" => ("Consistency loss", "to the target behind one ODE step"),
         "loss/fake_score" => (
             "Fake-score loss",
             "denoising loss on the student's own samples",
@@ -19,7 +21,6 @@ pub(crate) fn describe(key: &str) -> (String, &'static str) {
             "mean magnitude of fake minus real score, normalised",
         ),
         "rl/weight" => ("Weight of the reward term", "0 during the cold start"),
-        "lr" => ("Learning rate", ""),
         "grad_norm/student" => ("Gradient norm of the student", "before clipping"),
         "grad_norm/fake_score" => ("Gradient norm of the fake score", "before clipping"),
         "dpg/overall" => ("DPG-Bench, overall", ""),

@@ -113,7 +113,7 @@ fn is_update(kind: Kind) -> bool {
 fn is_schedule(key: &str) -> bool {
     matches!(
         key,
-        "dm/real_scale" | "rl/weight" | "lr" | "renoise/mean" | "renoise/std"
+        "dm/real_scale" | "rl/weight" | "renoise/mean" | "renoise/std"
     ) || key.starts_with("lr/")
 }
 

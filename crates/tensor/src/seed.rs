@@ -1,4 +1,4 @@
-//! Reproducible randomness: libtorch's generator is reseeded at every step, so resuming needs no generator state.
+//! Reproducible randomness: libtorch's generator is reseeded at every iteration, so resuming needs no generator state.
 
 /// Mixes words into one well-spread 63-bit seed (splitmix64 finaliser after each word).
 pub fn mix(words: &[u64]) -> i64 {
@@ -12,13 +12,13 @@ pub fn mix(words: &[u64]) -> i64 {
     (state >> 1) as i64
 }
 
-/// A number in `[0, 1)` from words such as `(seed, stream, step)`, uniform over the words; libtorch's state is left alone.
+/// A number in `[0, 1)` from words such as `(seed, stream, iteration)`, uniform over the words; libtorch's state is left alone.
 pub fn uniform(words: &[u64]) -> f64 {
     const BITS: u32 = 53; // of an f64's mantissa, taken from the top of 63
     (mix(words) >> (63 - BITS)) as f64 / (1_u64 << BITS) as f64
 }
 
-/// Sets libtorch's random state from words such as `(seed, stream, step, rank)`.
+/// Sets libtorch's random state from words such as `(seed, iteration)`.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that seeds"

@@ -21,7 +21,7 @@ lr = 1e-4
 
 const PRETRAIN: &str = r#"
 name = "x"
-num_steps = 100
+num_updates = 100
 batch_size = 4
 [model.teacher]
 [optim]
@@ -230,7 +230,7 @@ fn warnings_name_what_will_not_happen() {
     let lr = "optim.lr={ warmup_cosine = { peak = 1e-3, warmup = 5, total = 200, end = 0.0 } }";
     let warnings = pretrain(&[lr]).expect("valid").warnings();
     assert!(
-        warnings[0].contains("annealed over 200 steps, but `num_steps` is 100"),
+        warnings[0].contains("annealed over 200 updates, but `num_updates` is 100"),
         "{warnings:?}"
     );
 }

@@ -79,6 +79,10 @@ impl Default for Gan {
 }
 
 impl Recipe for Dmd2 {
+    fn title(&self) -> String {
+        "DMD2 (arXiv 2405.14867)".to_owned()
+    }
+
     fn plan(&self) -> Plan {
         Plan {
             num_updates: self.num_updates,

@@ -45,6 +45,13 @@ impl Default for Dmdr {
 }
 
 impl Recipe for Dmdr {
+    fn title(&self) -> String {
+        match &self.rl {
+            Some(rl) => format!("DMDR (arXiv 2511.13649) with {}", rl.algorithm.title()),
+            None => "DMD (arXiv 2311.18828)".to_owned(),
+        }
+    }
+
     fn plan(&self) -> Plan {
         Plan {
             num_updates: self.num_updates,

@@ -25,6 +25,10 @@ pub struct External {
 }
 
 impl Recipe for External {
+    fn title(&self) -> String {
+        self.name.clone()
+    }
+
     fn plan(&self) -> Plan {
         Plan {
             num_updates: self.num_updates,

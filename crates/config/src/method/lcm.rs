@@ -63,6 +63,10 @@ impl Default for Consistency {
 }
 
 impl Recipe for Lcm {
+    fn title(&self) -> String {
+        "LCM (arXiv 2310.04378)".to_owned()
+    }
+
     fn plan(&self) -> Plan {
         Plan {
             num_updates: self.num_updates,

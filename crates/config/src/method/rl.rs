@@ -48,6 +48,10 @@ impl RlAlone {
 }
 
 impl Recipe for RlAlone {
+    fn title(&self) -> String {
+        format!("{} alone", self.algorithm.title())
+    }
+
     fn plan(&self) -> Plan {
         Plan {
             num_updates: self.num_updates,

@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn golden_point() {
-        // Student N(.5, .8^2) with exact fake, two-mode teacher, x0 = 1.1, n = -.4, t = .6 (algorithm sheet, J).
+        // Student N(.5, .8^2) with exact fake, two-mode teacher, x0 = 1.1, n = -.4, t = .6: x_t = .2, posterior means .794432 and .5.
         let one = |v: f32| Tensor::from_slice(&[v]).reshape([1, 1, 1, 1]);
         let x0 = one(1.1).set_requires_grad(true);
         let loss = distribution_matching(&x0, &one(0.794_432), &one(0.5), true).loss;

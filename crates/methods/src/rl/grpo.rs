@@ -91,7 +91,7 @@ pub fn grpo(
 
 /// Of the stochastic steps on the grid `times`; their mean is 1.
 ///
-/// The gradient of a log-probability grows as 1 / std while what a step's noise can do to the image shrinks with std, so
+/// The gradient of a log-probability grows as 1 / std. What a step's noise can do to the image shrinks with std. So
 /// unweighted the last steps are loudest (Flow-CPS, arXiv 2509.05952, leaves the variance out of the
 /// log-probability; TempFlow-GRPO, arXiv 2508.04324, weighs steps by their noise).
 fn step_weights(weighting: StepWeighting, transition: Transition, times: &[f64]) -> Vec<f64> {

@@ -55,7 +55,7 @@ impl RlTerm {
         }
     }
 
-    /// `lambda` of Eq. 2, and what a guard leaves of it.
+    /// `w_rl` of Eq. 2, times what a guard leaves of it.
     pub fn weight(&self, update: &Update<'_>) -> f64 {
         self.part.weight.at(update.index()) * update.factor("rl")
     }

@@ -12,8 +12,8 @@ const SIGMA_DATA: f64 = 0.5;
 /// What a time of 1 counts in them.
 const TIMESTEPS: f64 = 1000.0;
 
-/// The loss on true images `x0 [B, C, H, W]`: they are noised to times of the teacher's grid, the guided teacher goes one step
-/// down its ODE, and the student's prediction before the step is drawn to that of network `target` behind it.
+/// The loss on true images `x0 [B, C, H, W]`. They are noised to times of the teacher's grid. The guided teacher takes one step
+/// down its ODE. The student's prediction before the step is pulled to that of network `target` after it.
 pub fn consistency(
     config: &Consistency,
     target: NetId,

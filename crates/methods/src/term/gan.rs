@@ -57,6 +57,6 @@ fn logits(
 ) -> Tensor {
     let view = update.view(NetId::FAKE_SCORE).scaled(fake_scale).trained();
     let (x_t, t) = renoise(view.schedule, x0, &config.renoise, update.index());
-    let judge = update.nets().discriminator(NetId::DISCRIMINATOR);
-    judge.logits(&view, &x_t, &t, cond)
+    let discriminator = update.nets().discriminator(NetId::DISCRIMINATOR);
+    discriminator.logits(&view, &x_t, &t, cond)
 }

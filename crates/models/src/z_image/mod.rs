@@ -41,7 +41,7 @@ const MULTIPLE: i64 = 32;
 ///
 /// Captions differ in length, and the network sees it: a caption's own padding is attended, and image positions start
 /// behind it. So [`Conditioning`] carries token features `[B, L, 2560]` (Qwen3's hidden states before its last layer)
-/// and, as the one entry of `pooled [B, 1]`, how many of the `L` belong to the caption; [`Self::condition`] makes one.
+/// and, as the one entry of `pooled [B, 1]`, how many of the `L` belong to the caption; [`ZImageText::condition`] makes one.
 #[derive(Debug)]
 pub struct ZImage {
     config: ZImageConfig,
@@ -124,15 +124,6 @@ impl ZImage {
     /// Sizes.
     pub fn config(&self) -> &ZImageConfig {
         &self.config
-    }
-
-    /// Conditioning on captions of `lengths [B]` tokens (i64, at least 1) with features `tokens [B, L, D]`, of which
-    /// those behind a caption's end are not read.
-    pub fn condition(tokens: Tensor, lengths: &Tensor) -> Conditioning {
-        Conditioning {
-            tokens,
-            pooled: lengths.to_kind(Kind::Float).unsqueeze(1),
-        }
     }
 
     /// Embedded patches `[B, N, D]`, `N` a multiple of 32, behind captions of `padded [B]` tokens.

@@ -1,6 +1,6 @@
 //! Z-Image's layers under the names of its original checkpoint, where queries, keys and values are one layer.
 //!
-//! Which name is which shows diffusers' `_convert_non_diffusers_z_image_lora_to_diffusers`.
+//! diffusers' `_convert_non_diffusers_z_image_lora_to_diffusers` shows which name is which.
 
 use crate::{Outputs, layer_names::third};
 

@@ -1,18 +1,17 @@
 //! Text of Z-Image: what Qwen3 makes of a prompt put to it as a chat message, before its last block.
 //!
 //! Source: `encode_prompt` of diffusers' `ZImagePipeline` (0.42.1). Deviation: upstream runs 512 tokens and cuts the
-//! padding off; here only as many tokens run as the longest prompt has, and all batches are padded with zeros to one
-//! length, so that conditionings of different batches fit together.
+//! padding off. We run as many as the longest prompt has. Then all batches are padded with zeros to one length, so that
+//! conditionings of different batches fit together.
 
 use std::path::Path;
 
-use dmdr_tensor::Runtime;
+use dmdr_tensor::{Kind, Runtime, Tensor};
 
-use super::ZImage;
 use crate::{Conditioning, ModelError, Qwen3, TextEncoder, TextTokenizer, Transformers};
 
-/// The encoder. Conditioning: tokens `[B, L, 2560]`, where Qwen3 reads `L` tokens, the chat template's with them, of which the first `pooled [B, 1]` are a prompt's; see
-/// [`ZImage::condition`].
+/// The encoder. Tokens are `[B, L, 2560]`, the chat template's with them. `pooled [B, 1]` counts the tokens of each prompt;
+/// see [`Self::condition`].
 #[derive(Debug)]
 pub struct ZImageText {
     tokenizer: TextTokenizer,
@@ -20,6 +19,15 @@ pub struct ZImageText {
 }
 
 impl ZImageText {
+    /// Conditioning on captions of `lengths [B]` tokens (i64, at least 1) with features `tokens [B, L, D]`, of which
+    /// those behind a caption's end are not read.
+    pub fn condition(tokens: Tensor, lengths: &Tensor) -> Conditioning {
+        Conditioning {
+            tokens,
+            pooled: lengths.to_kind(Kind::Float).unsqueeze(1),
+        }
+    }
+
     /// The encoder in a pipeline's folder: `text_encoder`, `tokenizer`. Prompts are cut and padded to `max_tokens`
     /// ([`Family::max_sequence_length`](crate::Family::max_sequence_length)): the backbone is slower the longer they are.
     ///
@@ -42,7 +50,7 @@ impl TextEncoder for ZImageText {
         let features = self.net.penultimate(&tokens.ids.narrow(1, 0, longest));
         let padding = self.tokenizer.max_tokens() as i64 - longest;
         let lengths = tokens.lengths.to_device(features.device());
-        Ok(ZImage::condition(
+        Ok(Self::condition(
             features.constant_pad_nd([0, 0, 0, padding]),
             &lengths,
         ))

@@ -5,7 +5,7 @@ use dmdr_diffusion::Schedule;
 use dmdr_models::{
     Conditioning, Denoiser, Dit, DitConfig, DownBlockType, Guidance, Interpolant, PointNet,
     QkNormalization, Sd3, Sd3Config, SdxlConfig, SdxlUnet, Sit, SitConfig, UpBlockType, View,
-    ZImage, ZImageConfig,
+    ZImage, ZImageConfig, ZImageText,
 };
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, no_grad_guard, reseed};
 
@@ -264,8 +264,8 @@ fn z_image(store: ParamStore) -> Family {
         schedule: Schedule::RectifiedFlow,
         x_t: Tensor::zeros([2, 4, 8, 6], OPTIONS),
         t: times([31.0, 29.0], 32.0),
-        cond: ZImage::condition(cond, &Tensor::from_slice(&[3i64, 33])),
-        null: ZImage::condition(null, &Tensor::from_slice(&[1i64])),
+        cond: ZImageText::condition(cond, &Tensor::from_slice(&[3i64, 33])),
+        null: ZImageText::condition(null, &Tensor::from_slice(&[1i64])),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Z-Image against diffusers' `ZImageTransformer2DModel`, from a folder that diffusers saved.
 
 use dmdr_diffusion::Schedule;
-use dmdr_models::{ZImage, ZImageConfig, load_diffusers_config};
+use dmdr_models::{ZImage, ZImageConfig, ZImageText, load_diffusers_config};
 use dmdr_tensor::{AdapterPlace, AdapterSpec, Device, Kind, ParamStore};
 
 use crate::{
@@ -28,7 +28,7 @@ fn captions_of_different_lengths() {
         let lengths = fixture
             .get(&format!("{prefix}lengths"))
             .to_kind(Kind::Int64);
-        ZImage::condition(tokens, &lengths)
+        ZImageText::condition(tokens, &lengths)
     };
     let backbone = Backbone {
         fixture: &fixture,

@@ -9,9 +9,9 @@ use dmdr_tensor::{Tensor, no_grad_guard};
 
 use crate::Source;
 
-/// The base with guidance, deterministic Euler.
+/// The teacher with guidance, deterministic Euler.
 pub struct TeacherSampler<'a> {
-    /// The base in its role as teacher.
+    /// The teacher.
     pub view: View<'a>,
     /// Where prompts are encoded and predictions decoded.
     pub source: &'a dyn Source,

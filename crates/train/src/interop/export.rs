@@ -281,11 +281,12 @@ fn card_of(run: &FinishedRun, family: &dyn Family, layout: Layout) -> String {
         ),
     };
     format!(
-        "# {name}\n\nA {steps}-step student of `{base}`, distilled with DMDR (arXiv 2511.13649). Sampled without guidance.\n\n\
+        "# {name}\n\nA {steps}-step student of `{base}`, made with {method}. Sampled without guidance.\n\n\
          ```python\nimport diffusers\n\n{load}\npipe.scheduler = diffusers.{scheduler}.from_pretrained(\"FOLDER/scheduler\")\n\
          image = pipe(\"a prompt\", height={size}, width={size}, num_inference_steps={steps}, guidance_scale={guidance:?}, {grid}{length}).images[0]\n```\n\n\
          ```toml\n{config}```\n",
         name = experiment.name,
+        method = experiment.method.recipe().title(),
         size = size_of(experiment),
         guidance = family.no_guidance(),
         config = experiment.to_toml(),

@@ -1,7 +1,7 @@
 //! The preference model: Bradley-Terry on pairs `-log sigmoid(score(better) - score(worse))` (HPSv2's form, 2306.09341).
 //!
 //! The better image is a clean scene of the caption; the worse one is damaged (blurred, noisy, faded, misplaced, warped,
-//! melted, or repainted by a generator) or shows another object, colour, count or relation.
+//! melted, or repainted by a teacher) or shows another object, colour, count or relation.
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -1,4 +1,4 @@
-//! The mistakes of a generator: what a teacher makes of a scene that was noised.
+//! The mistakes of a diffusion model: what a teacher makes of a scene that was noised.
 
 use dmdr_batches::Prompts;
 use dmdr_config::Repaint;

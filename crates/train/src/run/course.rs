@@ -1,4 +1,4 @@
-//! The training loop, the only one. Read from top to bottom, [`train`] is a run in order.
+//! The loop of distillation and pretraining. Read from top to bottom, [`train`] is a run in order.
 
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
