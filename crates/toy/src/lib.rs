@@ -9,6 +9,9 @@ use dmdr_tensor::{Kind, no_grad_guard};
 pub struct ToyRecipe(pub External);
 
 impl Recipe for ToyRecipe {
+    fn title(&self) -> String {
+        "a toy".to_owned()
+    }
     fn plan(&self) -> Plan {
         self.0.plan()
     }

@@ -220,7 +220,7 @@ fn warnings_name_what_will_not_happen() {
     for (warning, expected) in warnings.iter().zip([
         "reaches 1.5, above `fake_score.scale` = 1",
         "`method.dmdr.rl.weight` is 0 for all 500 updates",
-        "`method.dmdr.dm.real_scale` is annealed over 600 steps",
+        "`method.dmdr.dm.real_scale` is annealed over 600 updates",
         "`events.sample_every` = 501 is above `method.dmdr.num_updates` = 500",
     ]) {
         assert!(warning.contains(expected), "{warning}");
