@@ -55,7 +55,7 @@ impl Cache {
         let path = self.path(key);
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(EventsError::io("create", folder))?;
-        Ok(atomic_write(&path, reply)?)
+        atomic_write(&path, reply)
     }
 
     /// Two hexadecimal digits a folder: a hundred thousand answers are too many for one.
