@@ -62,7 +62,7 @@ pub(crate) fn unpacked(path: &Path) -> Result<Text, FileError> {
 /// The text of a file from behind its byte order mark.
 ///
 /// # Errors
-/// As for `unpacked`, and a byte order mark of UTF-16 or UTF-32.
+/// A file that cannot be read, is packed in another way, or begins with a byte order mark of UTF-16 or UTF-32.
 pub fn open(path: &Path) -> Result<Text, FileError> {
     let failed = || FileError::io("read", path);
     let (head, mut file) = peek(unpacked(path)?).map_err(failed())?;
