@@ -105,7 +105,7 @@ pub(crate) struct SampleArgs {
     #[arg(long, default_value_t = 4)]
     pub(crate) count: usize,
     /// Noise of the first image; the next ones follow.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=LAST_SEED))]
     pub(crate) seed: u64,
     /// Images drawn at a time; by default all of a prompt. The noise between a student's steps
     /// depends on it.
@@ -197,10 +197,10 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_enum)]
     pub(crate) split: Option<Split>,
     /// How many prompts, spread evenly over GenEval's six kinds.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = num_prompts)]
     pub(crate) num_prompts: usize,
     /// Seeds of the noise; each prompt is drawn once a seed.
-    #[arg(long, value_delimiter = ',', default_value = "0,1,2")]
+    #[arg(long, value_delimiter = ',', default_value = "0,1,2", value_parser = clap::value_parser!(u64).range(..=LAST_SEED))]
     pub(crate) seeds: Vec<u64>,
     /// Which network is measured.
     #[arg(long, value_enum, default_value_t = Who::Both)]
@@ -235,7 +235,7 @@ pub(crate) struct DrawArgs {
     pub(crate) who: Drawer,
     /// The noise of a prompt's first image; the next ones count up. Every prompt starts there, as in
     /// the official scripts.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=LAST_SEED))]
     pub(crate) seed: u64,
 }
 
@@ -401,6 +401,17 @@ pub(crate) struct DoctorArgs {
     /// Plan for a device with this much memory. It need not be here.
     #[arg(long, value_name = "GIB", value_parser = positive)]
     pub(crate) memory: Option<f64>,
+}
+
+/// Seeds count up from what is given.
+const LAST_SEED: u64 = u64::MAX >> 1;
+
+fn num_prompts(text: &str) -> Result<usize, String> {
+    const MOST: usize = 100_000;
+    match text.parse() {
+        Ok(number) if (1..=MOST).contains(&number) => Ok(number),
+        _ => Err(format!("expected a number from 1 to {MOST}")),
+    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -11,7 +11,8 @@ use self::reward::is_of_world;
 use crate::error::Problem;
 use crate::experiment::Experiment;
 use crate::method::Method;
-use crate::networks::{FakeForm, LoraInit};
+use crate::net::NetId;
+use crate::networks::{FakeForm, FakeScore, LoraInit};
 use crate::pretrain::{KindShares, Pretrain, PretrainModel};
 use crate::recipe::Recipe;
 use crate::world::World;
@@ -177,7 +178,11 @@ fn rewards(e: &Experiment, recipe: &dyn Recipe, problems: &mut Vec<Problem>) {
         (None, n) if n > 0 => problems.push(Problem::new(
             &keys,
             format!("there are {n} rewards but no reinforcement learning term to train on them"),
-            "add `[method.dmdr.rl]`, or remove `[[rewards]]` (`--set rewards=`)",
+            if matches!(e.method, Method::Dmdr(_)) {
+                "add `[method.dmdr.rl]`, or remove `[[rewards]]` (`--set rewards=`)"
+            } else {
+                "remove `[[rewards]]` (`--set rewards=`): only `dmdr` and `rl` train on rewards"
+            },
         )),
         (Some(_), _)
             if e.rewards
@@ -303,6 +308,13 @@ pub(crate) fn experiment_warnings(e: &Experiment) -> Vec<String> {
 pub(crate) fn method_warnings(e: &Experiment, recipe: &dyn Recipe) -> Vec<String> {
     let updates = recipe.plan().num_updates;
     let mut warnings = recipe.warnings(&e.setup());
+    let nets = recipe.nets(&e.setup());
+    if e.fake_score != FakeScore::default() && !nets.iter().any(|net| net.id == NetId::FAKE_SCORE) {
+        warnings.push(format!(
+            "`fake_score` is not used: `method.{}` has none",
+            e.method.name()
+        ));
+    }
     let key = format!("method.{}.num_updates", e.method.name());
     for (annealed, settled) in recipe.anneals() {
         if settled > updates {

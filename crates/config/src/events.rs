@@ -23,7 +23,7 @@ pub struct Events {
     #[serde(deserialize_with = "range::count")]
     pub keep_checkpoints: usize,
     /// Number of prompts on a sheet of samples.
-    #[serde(deserialize_with = "range::count")]
+    #[serde(deserialize_with = "range::cells")]
     pub num_sample_prompts: usize,
 }
 

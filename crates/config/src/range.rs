@@ -177,6 +177,21 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> 
     integer(d, "a count of at least 1", |n| n >= 1).map(|n| n as usize)
 }
 
+/// A width of a network; more is a mistake that no memory holds.
+pub(crate) fn width<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    integer(d, "a width of 1 to 65536", |n| (1..=65_536).contains(&n)).map(|n| n as usize)
+}
+
+/// Cells of a sheet of samples.
+pub(crate) fn cells<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    integer(d, "1 to 1024 prompts", |n| (1..=1024).contains(&n)).map(|n| n as usize)
+}
+
+/// Steps of a teacher's grid: its times count to 1000.
+pub(crate) fn grid<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    integer(d, "1 to 1000 steps", |n| (1..=1000).contains(&n)).map(|n| n as usize)
+}
+
 /// AlexNet's second pooling has nothing left of smaller images.
 pub(crate) fn lpips_side<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
     integer(d, "a side of at least 32 pixels", |n| n >= 32).map(|n| n as usize)

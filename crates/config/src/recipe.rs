@@ -218,7 +218,7 @@ impl Setup<'_> {
             Problem::new(
                 &[key, "world"],
                 "it needs true images, and only the emoji world draws them",
-                "use a method that learns from the teacher alone, such as `dmdr`",
+                "remove it, with its optimiser if it has one, or use a method that learns from the teacher alone, such as `dmdr`",
             )
         })
     }
@@ -249,7 +249,11 @@ impl Setup<'_> {
                     "the method trains no `{name}`, only `{}`",
                     names.join("`, `")
                 ),
-                "remove it",
+                match name {
+                    "generator" => "it is called `student` now",
+                    "score" => "it is called `fake_score` now",
+                    _ => "remove it",
+                },
             )
         });
         missing.chain(idle).collect()

@@ -19,7 +19,8 @@ pub enum EventsError {
     },
     /// A line of a JSON-lines file is not a record.
     #[error(
-        "`{}` line {line} is not a record: {message}; remove this line to go on without it",
+        "`{}` line {line} is not a record: {message}; remove this line to go on without it, or train anew if another version \
+         of dmdr wrote all of them",
         path.display()
     )]
     Line {

@@ -13,7 +13,7 @@ pub fn foreign_content(bytes: &[u8]) -> Option<&'static str> {
             .is_some_and(|begin| begin.eq_ignore_ascii_case(start))
     };
     Some(if text.is_empty() {
-        "the file is empty: download it again"
+        "the file is empty: download it again, or make it again with `--resume`"
     } else if text.starts_with(LFS) {
         "it is a git-lfs pointer, not the file itself: run `git lfs pull` in its repository"
     } else if is_page(b"<!doctype") || is_page(b"<html") || is_page(b"<?xml") {

@@ -175,7 +175,9 @@ pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, TensorErro
 fn parse(bytes: &[u8]) -> Result<SafeTensors<'_>, String> {
     SafeTensors::deserialize(bytes).map_err(|error| match first_cut(bytes) {
         Some(name) => {
-            format!("it is cut short within tensor `{name}` ({error}): download it again")
+            format!(
+                "it is cut short within tensor `{name}` ({error}): download it again, or make it again with `--resume`"
+            )
         }
         None => format!("{error}: the file is damaged; download it again, or remove it and make it again with `--resume`"),
     })

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dmdr_batches::BatchError;
+use dmdr_config::NetId;
 use dmdr_events::EventsError;
 use dmdr_models::ModelError;
 use dmdr_tensor::TensorError;
@@ -14,7 +15,8 @@ use dmdr_world::WorldError;
 pub enum TrainError {
     /// A loss term or gradient norm that is NaN or infinite. Nothing was updated.
     #[error(
-        "`{what}` is {value} in update {update}; the weights are those before it, the batch is in `{}`",
+        "`{what}` is {value} in update {update}, which changed nothing; the batch is in `{}`. The last checkpoint has finite weights. \
+         Lower the learning rate, and train under another `name`",
         post_mortem.display()
     )]
     NotFinite {
@@ -126,9 +128,30 @@ pub enum TrainError {
         /// What differs.
         reason: String,
     },
+    /// A network that cannot be built as its method asks.
+    #[error("network `{name}` of the method: {source}")]
+    Network {
+        /// Its name.
+        name: NetId,
+        /// Cause.
+        source: ModelError,
+    },
+    /// A run without the checkpoints that it wrote.
+    #[error(
+        "run `{}` has records of {done} updates but no checkpoint: put its folder `checkpoints` back, or train under another \
+         `name`",
+        run.display()
+    )]
+    LostCheckpoints {
+        /// The run.
+        run: PathBuf,
+        /// Updates that it has records of.
+        done: u64,
+    },
     /// A run that did not reach its end.
     #[error(
-        "`{}` has no finished student; continue it with `dmdr train {}/config.toml --root {} --resume`",
+        "`{}` has no finished student; continue it with `dmdr train {}/config.toml --root {} --resume`, unless it is a run of \
+         `dmdr pretrain`, which has none",
         path.display(),
         path.display(),
         path.parent().filter(|root| !root.as_os_str().is_empty()).unwrap_or(Path::new(".")).display()

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    draw::{Place, draw, missing},
+    draw::{Place, draw, is_picture, missing},
     scores::{self, Pictures},
 };
 use crate::args::{DpgArgs, QuirkArg};
@@ -38,7 +38,7 @@ struct Sheet(PathBuf);
 
 impl Place for Sheet {
     fn is_filled(&self) -> bool {
-        self.0.is_file()
+        is_picture(&self.0)
     }
 
     fn fill(&self, images: &[Image]) -> Result<()> {

@@ -60,7 +60,6 @@ pub(crate) fn draw<P: Place>(
     if missing.is_empty() {
         return Ok(());
     }
-    drawn_by.write(&args.images)?;
     let trained = FinishedRun::open(run)?;
     let (teacher, student) = (trained.teacher(), trained.student());
     let (sampler, weights): (&dyn Sampler, _) = match args.who {
@@ -69,6 +68,7 @@ pub(crate) fn draw<P: Place>(
     };
     let captions: Vec<String> = missing.iter().map(|(caption, _)| caption.clone()).collect();
     trained.source.prepare(&captions)?;
+    drawn_by.write(&args.images)?;
     let mut counter = Counter::new(quiet, &format!("{}'s images", sampler.name()));
     let num_images = missing.len() * count;
     let mut elapsed = Duration::ZERO;
@@ -180,6 +180,20 @@ impl DrawnBy {
         let Self { who, seed, run, .. } = self;
         format!("{who} of `{}`, seed {seed}", run.path.display())
     }
+}
+
+/// Whether `path` is a whole picture: one that was cut short is drawn again.
+pub(crate) fn is_picture(path: &Path) -> bool {
+    Image::from_file(path).is_ok()
+}
+
+/// That `path` is a whole picture.
+pub(crate) fn check_picture(path: &Path) -> Result<()> {
+    if !path.is_file() {
+        return Err(missing(path));
+    }
+    Image::from_file(path)?;
+    Ok(())
 }
 
 /// The error for a first image that neither is there nor is drawn.

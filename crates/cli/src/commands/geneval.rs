@@ -21,7 +21,7 @@ use self::{
     detect::{Detecting, Record},
 };
 use super::{
-    draw::{Place, draw, missing},
+    draw::{Place, check_picture, draw, is_picture},
     scores::{self, Pictures},
 };
 use crate::args::GenevalArgs;
@@ -32,7 +32,7 @@ struct Samples(Vec<PathBuf>);
 
 impl Place for Samples {
     fn is_filled(&self) -> bool {
-        self.0.iter().all(|path| path.is_file())
+        self.0.iter().all(|path| is_picture(path))
     }
 
     fn fill(&self, images: &[Image]) -> Result<()> {
@@ -201,10 +201,7 @@ fn draw_images(
         .collect();
     draw(&args.draw, &places, args.samples, quiet)?;
     let mut paths = places.iter().flat_map(|(_, samples)| &samples.0);
-    match paths.find(|path| !path.is_file()) {
-        Some(path) => Err(missing(path)),
-        None => Ok(()),
-    }
+    paths.try_for_each(|path| check_picture(path))
 }
 
 fn judge(

@@ -47,21 +47,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// The run to go on with, held by this process from now on; none if a new one is to be made, for which there is room.
+/// The run to go on with, held by this process from now on; none if a new one is to be made, for which there is room. With
+/// `--resume` a run that is not there starts: one job script serves all starts of a run.
 fn resumed(args: &RunArgs, name: &str) -> Result<Option<OwnedRun>> {
     let path = args.root.join(name);
-    // A run killed before its config was written has nothing to resume: it starts.
-    let is_unborn = path.is_dir() && !path.join("config.toml").exists();
+    // A run killed before its config was written has nothing to resume either.
+    let is_unborn = !path.exists() || (path.is_dir() && !path.join("config.toml").exists());
     if !args.resume || is_unborn {
         OwnedRun::check_free(&args.root, name)?;
+        if args.resume {
+            say(
+                false,
+                &format!("`{}` has nothing to resume: it starts", path.display()),
+            );
+        }
         return Ok(None);
     }
-    let run = OwnedRun::open(&path);
-    let run = if path.exists() {
-        run?
-    } else {
-        run.context("leave out `--resume` to start it")?
-    };
+    let run = OwnedRun::open(&path)?;
     say_warning(run.warning());
     Ok(Some(run))
 }
@@ -115,7 +117,7 @@ fn check_config(run: &RunDir, begun: &str, now: &str) -> Result<()> {
 
 /// What to do about a run whose own config cannot be read.
 fn damaged_config() -> &'static str {
-    "the run's own config is damaged: put a whole copy back, or train under another `name`"
+    "the run's own config is damaged, or of another version of dmdr: put a whole copy back, or train under another `name`"
 }
 
 /// Fails before any work when files that a config names are not there; all of them are named.

@@ -20,7 +20,7 @@ pub struct Dmd2 {
     /// Prompts per update.
     #[serde(deserialize_with = "range::count")]
     pub batch_size: usize,
-    /// Updates of fake score and discriminator per student update (two time-scale update rule).
+    /// Iterations per update, each trains fake score and discriminator (two time-scale update rule).
     #[serde(deserialize_with = "range::positive_whole")]
     pub ttur: u64,
     /// The distribution matching term.
@@ -48,7 +48,7 @@ pub struct Gan {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocks: Option<Vec<usize>>,
     /// Width of a head.
-    #[serde(deserialize_with = "range::count")]
+    #[serde(deserialize_with = "range::width")]
     pub dim: usize,
 }
 
@@ -110,12 +110,29 @@ impl Recipe for Dmd2 {
         let mut problems = self.dm.problems("method.dmd2.dm", setup);
         let truth = setup.true_images_problem("method.dmd2.gan");
         problems.extend(truth.filter(|_| self.gan.is_some()));
+        let blocks = self.gan.as_ref().and_then(|gan| gan.blocks.as_ref());
+        let is_bad = |blocks: &&Vec<usize>| {
+            blocks.is_empty() || !blocks.is_sorted_by(|one, next| one < next)
+        };
+        problems.extend(blocks.filter(is_bad).map(|blocks| {
+            Problem::new(
+                &["method.dmd2.gan.blocks"],
+                format!("{blocks:?} names no block, or not in ascending order"),
+                "name blocks from 0 on, such as `[2, 4]`, or leave the key out for the middle one",
+            )
+        }));
         problems.extend(setup.optimizer_problems(&self.nets(setup)));
         problems
     }
 
     fn warnings(&self, setup: &Setup<'_>) -> Vec<String> {
-        Vec::from_iter(self.dm.warnings("method.dmd2.dm", setup))
+        let mut warnings = Vec::from_iter(self.dm.warnings("method.dmd2.dm", setup));
+        let is_idle = |gan: &Gan| gan.weight.bounds().1 == 0.0;
+        if self.gan.as_ref().is_some_and(is_idle) {
+            let idle = "`method.dmd2.gan.weight` is 0 at every update: the discriminator is trained for nothing";
+            warnings.push(idle.to_owned());
+        }
+        warnings
     }
 
     fn anneals(&self) -> Vec<(String, u64)> {

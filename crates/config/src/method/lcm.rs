@@ -30,7 +30,7 @@ pub struct Lcm {
 #[serde(default, deny_unknown_fields)]
 pub struct Consistency {
     /// Steps of the teacher's grid, `t = n / num_steps`. The teacher goes one of them at a time.
-    #[serde(deserialize_with = "range::count")]
+    #[serde(deserialize_with = "range::grid")]
     pub num_steps: usize,
     /// `c` of the pseudo-Huber loss `sqrt(d^2 + c^2) - c` on the difference `d` of two predictions; above 0.
     #[serde(deserialize_with = "range::positive")]

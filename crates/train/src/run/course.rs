@@ -88,6 +88,9 @@ pub(crate) fn train(
     } else {
         None
     };
+    if resumed.is_some_and(|(update, _)| update == 0) {
+        check_nothing_lost(run, events.checkpoint_every)?;
+    }
     let mut recorder = Recorder::open(run, resumed)?;
     if resumed.is_none_or(|(update, _)| update == 0) && events.sample_every > 0 {
         course.begin(run, observer)?;
@@ -137,6 +140,19 @@ pub(crate) fn train(
     }
     course.finish(run, observer)?;
     Ok(Outcome::Finished)
+}
+
+/// Refuses a run whose records go beyond its first checkpoint, every `every` updates, where none is there: to start it anew
+/// would throw away what it has.
+fn check_nothing_lost(run: &RunDir, every: u64) -> Result<(), TrainError> {
+    let records = dmdr_events::read(run.metrics())?;
+    match records.last().map(|record| record.update + 1) {
+        Some(done) if every > 0 && done > every => Err(TrainError::LostCheckpoints {
+            run: run.path().to_owned(),
+            done,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Draws the samples after `done` updates.

@@ -82,7 +82,11 @@ pub fn build_nets(
     let net = architecture.teacher(&store, &adapters)?;
     for (net_of, spec) in nets.iter_mut().zip(specs) {
         if let NetForm::Heads { blocks, dim } = &spec.form {
-            let heads = Discriminator::new(&net_of.store, &*net, blocks.as_deref(), *dim as i64)?;
+            let heads = Discriminator::new(&net_of.store, &*net, blocks.as_deref(), *dim as i64);
+            let heads = heads.map_err(|source| TrainError::Network {
+                name: spec.id,
+                source,
+            })?;
             net_of.network = Network::Heads(heads);
         }
     }

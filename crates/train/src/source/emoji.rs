@@ -97,6 +97,11 @@ impl Source for Emoji {
         self.tokenised(captions.iter().map(prompt).collect())
     }
 
+    /// That all words are known, before anything is drawn.
+    fn prepare(&self, captions: &[String]) -> Result<(), TrainError> {
+        self.described(captions).map(drop)
+    }
+
     fn encode(&self, prompts: &Prompts) -> Result<Conditioning, TrainError> {
         Ok(self.text.encode(prompts))
     }
