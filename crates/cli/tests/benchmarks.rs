@@ -189,6 +189,16 @@ fn geneval_has_clip_tell_colours() {
         "found.jsonl",
     ];
     let clip = ["--clip", "clip", "--clip-tokenizer", "clip-tokenizer"];
+    // A picture that is cut short is none.
+    let first = here.join("images").join(&names[0]);
+    let whole = fs::read(&first).expect("there");
+    fs::write(&first, &whole[..whole.len() - 20]).expect("writable");
+    let error = fail(here, &geneval);
+    assert!(
+        error.contains("0000.png") && error.contains("is damaged"),
+        "{error}"
+    );
+    fs::write(&first, whole).expect("writable");
     let error = fail(here, &geneval);
     assert!(
         error.contains("--clip WEIGHTS") && error.contains("no `color`"),

@@ -131,6 +131,38 @@ fn outputs_that_cannot_be_written_are_refused() {
     assert!(error.contains("not a run folder"), "{error}");
 }
 
+#[test]
+fn numbers_of_the_command_line_have_bounds() {
+    let here = workspace();
+    let seed = u64::MAX.to_string();
+    let images = [
+        "eval",
+        "geneval",
+        "--metadata",
+        "m",
+        "--images",
+        "i",
+        "--seed",
+        &seed,
+    ];
+    for (arguments, expected) in [
+        (
+            &["sample", "run", "--seed", &seed][..],
+            "9223372036854775807",
+        ),
+        (&["eval", "run", "--seeds", &seed], "9223372036854775807"),
+        (&images, "9223372036854775807"),
+        (&["eval", "run", "--num-prompts", "0"], "from 1 to 100000"),
+        (
+            &["eval", "run", "--num-prompts", "200000"],
+            "from 1 to 100000",
+        ),
+    ] {
+        let error = fail(here, arguments);
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+}
+
 /// A file size limit stands in for a full disk: writes fail half-way.
 #[cfg(target_os = "linux")]
 #[test]

@@ -203,6 +203,30 @@ fn a_pretraining_goes_on_with_the_files_that_it_began_with() {
 }
 
 #[test]
+fn resume_starts_what_is_not_there_and_keeps_what_is() {
+    let dir = pipeline::tiny_run();
+    let here = dir.path();
+    let begin = [
+        "train",
+        "run.toml",
+        "--resume",
+        "--set",
+        "events.checkpoint_every=1",
+    ];
+    let output = succeed(here, &begin);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("has nothing to resume: it starts"), "{told}");
+    let student = here.join("runs/tiny/student.safetensors");
+    let before = fs::read(&student).expect("finished");
+
+    // Without its checkpoints it would begin anew over what it has.
+    fs::remove_dir_all(here.join("runs/tiny/checkpoints")).expect("there");
+    let error = fail(here, &begin);
+    assert!(error.contains("updates but no checkpoint"), "{error}");
+    assert!(fs::read(&student).expect("kept") == before);
+}
+
+#[test]
 fn a_run_goes_on_with_the_config_that_it_began_with() {
     let dir = pipeline::tiny_run();
     let here = dir.path();

@@ -235,6 +235,50 @@ fn warnings_name_what_will_not_happen() {
     );
 }
 
+#[test]
+fn a_method_says_what_it_cannot_use() {
+    let method = |table: &str| {
+        let method = format!("method={{ {table} }}");
+        let optim = "optim={ student = { lr = 1e-4 }, fake_score = { lr = 1e-4 }, discriminator = { lr = 1e-4 } }";
+        experiment(&[&method, optim, "rewards="])
+    };
+    let gan = |blocks: &str| method(&format!("dmd2 = {{ gan = {{ blocks = {blocks} }} }}"));
+    for blocks in ["[]", "[2, 2]", "[3, 1]"] {
+        let error = gan(blocks).expect_err("no blocks");
+        assert!(error.contains("`method.dmd2.gan.blocks`"), "{error}");
+    }
+    gan("[0, 3]").expect("ascending");
+    let error = method("dmd2 = { gan = { dim = 65537 } }").expect_err("too wide");
+    assert!(error.contains("a width of 1 to 65536"), "{error}");
+    let idle = method("dmd2 = { gan = { weight = 0.0 } }").expect("allowed");
+    let expected = "the discriminator is trained for nothing";
+    assert!(idle.warnings()[0].contains(expected), "{idle:?}");
+
+    let lcm = |sets: &[&str]| {
+        let student = "optim={ student = { lr = 1e-4 } }";
+        experiment(&[&["method={ lcm = {} }", student], sets].concat())
+    };
+    let error = lcm(&[]).expect_err("a reward for nothing");
+    assert!(
+        error.contains("only `dmdr` and `rl` train on rewards"),
+        "{error}"
+    );
+    let warnings = lcm(&["rewards=", "fake_score.rank=8"])
+        .expect("allowed")
+        .warnings();
+    assert!(
+        warnings[0].contains("`fake_score` is not used"),
+        "{warnings:?}"
+    );
+    for (old, new) in [("generator", "student"), ("score", "fake_score")] {
+        let error = experiment(&[&format!("optim.{old}.lr=1e-4")]).expect_err("an old name");
+        assert!(
+            error.contains(&format!("it is called `{new}` now")),
+            "{error}"
+        );
+    }
+}
+
 /// What its method is, only the program knows that brings it.
 #[test]
 fn rules_of_a_method_of_another_program_are_those_of_its_recipe() {
