@@ -193,11 +193,7 @@ fn geneval_has_clip_tell_colours() {
     let first = here.join("images").join(&names[0]);
     let whole = fs::read(&first).expect("there");
     fs::write(&first, &whole[..whole.len() - 20]).expect("writable");
-    let error = fail(here, &geneval);
-    assert!(
-        error.contains("0000.png") && error.contains("is damaged"),
-        "{error}"
-    );
+    assert!(fail(here, &geneval).contains("is damaged"));
     fs::write(&first, whole).expect("writable");
     let error = fail(here, &geneval);
     assert!(

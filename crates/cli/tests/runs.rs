@@ -212,6 +212,8 @@ fn resume_starts_what_is_not_there_and_keeps_what_is() {
         "--resume",
         "--set",
         "events.checkpoint_every=1",
+        "--set",
+        "method.dmdr.num_updates=3",
     ];
     let output = succeed(here, &begin);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
