@@ -18,7 +18,7 @@ fn main() {
         .warnings(false)
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["cpp/shim.cpp", "cpp/phantom.cpp"])
+        .files(["cpp/shim.cpp", "cpp/phantom.cpp", "cpp/cuda.cpp"])
         .compile("dmdr_shim");
     println!("cargo:libtorch_lib={}", lib.display());
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());

@@ -169,3 +169,26 @@ fn images_are_decoded_in_tiles_where_they_do_not_fit_whole() {
         "{error}"
     );
 }
+
+#[test]
+fn a_missing_cuda_part_is_told_with_the_places_that_were_looked_at() {
+    let here = workspace();
+    let nowhere = here.join("nowhere");
+    let mut command = dmdr(
+        here,
+        &["doctor", "configs/smoke.toml", "--set", "device=cuda"],
+    );
+    let output = command.env("DMDR_TORCH", &nowhere).output();
+    let output = output.expect("the binary starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    let place = format!("`DMDR_TORCH`, `{}`, has no `lib/", nowhere.display());
+    for word in [
+        "device `cuda`",
+        "no CUDA part of libtorch 2.11.0",
+        &place,
+        "make setup-cuda",
+    ] {
+        assert!(error.contains(word), "{word}: {error}");
+    }
+}

@@ -25,7 +25,7 @@ const RUN: [&str; 4] = [
 ];
 
 /// First words of lines that are not run here, and what runs them.
-const ELSEWHERE: [(&str, &str); 13] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     (
         "make demo",
         "by hand before a release; its parts are the other commands",
@@ -37,7 +37,6 @@ const ELSEWHERE: [(&str, &str); 13] = [
         "cargo run --release --package dmdr-toy",
         "crates/toy/tests/toy.rs",
     ),
-    ("export LD_PRELOAD", "needs a PyTorch with CUDA"),
     ("export PATH", "the test sets its own path"),
     ("#SBATCH", "SLURM reads it"),
     (

@@ -14,12 +14,22 @@ pub enum TensorError {
         name: String,
     },
     /// A CUDA device that libtorch does not see.
-    #[error("device `{name}` is not there: libtorch sees {count} CUDA devices")]
+    #[error("device `{name}` is not there: libtorch sees {count} CUDA devices ({cuda})")]
     NoSuchDevice {
         /// As written in the config.
         name: String,
         /// Devices found.
         count: usize,
+        /// The part of libtorch, the driver and its cards, in words.
+        cuda: String,
+    },
+    /// No CUDA part of libtorch.
+    #[error("device `{name}`: {reason}")]
+    NoCuda {
+        /// As written in the config.
+        name: String,
+        /// What is missing, and how to get it.
+        reason: String,
     },
     /// libtorch refused an operation; only the first line of its message is kept.
     #[error("{what}: {message}")]

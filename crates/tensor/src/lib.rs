@@ -4,6 +4,7 @@
 //! gradients that leak between networks) is replaced here by small types with strict contracts.
 
 mod adamw;
+mod cuda;
 mod error;
 mod folder;
 mod foreign;
@@ -26,6 +27,7 @@ mod weight_files;
 mod weights;
 
 pub use adamw::{AdamW, AdamWConfig};
+pub use cuda::{Cuda, CudaError, open_cuda};
 pub use error::TensorError;
 pub use folder::DIFFUSERS_WEIGHTS;
 pub use foreign::foreign_content;
@@ -64,6 +66,10 @@ pub fn device(name: &str) -> Result<Device, TensorError> {
     let index: usize = index.ok_or_else(|| TensorError::UnknownDevice {
         name: name.to_owned(),
     })?;
+    let cuda = open_cuda().map_err(|error| TensorError::NoCuda {
+        name: name.to_owned(),
+        reason: error.to_string(),
+    })?;
     let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
     if index < count {
         Ok(Device::Cuda(index))
@@ -71,6 +77,7 @@ pub fn device(name: &str) -> Result<Device, TensorError> {
         Err(TensorError::NoSuchDevice {
             name: name.to_owned(),
             count,
+            cuda: cuda.to_string(),
         })
     }
 }

@@ -6,9 +6,10 @@
 )]
 
 use std::{
-    ffi::{CStr, c_char, c_int, c_void},
+    ffi::{CStr, CString, c_char, c_int, c_void},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
     ptr, slice,
 };
 
@@ -49,6 +50,11 @@ unsafe extern "C" {
     fn dmdr_has_tangent(tensor: *const c_void) -> bool;
     fn dmdr_cuda_peak_bytes(index: c_int, bytes: *mut i64) -> *mut c_char;
     fn dmdr_cuda_total_bytes(index: c_int, bytes: *mut i64) -> *mut c_char;
+    fn dmdr_is_open(name: *const c_char) -> bool;
+    fn dmdr_open_library(path: *const c_char) -> *mut c_char;
+    fn dmdr_libtorch_file() -> *mut c_char;
+    fn dmdr_driver_version() -> c_int;
+    fn dmdr_driver_cards() -> *mut c_char;
     fn dmdr_meter_start() -> *mut c_void;
     fn dmdr_meter_stop(metering: *mut c_void);
     fn dmdr_meter_live(metering: *const c_void) -> i64;
@@ -59,9 +65,10 @@ unsafe extern "C" {
     fn free(pointer: *mut c_void);
 }
 
-fn result(what: &str, message: *mut c_char) -> Result<(), TensorError> {
+/// A string of the shim, if it gave one.
+fn text(message: *mut c_char) -> Option<String> {
     if message.is_null() {
-        return Ok(());
+        return None;
     }
     // SAFETY: the shim returns a NUL-terminated string from `strdup`, owned by us.
     let text = unsafe { CStr::from_ptr(message) }
@@ -69,7 +76,56 @@ fn result(what: &str, message: *mut c_char) -> Result<(), TensorError> {
         .into_owned();
     // SAFETY: as above; freed once.
     unsafe { free(message.cast()) };
-    Err(TensorError::torch(what, &text))
+    Some(text)
+}
+
+fn result(what: &str, message: *mut c_char) -> Result<(), TensorError> {
+    match text(message) {
+        None => Ok(()),
+        Some(text) => Err(TensorError::torch(what, &text)),
+    }
+}
+
+/// Whether this process has the library with this file name.
+pub(crate) fn is_open(name: &str) -> bool {
+    let Ok(name) = CString::new(name) else {
+        return false;
+    };
+    // SAFETY: a NUL-terminated string that outlives the call.
+    unsafe { dmdr_is_open(name.as_ptr()) }
+}
+
+/// Opens a library for the rest of the process; why it cannot be opened.
+pub(crate) fn open_library(path: &Path) -> Option<String> {
+    let Ok(path) = CString::new(path.as_os_str().as_encoded_bytes()) else {
+        return Some("its path has a NUL".to_owned());
+    };
+    // SAFETY: a NUL-terminated string that outlives the call.
+    text(unsafe { dmdr_open_library(path.as_ptr()) })
+}
+
+/// The file of the libtorch that this process has.
+pub(crate) fn libtorch_file() -> Option<PathBuf> {
+    // SAFETY: no arguments.
+    text(unsafe { dmdr_libtorch_file() }).map(PathBuf::from)
+}
+
+/// Major and minor version of CUDA that the driver supports.
+pub(crate) fn driver_version() -> Option<(u32, u32)> {
+    // SAFETY: no arguments.
+    let version = u32::try_from(unsafe { dmdr_driver_version() }).unwrap_or(0);
+    (version > 0).then_some((version / 1000, version % 1000 / 10))
+}
+
+/// Names and bytes of the cards that the driver sees.
+pub(crate) fn driver_cards() -> Vec<(String, u64)> {
+    // SAFETY: no arguments.
+    let lines = text(unsafe { dmdr_driver_cards() }).unwrap_or_default();
+    let card = |line: &str| {
+        let (bytes, name) = line.split_once(' ')?;
+        Some((name.to_owned(), bytes.parse().ok()?))
+    };
+    lines.lines().filter_map(card).collect()
 }
 
 /// Moments and step counters of the fused kernel, one entry a parameter.

@@ -138,8 +138,8 @@ pub enum TrainError {
     },
     /// A run without the checkpoints that it wrote.
     #[error(
-        "run `{}` has records of {done} updates but no checkpoint: put its folder `checkpoints` back, or train under another \
-         `name`",
+        "run `{}` has records of {done} updates but no checkpoint of this version: put its folder `checkpoints` back, or train \
+         under another `name`",
         run.display()
     )]
     LostCheckpoints {

@@ -5,7 +5,7 @@ use std::{fs, io, path::Path, process::ExitCode, rc::Rc};
 use anyhow::Result;
 use dmdr_config::{Experiment, Lora, Tuning};
 use dmdr_tensor::{
-    Device, LIBTORCH_VERSION, Runtime, device, get_num_threads, precision_warning,
+    Device, LIBTORCH_VERSION, Runtime, device, get_num_threads, open_cuda, precision_warning,
     total_memory_bytes,
 };
 use dmdr_train::{Assembly, Corpus, Rehearsal};
@@ -42,6 +42,12 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         Some(gib) => (Device::Cuda(0), Some(gibibytes(gib))),
         None => {
             let device = device(&name)?;
+            if let (Device::Cuda(_), Ok(cuda)) = (device, open_cuda()) {
+                print_data(&format!("cuda       {cuda}"));
+                for (name, bytes) in &cuda.cards {
+                    print_data(&format!("card       {name}, {}", in_words(*bytes)));
+                }
+            }
             (device, total_memory_bytes(device).ok())
         }
     };
