@@ -42,12 +42,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         Some(gib) => (Device::Cuda(0), Some(gibibytes(gib))),
         None => {
             let device = device(&name)?;
-            if let (Device::Cuda(_), Ok(cuda)) = (device, open_cuda()) {
-                print_data(&format!("cuda       {cuda}"));
-                for (name, bytes) in &cuda.cards {
-                    print_data(&format!("card       {name}, {}", in_words(*bytes)));
-                }
-            }
+            print_cards(device);
             (device, total_memory_bytes(device).ok())
         }
     };
@@ -102,6 +97,16 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     }
     print_data("does not fit: use one or more of the switches");
     Ok(ExitCode::FAILURE)
+}
+
+/// What is there of CUDA, where the run is on it.
+fn print_cards(device: Device) {
+    if let (Device::Cuda(_), Ok(cuda)) = (device, open_cuda()) {
+        print_data(&format!("cuda       {cuda}"));
+        for (name, bytes) in &cuda.cards {
+            print_data(&format!("card       {name}, {}", in_words(*bytes)));
+        }
+    }
 }
 
 fn print_prompts(corpus: &Corpus) -> Result<()> {
