@@ -1,9 +1,9 @@
 //! Pictures of a study: arms below each other.
 
-use crate::plane::mixture::Point;
 use dmdr_image::Image;
 
 use crate::plane::Histogram;
+use crate::plane::mixture::Point;
 
 /// Squares of a panel on a side, and pixels a square.
 const BINS: usize = 64;

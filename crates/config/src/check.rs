@@ -178,10 +178,11 @@ fn rewards(e: &Experiment, recipe: &dyn Recipe, problems: &mut Vec<Problem>) {
         (None, n) if n > 0 => problems.push(Problem::new(
             &keys,
             format!("there are {n} rewards but no reinforcement learning term to train on them"),
-            if matches!(e.method, Method::Dmdr(_)) {
-                "add `[method.dmdr.rl]`, or remove `[[rewards]]` (`--set rewards=`)"
-            } else {
-                "remove `[[rewards]]` (`--set rewards=`): only `dmdr` and `rl` train on rewards"
+            match recipe.rl_table() {
+                Some(table) => format!("add `{table}`, or remove `[[rewards]]` (`--set rewards=`)"),
+                None => {
+                    "remove `[[rewards]]` (`--set rewards=`): this method trains on none".to_owned()
+                }
             },
         )),
         (Some(_), _)
@@ -298,7 +299,10 @@ pub(crate) fn experiment_warnings(e: &Experiment) -> Vec<String> {
             "`fake_score.rank`, `alpha` and `scale` are an adapter's: a full fake score has no use for them".to_owned(),
         );
     }
-    warnings.extend(method_warnings(e, e.method.recipe()));
+    // A method of another program has its warnings there.
+    if !matches!(e.method, Method::External(_)) {
+        warnings.extend(method_warnings(e, e.method.recipe()));
+    }
     let key = format!("method.{}.num_updates", e.method.name());
     periods(&e.events, updates, &key, &mut warnings);
     warnings

@@ -77,6 +77,11 @@ pub trait Recipe {
         None
     }
 
+    /// The table that gives it reinforcement learning, if there is one: what to add where rewards stand for nothing.
+    fn rl_table(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether something else stays when a guard lowers the weight of reinforcement learning.
     fn has_other_terms(&self) -> bool {
         true

@@ -92,7 +92,7 @@ pub(crate) fn tokenised(
 pub(crate) struct Batch<'a> {
     /// Place of the first in the set.
     pub(crate) first: usize,
-    /// They.
+    /// What is drawn at a time.
     pub(crate) prompts: &'a Prompts,
 }
 

@@ -24,13 +24,13 @@ pub trait Feed {
     /// Prompts that cannot be read or encoded.
     fn batch(&self, iteration: u64) -> Result<Batch, FeedError>;
 
-    /// True images of `prompts` for an update: `[B, C, H, W]` in the space of the networks, from -1 to 1 for pixels. None
+    /// True images of `prompts` for an iteration: `[B, C, H, W]` in the space of the networks, from -1 to 1 for pixels. None
     /// where the truth cannot be drawn.
     ///
     /// # Errors
     /// Images that cannot be read.
-    fn true_images(&self, prompts: &Prompts, update: u64) -> Result<Option<Tensor>, FeedError> {
-        let _ = (prompts, update);
+    fn true_images(&self, prompts: &Prompts, iteration: u64) -> Result<Option<Tensor>, FeedError> {
+        let _ = (prompts, iteration);
         Ok(None)
     }
 }

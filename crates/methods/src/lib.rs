@@ -1,4 +1,5 @@
-//! Training algorithms: methods, their terms, reinforcement learning. A method reads like its paper; [`Update`] gives it the verbs and keeps the guarantees.
+//! Training algorithms: methods, their terms, reinforcement learning. A method reads like its paper. [`Update`] gives it the
+//! verbs and keeps the guarantees.
 
 mod depth;
 mod error;

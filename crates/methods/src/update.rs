@@ -111,6 +111,11 @@ impl<'a> Update<'a> {
         self.place.update
     }
 
+    /// The iteration's index over the whole run.
+    fn iteration(&self) -> u64 {
+        self.place.update * self.iterations + self.place.iteration
+    }
+
     /// Begins the next iteration: all that is drawn from here on follows from the run's seed and the iteration's index, which
     /// counts over the whole run and is returned.
     ///
@@ -124,7 +129,7 @@ impl<'a> Update<'a> {
         );
         self.place.iteration = self.begun;
         self.begun += 1;
-        let iteration = self.place.update * self.iterations + self.place.iteration;
+        let iteration = self.iteration();
         reseed(&[self.place.seed, iteration]);
         iteration
     }
@@ -146,7 +151,7 @@ impl<'a> Update<'a> {
     /// # Errors
     /// Images that cannot be read, or a world without any.
     pub fn true_images(&self, prompts: &Prompts) -> Result<Tensor, MethodError> {
-        let images = self.feed.true_images(prompts, self.place.update);
+        let images = self.feed.true_images(prompts, self.iteration());
         let images = images.map_err(MethodError::Feed)?;
         images.ok_or(MethodError::NoTrueImages)
     }

@@ -85,3 +85,18 @@ fn a_guard_lowers_the_term_that_it_names() {
     assert!((update.factor("rl") - 0.25).abs() < f64::EPSILON);
     assert!((update.factor("dm") - 1.0).abs() < f64::EPSILON);
 }
+
+#[test]
+fn true_images_follow_from_the_iteration() {
+    let mut tiny = Tiny::new();
+    tiny.iterations = 3;
+    tiny.feed.true_images = Some(Tensor::zeros([8, 3, 8, 8], (Kind::Float, Device::Cpu)));
+    let mut update = tiny.at(0, 2);
+    let mut drawn = Vec::new();
+    for _ in 0..3 {
+        let batch = update.batch().expect("prompts");
+        let images = update.true_images(&batch.prompts).expect("drawn");
+        drawn.push((images.mean(Kind::Float).double_value(&[]) * 10.0).round());
+    }
+    assert_eq!(drawn, [6.0, 7.0, 8.0]);
+}

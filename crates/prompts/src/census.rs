@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
+use dmdr_config::OnBadRow;
 use serde::{Serialize, Serializer};
 
 use crate::fingerprint::fingerprint;
-use dmdr_config::OnBadRow;
-
 use crate::{BadRow, Options, PromptsError};
 
 /// How many bad rows a [`Census`] tells in full.

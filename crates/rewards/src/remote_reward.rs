@@ -71,6 +71,12 @@ pub(crate) fn client(
     endpoint.client().map_err(|error| failed(error.to_string()))
 }
 
+/// What a rehearsal gives `images`: nobody is asked.
+pub(crate) fn rehearsed(images: &Tensor) -> Option<Tensor> {
+    let ones = |device| Tensor::ones(&images.size()[..1], (Kind::Float, device));
+    phantom::is_phantom(images.device()).then(|| ones(images.device()))
+}
+
 /// `images [B, 3, H, W]` in `[0, 1]` as PNG files.
 pub(crate) fn pngs(images: &Tensor) -> Vec<Vec<u8>> {
     let images = images_from_tensor(images);
@@ -95,12 +101,8 @@ impl RewardModel for RemoteReward {
     }
 
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {
-        let device = images.device();
-        if phantom::is_phantom(device) {
-            return Ok(Tensor::ones(
-                images.size()[..1].to_vec(),
-                (Kind::Float, device),
-            )); // a rehearsal asks nobody
+        if let Some(scores) = rehearsed(images) {
+            return Ok(scores);
         }
         let pngs = pngs(images);
         let pngs: Vec<&[u8]> = pngs.iter().map(Vec::as_slice).collect();
@@ -116,6 +118,6 @@ impl RewardModel for RemoteReward {
                 .collect(),
         };
         let scores = self.gaps.fill(scores)?;
-        Ok(Tensor::from_slice(&scores).to_device(device))
+        Ok(Tensor::from_slice(&scores).to_device(images.device()))
     }
 }

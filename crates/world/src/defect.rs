@@ -1,12 +1,12 @@
 //! Ways to make an image in which no object is an object any more.
 
+use dmdr_image::Image;
 use rand::Rng;
 
 use crate::{
     Disturbance, ObjectId, Scene, World,
     random::{Stream, generator},
 };
-use dmdr_image::Image;
 
 /// A way to spoil an image so that its objects are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! What happens to good images on the way to the judge: blur, noise, compression, a change of scale.
 
+use dmdr_image::Image;
 use image::{ExtendedColorType, ImageEncoder, ImageFormat, codecs::jpeg::JpegEncoder};
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::random::{Stream, generator};
-use dmdr_image::Image;
 
 /// A disturbance that leaves an image's content as it is.
 #[derive(Debug, Clone, Copy, PartialEq)]

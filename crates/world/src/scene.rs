@@ -1,5 +1,6 @@
 //! Scenes: what is where, and how they are drawn.
 
+use dmdr_image::Image;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,6 @@ use crate::{
     prompt::{Clause, ColorId, ObjectId, Prompt},
     random::{Stream, generator, text_hash},
 };
-use dmdr_image::Image;
 
 /// Draws of sizes and places before giving up. Far beyond what any prompt needs: a prompt of four takes about ten.
 const MAX_ATTEMPTS: usize = 100_000;

@@ -18,8 +18,9 @@ pub use reward::{Bump, PointReward};
 pub use run::{PlaneArm, PlaneOutcome, Snapshot, train};
 pub use teacher::{HIDDEN, LAYERS, PlaneTeacher};
 
-use crate::plane::mixture::Mixture;
 use dmdr_config::{Curve, NetId, Optim, Optimizer};
+
+use crate::plane::mixture::Mixture;
 
 /// Eight modes in a ring, the data of Fig. 7 and Table 4.
 pub(crate) fn ring() -> Mixture {

@@ -1,7 +1,8 @@
 //! Points as tensors and back.
 
-use crate::plane::mixture::Point;
 use dmdr_tensor::{Device, Kind, Tensor};
+
+use crate::plane::mixture::Point;
 
 /// Points as `[B, 2, 1, 1]`.
 pub(crate) fn to_tensor(points: &[Point]) -> Tensor {

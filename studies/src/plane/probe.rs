@@ -1,6 +1,5 @@
 //! What the two scores are worth at one moment, against the exact ones.
 
-use crate::plane::mixture::{Mixture, Point};
 use dmdr_config::NetId;
 use dmdr_diffusion::{sampler, time_grid};
 use dmdr_methods::Nets;
@@ -9,6 +8,7 @@ use dmdr_tensor::{Device, Kind, Tensor, no_grad_guard, reseed};
 use serde::{Deserialize, Serialize};
 
 use super::{Histogram, to_points, to_tensor};
+use crate::plane::mixture::{Mixture, Point};
 
 /// Samples of each distribution, and student samples the exact gradient is taken at.
 const SAMPLES: i64 = 8000;

@@ -1,11 +1,11 @@
 //! A reward on the plane: a sum of bumps.
 
-use crate::plane::mixture::Point;
 use dmdr_batches::Prompts;
 use dmdr_rewards::{RewardError, RewardModel};
 use dmdr_tensor::{Kind, Tensor};
 
 use super::to_tensor;
+use crate::plane::mixture::Point;
 
 /// `height exp(-|x - center|^2 / (2 width^2))`.
 #[derive(Debug, Clone, Copy, PartialEq)]

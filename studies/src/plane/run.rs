@@ -1,6 +1,5 @@
 //! One arm on the plane: the method of the papers with points for images.
 
-use crate::plane::mixture::{Mixture, Point};
 use dmdr_config::{
     Dmdr as DmdrConfig, Ema, FakeForm, FakeScore, NetId, Optim, Recipe, Setup, Student, World,
 };
@@ -18,6 +17,7 @@ use super::{
     nothing::Nothing, probe, to_points,
 };
 use crate::LabError;
+use crate::plane::mixture::{Mixture, Point};
 
 /// What is trained and how.
 #[derive(Debug, Clone)]

@@ -1,6 +1,5 @@
 //! A perceptron trained to denoise a mixture, where a teacher with weights is needed (for a LoRA on it).
 
-use crate::plane::mixture::Mixture;
 use dmdr_config::{Curve, Motion, NetId, Optim, Optimizer};
 use dmdr_diffusion::{Schedule, loss};
 use dmdr_methods::{Losses, Method, MethodError, Net, Nets, Network, Update};
@@ -10,6 +9,7 @@ use dmdr_train::Trainer;
 
 use super::{nothing::Nothing, to_tensor};
 use crate::LabError;
+use crate::plane::mixture::Mixture;
 
 /// Width and depth of all networks of the plane.
 pub const HIDDEN: i64 = 128;

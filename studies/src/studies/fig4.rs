@@ -1,11 +1,11 @@
 //! Fig. 4: distribution matching alone seeks one mode; with a reward it leaves the bad one and covers the good ones.
 
-use crate::plane::mixture::{Component, Mixture};
 use dmdr_config::{
     Curve, DistributionMatching, Dmdr, FakeScoreLoss, ReinforcementLearning, RlAlgorithm,
     TimeDistribution,
 };
 
+use crate::plane::mixture::{Component, Mixture};
 use crate::report::{Effort, FIRST_SEED, Picture, Report};
 use crate::{
     LabError, picture,

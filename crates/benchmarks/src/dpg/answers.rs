@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use dmdr_events::atomic_write;
+use dmdr_prompts::{FileError, json_lines};
 use serde::{Deserialize, Serialize};
 
 use super::DpgError;
-use dmdr_prompts::{FileError, json_lines};
 
 /// Answers to the questions of one image, by the question's number.
 pub type ImageAnswers = BTreeMap<i64, String>;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use csv::StringRecord;
+use dmdr_prompts::{FileError, text};
 
 use super::{DpgError, Quirks};
-use dmdr_prompts::{FileError, text};
 
 /// All items with their questions, read under certain [`Quirks`], by which they are also scored.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use dmdr_events::atomic_write;
+use dmdr_prompts::{FileError, json_lines};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Detection, Detections};
-use dmdr_prompts::{FileError, json_lines};
 
 /// All that was found in one image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -11,9 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dmdr_events::atomic_write;
+use dmdr_prompts::{FileError, json_lines};
 
 use super::Metadata;
-use dmdr_prompts::{FileError, json_lines};
 
 /// Paths of such a folder. It tells where things go; images are written by whoever makes them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,10 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 
+use dmdr_prompts::{FileError, check, json_lines};
 use serde::{Deserialize, Serialize};
 
 use super::classes;
-
-use dmdr_prompts::{FileError, check, json_lines};
 
 /// A prompt and its checks. Fields are in the order of the official file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use dmdr_config::Document;
+use dmdr_console::progress::print_data;
 
 use super::check_files;
 use crate::args::ConfigCommand;
-use dmdr_console::progress::print_data;
 
 pub(crate) fn run(command: &ConfigCommand) -> Result<ExitCode> {
     let (ConfigCommand::Show(args) | ConfigCommand::Check(args)) = command;

@@ -4,6 +4,10 @@ use std::{fs, path::Path, process::ExitCode, time::Instant};
 
 use anyhow::Result;
 use dmdr_config::Experiment;
+use dmdr_console::{
+    environment, interrupt,
+    progress::{print_data, say},
+};
 use dmdr_eval::EvalSet;
 use dmdr_events::{OwnedRun, table};
 use dmdr_train::{Distillation, FinishedRun, Outcome};
@@ -11,10 +15,6 @@ use dmdr_world::Split;
 
 use super::{check_files, eval::measure, say_warning, train::distill};
 use crate::args::{DemoArgs, Who};
-use dmdr_console::{
-    environment, interrupt,
-    progress::{print_data, say},
-};
 
 pub(crate) fn run(args: &DemoArgs, quiet: bool) -> Result<ExitCode> {
     let started = Instant::now();

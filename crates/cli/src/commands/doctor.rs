@@ -4,6 +4,7 @@ use std::{fs, io, path::Path, process::ExitCode, rc::Rc};
 
 use anyhow::Result;
 use dmdr_config::{Experiment, Lora, Tuning};
+use dmdr_console::{environment, progress::print_data};
 use dmdr_tensor::{
     Device, LIBTORCH_VERSION, Runtime, device, get_num_threads, open_cuda, precision_warning,
     total_memory_bytes,
@@ -12,7 +13,6 @@ use dmdr_train::{Assembly, Corpus, Rehearsal};
 
 use super::check_files;
 use crate::args::DoctorArgs;
-use dmdr_console::{environment, progress::print_data};
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let experiment = Experiment::load(&args.config, &args.set)?;

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use dmdr_benchmarks::dpg::{
     Answers, Cascade, Graph, ImageAnswers, Item, Quirks, Scores, read_prompts,
 };
+use dmdr_console::progress::{Counter, print_data, say};
 use dmdr_events::{InputFile, atomic_write};
 use dmdr_image::Image;
 use dmdr_remote::{ApiKey, Cache, Endpoint, Parameters, VlmJudge};
@@ -27,7 +28,6 @@ use super::{
     scores::{self, Pictures},
 };
 use crate::args::{DpgArgs, QuirkArg};
-use dmdr_console::progress::{Counter, print_data, say};
 
 /// Images of a prompt: two rows of two.
 const COUNT: usize = 4;

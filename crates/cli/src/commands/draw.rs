@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use dmdr_config::Who;
+use dmdr_console::progress::Counter;
 use dmdr_eval::{Measured, Sampler};
 use dmdr_events::{Environment, EvalReport, InputFile, RunDir, atomic_write};
 use dmdr_image::Image;
@@ -16,7 +17,6 @@ use dmdr_train::FinishedRun;
 use serde::{Deserialize, Serialize};
 
 use crate::args::DrawArgs;
-use dmdr_console::progress::Counter;
 
 /// One prompt's images: are they there, and where they go.
 pub(crate) trait Place {
@@ -37,13 +37,13 @@ pub(crate) fn draw<P: Place>(
     count: usize,
     quiet: bool,
 ) -> Result<()> {
+    let Some(run) = args.run.as_deref() else {
+        return Ok(());
+    };
     let missing: Vec<_> = prompts
         .iter()
         .filter(|(_, place)| !place.is_filled())
         .collect();
-    let Some(run) = args.run.as_deref() else {
-        return Ok(());
-    };
     let drawn_by = DrawnBy::of(args, run)?;
     match DrawnBy::read(&args.images)? {
         Some(before) if before.is_other_than(&drawn_by) => bail!(

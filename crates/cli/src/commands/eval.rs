@@ -4,6 +4,10 @@ use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use anyhow::{Result, bail};
 use dmdr_config::Table;
+use dmdr_console::{
+    environment,
+    progress::{Counter, print_data, say},
+};
 use dmdr_eval::{EvalSet, Evaluation, Measured, Sampler, compare};
 use dmdr_events::{EvalReport, InputFile, table};
 use dmdr_train::{FinishedRun, measure_table};
@@ -11,10 +15,6 @@ use dmdr_world::Split;
 
 use super::check_files;
 use crate::args::{EvalArgs, EvalCommand, TableArgs, Who};
-use dmdr_console::{
-    environment,
-    progress::{Counter, print_data, say},
-};
 
 pub(crate) fn run(args: &EvalArgs, quiet: bool) -> Result<ExitCode> {
     match &args.command {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use dmdr_console::progress::print_data;
 use dmdr_tensor::Kind;
 use dmdr_train::{FinishedRun, export};
 
@@ -10,7 +11,6 @@ use crate::{
     args::{DtypeArg, ExportArgs},
     output::inputs_of_run,
 };
-use dmdr_console::progress::print_data;
 
 pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     let layout = args.layout;

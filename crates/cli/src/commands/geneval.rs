@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use dmdr_benchmarks::geneval::{
     Detections, Findings, GenEvalError, ImageResult, Layout, Metadata, Rules, Summary,
 };
+use dmdr_console::progress::{print_data, say};
 use dmdr_events::{InputFile, atomic_write};
 use dmdr_image::Image;
 use serde::Serialize;
@@ -25,7 +26,6 @@ use super::{
     scores::{self, Pictures},
 };
 use crate::args::GenevalArgs;
-use dmdr_console::progress::{print_data, say};
 
 /// The images of one prompt, in order.
 struct Samples(Vec<PathBuf>);
@@ -199,7 +199,9 @@ fn draw_images(
         .enumerate()
         .map(|(index, metadata)| (metadata.prompt.clone(), samples(index)))
         .collect();
-    draw(&args.draw, &places, args.samples, quiet)?;
+    if args.draw.run.is_some() {
+        return draw(&args.draw, &places, args.samples, quiet);
+    }
     let mut paths = places.iter().flat_map(|(_, samples)| &samples.0);
     paths.try_for_each(|path| check_picture(path))
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Result, bail};
 use dmdr_config::{Experiment, NetId, Tuning};
+use dmdr_console::progress::say;
 use dmdr_tensor::{Kind, Runtime, phantom, write_tensors};
 use dmdr_train::{AdapterFile, TextEncoders, import, lora_notes, networks, open_source, pin};
 
@@ -12,7 +13,6 @@ use crate::{
     args::ImportArgs,
     output::{check_weights, inputs},
 };
-use dmdr_console::progress::say;
 
 pub(crate) fn run(args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
     let mut experiment = Experiment::load(&args.config, &args.set)?;

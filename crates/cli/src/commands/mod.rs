@@ -22,6 +22,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use dmdr_config::{ReferencedFile, differences};
+use dmdr_console::{interrupt, progress::say};
 use dmdr_events::{Environment, OwnedRun, RunDir};
 use dmdr_train::{Outcome, TrainError};
 
@@ -29,7 +30,6 @@ use crate::{
     args::{Args, Command, RunArgs},
     output::{check_weights, inputs},
 };
-use dmdr_console::{interrupt, progress::say};
 
 /// Dispatches.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {

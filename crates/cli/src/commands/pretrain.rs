@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use dmdr_config::Pretrain;
+use dmdr_console::{environment, interrupt, progress::Progress};
 use dmdr_tensor::{Runtime, precision_warning};
 use dmdr_train::{
     Inputs,
@@ -14,7 +15,6 @@ use super::{
     begin, check_config, check_files, check_output, damaged_config, finish, resumed, say_warning,
 };
 use crate::args::RunArgs;
-use dmdr_console::{environment, interrupt, progress::Progress};
 
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let config = Pretrain::load(&args.config, &args.set)?;

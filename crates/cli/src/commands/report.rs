@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use dmdr_console::progress::say;
 use dmdr_events::RunDir;
 
 use crate::args::ReportArgs;
-use dmdr_console::progress::say;
 
 pub(crate) fn run(args: &ReportArgs, quiet: bool) -> Result<ExitCode> {
     let run = RunDir::open(&args.run)?;

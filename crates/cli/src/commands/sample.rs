@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use dmdr_config::OnBadRow;
+use dmdr_console::progress::say;
 use dmdr_eval::Sampler;
 use dmdr_events::atomic_write;
 use dmdr_image::Image;
@@ -23,7 +24,6 @@ use crate::{
     args::{SampleArgs, Who},
     output::{check_extension, check_folder, check_weights, inputs_of_run},
 };
-use dmdr_console::progress::say;
 
 /// The picture if none is named.
 const DEFAULT: &str = "samples.png";

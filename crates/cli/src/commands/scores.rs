@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use dmdr_console::{environment, progress::say};
 use dmdr_eval::Measured;
 use dmdr_events::{Environment, EvalReport, InputFile, Statistic, atomic_write};
 use serde::{Serialize, de::DeserializeOwned};
@@ -14,7 +15,6 @@ use sha2::{Digest, Sha256};
 
 use super::draw::DrawnBy;
 use crate::args::DrawArgs;
-use dmdr_console::{environment, progress::say};
 
 /// A file or folder with its hash.
 pub(super) fn input(path: &Path) -> Result<InputFile> {

@@ -4,6 +4,10 @@ use std::{process::ExitCode, rc::Rc};
 
 use anyhow::{Context as _, Result};
 use dmdr_config::{Experiment, World};
+use dmdr_console::{
+    environment, interrupt,
+    progress::{Progress, say},
+};
 use dmdr_events::OwnedRun;
 use dmdr_tensor::{Runtime, precision_warning};
 use dmdr_train::{Assembly, Corpus, Distillation, Inputs, Outcome, pin};
@@ -12,10 +16,6 @@ use super::{
     begin, check_config, check_files, check_output, damaged_config, finish, resumed, say_warning,
 };
 use crate::args::RunArgs;
-use dmdr_console::{
-    environment, interrupt,
-    progress::{Progress, say},
-};
 
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let mut experiment = Experiment::load(&args.config, &args.set)?;

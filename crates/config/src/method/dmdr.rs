@@ -95,6 +95,10 @@ impl Recipe for Dmdr {
         dm.into_iter().chain(fake_score).collect()
     }
 
+    fn rl_table(&self) -> Option<&'static str> {
+        Some("[method.dmdr.rl]")
+    }
+
     fn rl(&self) -> Option<RlPart> {
         self.rl.as_ref().map(|rl| RlPart {
             key: "method.dmdr.rl",

@@ -12,3 +12,4 @@ pub use dm::dm;
 pub use fake_score::fake_score;
 pub use gan::{discriminator, gan};
 pub use pretraining::pretraining;
+pub use renoise::renoise;

@@ -5,7 +5,7 @@ use dmdr_diffusion::{Schedule, sample_times};
 use dmdr_tensor::Tensor;
 
 /// `x0 [B, C, H, W]`, noised to times of `times` at `update`, and those times `[B]`.
-pub(super) fn renoise(
+pub fn renoise(
     schedule: Schedule,
     x0: &Tensor,
     times: &TimeDistribution,

@@ -59,10 +59,10 @@ impl Feed for Captions {
         })
     }
 
-    fn true_images(&self, prompts: &Prompts, update: u64) -> Result<Option<Tensor>, FeedError> {
+    fn true_images(&self, prompts: &Prompts, iteration: u64) -> Result<Option<Tensor>, FeedError> {
         let images = self.true_images.as_ref();
         let images = images.map(|images| images.narrow(0, 0, prompts.len() as i64));
-        Ok(images.map(|images| images + update as f64 / 10.0))
+        Ok(images.map(|images| images + iteration as f64 / 10.0))
     }
 }
 

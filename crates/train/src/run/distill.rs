@@ -52,9 +52,9 @@ impl Feed for Prompted {
     fn true_images(
         &self,
         prompts: &dmdr_batches::Prompts,
-        update: u64,
+        iteration: u64,
     ) -> Result<Option<Tensor>, FeedError> {
-        Ok(self.source.true_images(prompts, update))
+        Ok(self.source.true_images(prompts, iteration))
     }
 }
 

@@ -122,8 +122,8 @@ impl Source for Emoji {
         Rc::new(Pixels)
     }
 
-    fn true_images(&self, prompts: &Prompts, update: u64) -> Option<Tensor> {
-        let images = SceneBatch::render(&self.world, prompts, self.seed, update);
+    fn true_images(&self, prompts: &Prompts, iteration: u64) -> Option<Tensor> {
+        let images = SceneBatch::render(&self.world, prompts, self.seed, iteration);
         Some(images.to_device(self.device) * 2.0 - 1.0)
     }
 

@@ -76,8 +76,8 @@ pub trait Source: fmt::Debug {
     /// From predictions to images.
     fn decoder(&self) -> Rc<dyn Decoder>;
 
-    /// True images of `prompts` for an update, `[B, C, H, W]` from -1 to 1, where the truth can be drawn.
-    fn true_images(&self, _prompts: &Prompts, _update: u64) -> Option<Tensor> {
+    /// True images of `prompts` for an iteration, `[B, C, H, W]` from -1 to 1, where the truth can be drawn.
+    fn true_images(&self, _prompts: &Prompts, _iteration: u64) -> Option<Tensor> {
         None
     }
 

@@ -1,15 +1,14 @@
 //! Answers to the questions of dense prompts, and DPG-Bench's score.
 
+use dmdr_image::Image;
 use serde::{Deserialize, Serialize};
 
+use super::{Detection, Judge, Reading};
 use crate::{
     dense::{DensePrompt, Fact},
     geometry::Bounds,
     prompt::ObjectId,
 };
-use dmdr_image::Image;
-
-use super::{Detection, Judge, Reading};
 
 /// Answers to all questions of one dense prompt about one image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,21 +3,20 @@
 //! The background is estimated, what differs from it is grouped, and every group is explained by the template that
 //! leaves the least of it unexplained. Groups that no template explains are no objects.
 
-use serde::{Deserialize, Serialize};
-
-use crate::{
-    World,
-    geometry::Bounds,
-    palette::Ramp,
-    prompt::{ColorId, ObjectId},
-};
 use dmdr_image::Image;
+use serde::{Deserialize, Serialize};
 
 use super::{
     candidate::Candidate,
     canvas::Canvas,
     component::Mask,
     template::{PADDING, Template},
+};
+use crate::{
+    World,
+    geometry::Bounds,
+    palette::Ramp,
+    prompt::{ColorId, ObjectId},
 };
 
 /// Distance from the background (root of the summed squares over channels) of a foreground pixel.

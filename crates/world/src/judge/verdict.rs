@@ -1,15 +1,14 @@
 //! GenEval's verdict over what the judge detects.
 
+use dmdr_image::Image;
 use serde::{Deserialize, Serialize};
 
+use super::{Detection, Judge, Reading};
 use crate::{
     caption::{Names, plural},
     geometry::Bounds,
     prompt::{Clause, Kind, Prompt},
 };
-use dmdr_image::Image;
-
-use super::{Detection, Judge, Reading};
 
 /// Part of the smallest sprite's square that may remain unexplained in a correct image.
 const MAX_UNEXPLAINED: f32 = 0.15;

@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result, bail};
 use dmdr_benchmarks::geneval::{Color, Detection, Detections, Layout, Metadata, Rules};
+use dmdr_console::progress::Counter;
 use dmdr_image::Image;
 use dmdr_rewards::{ColorClassifier, Cutout};
 use dmdr_tensor::{Runtime, device};
 
 use crate::args::GenevalArgs;
-use dmdr_console::progress::Counter;
 
 /// The classifier.
 pub(super) struct Colors(ColorClassifier);

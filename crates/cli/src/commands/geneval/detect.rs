@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use dmdr_benchmarks::geneval::{CLASSES, Detection, Findings, Mask, Rules, Source};
+use dmdr_console::progress::Counter;
 use dmdr_detector::{Detector, DetectorError, Object};
 use dmdr_events::InputFile;
 use dmdr_image::Image;
@@ -15,7 +16,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::commands::scores;
-use dmdr_console::progress::Counter;
 
 /// Pictures after which the file is written again.
 const WRITE_EVERY: usize = 16;
