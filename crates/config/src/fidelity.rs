@@ -98,7 +98,7 @@ impl Diversity {
     }
 }
 
-/// A number of pixels that rises when a generator games its reward.
+/// A number of pixels that rises when a student games its reward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Detector {

@@ -217,7 +217,7 @@ pub struct WorldClipModel {
     /// Longest prompt in tokens.
     #[serde(deserialize_with = "range::count")]
     pub max_tokens: usize,
-    /// Train on augmented images, so that the score does not hang on details a generator can fake.
+    /// Train on augmented images, so that the score does not hang on details a student can fake.
     pub augment: bool,
 }
 
@@ -266,7 +266,7 @@ pub struct PreferenceModel {
     pub max_tokens: usize,
     /// Train on augmented images.
     pub augment: bool,
-    /// A generator whose mistakes are the worse side of a third of the pairs; absent = none.
+    /// A teacher whose mistakes are the worse side of a third of the pairs; absent = none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repaint: Option<Repaint>,
     /// Margin `m` of the ranking loss `-log sigmoid(s_win - s_lose - m)`.

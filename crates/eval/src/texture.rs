@@ -1,4 +1,4 @@
-//! Three numbers of pixels that rise when a generator games its reward: garish colours, fine noise, and grids.
+//! Three numbers of pixels that rise when a student games its reward: garish colours, fine noise, and grids.
 
 use dmdr_tensor::{Kind, Tensor};
 

@@ -8,7 +8,7 @@ use crate::{
     units::{Units, share},
 };
 
-/// Arms by name with all seeds, seed by seed, made together with other processes that do the same; `pretraining` steps
+/// Arms by name with all seeds, seed by seed, made together with other processes that do the same; `pretraining` updates
 /// make a teacher.
 pub(crate) fn outcomes<'a>(
     units: &Units,

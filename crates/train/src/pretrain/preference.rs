@@ -53,7 +53,7 @@ impl PreferenceObjective {
         })
     }
 
-    /// Part of the batch is damaged, part is repainted if there is a generator, and the rest shows other scenes.
+    /// Part of the batch is damaged, part is repainted if there is a teacher, and the rest shows other scenes.
     fn worse(
         &self,
         images: &Tensor,

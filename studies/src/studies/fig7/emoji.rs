@@ -20,7 +20,7 @@ pub(super) const DYNADG: &str = "emoji: DMD + DynaDG";
 const UPDATES: u64 = 80;
 /// Moments that are probed.
 const PROBES: u64 = 4;
-/// Student updates, and fake-score updates for each, that train a fake score to the end. The generator stands still.
+/// Student updates, and fake-score updates for each, that train a fake score to the end. The student stands still.
 const CONVERGE: (u64, u64) = (8, 25);
 const STANDSTILL: f64 = 1e-12;
 
