@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from loss_compare_cases import CASES, PROMPTS, Case
 
-# Old names to new ones, for BASE's side: a refactoring adds what it renames. A name is whole, or a part of one that ends
+# Old names to new ones, for the side of a BASE that has the old ones: a refactoring adds what it renames. A name is whole, or a part of one that ends
 # before `.`, `/` or `=`. Cases have the new keys, commands and files; BASE gets the old ones.
 RENAMES = {
     "config": {
@@ -55,6 +55,7 @@ RENAMES = {
     },
     "tensors": {},  # names within these files
 }
+SAME_NAMES: dict = {kind: {} for kind in RENAMES}
 
 # What only one side has, on purpose: (case, name) to the reason. Both may be patterns; the name is as reported. A case that
 # only one side can run is named "run".
@@ -198,12 +199,20 @@ def run(side: Side, case: Case, folder: Path, config: dict, more: list) -> str |
     return process.stderr.decode("utf-8", "replace").strip() or f"status {process.returncode}"
 
 
+def names_in(tree: Path) -> dict:
+    """What has other names in `tree`: all of the table, or nothing."""
+    is_old = "[optim.generator]" in (tree / "configs/demo.toml").read_text(encoding="utf-8")
+    return RENAMES if is_old else SAME_NAMES
+
+
 def compare(case: Case, base: Side, here: Side, more: list) -> tuple:
     """A verdict and the lines below it; what differs is kept for a look."""
+    names = names_in(base.tree)
+    of_base = [] if names is RENAMES else case.here
     folders = [WORK / "runs" / case.name / side.name for side in (base, here)]
     began = time.monotonic()
     refused = [
-        run(base, case, folders[0], inverse(RENAMES["config"]), []),
+        run(base, case, folders[0], inverse(names["config"]), of_base),
         run(here, case, folders[1], {}, [*case.here, *more]),
     ]
     seconds = time.monotonic() - began
@@ -215,7 +224,7 @@ def compare(case: Case, base: Side, here: Side, more: list) -> tuple:
         if is_expected(case.name, "run", EXPECTED):
             return f"{verdict}, as expected", [], seconds
         return verdict, lines, seconds
-    outcomes = [outcome(folders[0], RENAMES), outcome(folders[1], {kind: {} for kind in RENAMES})]
+    outcomes = [outcome(folders[0], names), outcome(folders[1], SAME_NAMES)]
     lines = differences(case.name, *outcomes, EXPECTED)
     if case.command[0] != "lab" and not any(name.startswith("checkpoint ") for name in outcomes[1]):
         lines.append("there is no checkpoint to compare")

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import loss_compare as lc  # noqa: E402
 from loss_compare_cases import CASES  # noqa: E402
 
-NO_NAMES = {kind: {} for kind in lc.RENAMES}
+NO_NAMES = lc.SAME_NAMES
 
 
 def safetensors(**values: list) -> bytes:

@@ -16,9 +16,15 @@ fn main() {
         .cpp(true)
         .std("c++17")
         .warnings(false)
+        .include("cpp")
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["cpp/shim.cpp", "cpp/phantom.cpp", "cpp/cuda.cpp"])
+        .files([
+            "cpp/shim.cpp",
+            "cpp/phantom.cpp",
+            "cpp/cuda.cpp",
+            "cpp/ranks.cpp",
+        ])
         .compile("dmdr_shim");
     println!("cargo:libtorch_lib={}", lib.display());
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());

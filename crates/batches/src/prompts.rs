@@ -1,6 +1,8 @@
 //! A batch of prompts with their token ids.
 
-use dmdr_tensor::{Device, Tensor};
+use std::ops::Range;
+
+use dmdr_tensor::{Device, Ranks, Tensor};
 use dmdr_world::{Prompt, Tokenizer, World, WorldError};
 
 /// Prompts of any world.
@@ -94,6 +96,49 @@ impl Prompts {
         });
         Self {
             captions: repeat(&self.captions, count, times),
+            emoji,
+        }
+    }
+
+    /// Those of one of `ranks`: every so many, from its number on.
+    #[must_use]
+    pub fn every(self, ranks: Ranks) -> Self {
+        if ranks.count() == 1 {
+            return self;
+        }
+        let (first, step) = (ranks.rank() as usize, ranks.count() as usize);
+        let emoji = self
+            .emoji
+            .map(|EmojiPrompts { prompts, ids }| EmojiPrompts {
+                prompts: prompts.into_iter().skip(first).step_by(step).collect(),
+                ids: ids.slice(0, first as i64, None, step as i64).contiguous(),
+            });
+        Self {
+            captions: self
+                .captions
+                .into_iter()
+                .skip(first)
+                .step_by(step)
+                .collect(),
+            emoji,
+        }
+    }
+
+    /// The prompts of a range.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[must_use]
+    pub fn rows(&self, rows: Range<usize>) -> Self {
+        let (start, len) = (rows.start as i64, rows.len() as i64);
+        let emoji = self
+            .emoji()
+            .map(|EmojiPrompts { prompts, ids }| EmojiPrompts {
+                prompts: prompts[rows.clone()].to_vec(),
+                ids: ids.narrow(0, start, len),
+            });
+        Self {
+            captions: self.captions[rows].to_vec(),
             emoji,
         }
     }

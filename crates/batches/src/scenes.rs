@@ -16,15 +16,20 @@ pub struct SceneBatch {
 }
 
 impl SceneBatch {
-    /// A scene for each prompt, `[B, 3, H, W]` in `[0, 1]`, on the CPU.
-    pub fn render(world: &World, prompts: &Prompts, seed: u64, iteration: u64) -> Tensor {
+    /// A scene for each prompt, `[B, 3, H, W]` in `[0, 1]`, on the CPU. The prompts are `rows` of the batch of `iteration`.
+    pub fn render(
+        world: &World,
+        prompts: &Prompts,
+        rows: impl IntoIterator<Item = u64>,
+        seed: u64,
+        iteration: u64,
+    ) -> Tensor {
+        let prompts = &prompts.scenes().prompts;
         let images: Vec<Image> = prompts
-            .scenes()
-            .prompts
             .iter()
-            .enumerate()
-            .map(|(index, prompt)| {
-                let seed = mix(&[seed, iteration, index as u64]) as u64;
+            .zip(rows)
+            .map(|(prompt, row)| {
+                let seed = mix(&[seed, iteration, row]) as u64;
                 world.render(&world.scene(prompt, seed))
             })
             .collect();

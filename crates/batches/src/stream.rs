@@ -60,7 +60,7 @@ impl<'a> PromptStream<'a> {
     ) -> Result<SceneBatch, BatchError> {
         let prompts = self.prompts(iteration, count, max_tokens, device)?;
         let images =
-            SceneBatch::render(self.world, &prompts, self.seed, iteration).to_device(device);
+            SceneBatch::render(self.world, &prompts, 0.., self.seed, iteration).to_device(device);
         Ok(SceneBatch { images, prompts })
     }
 

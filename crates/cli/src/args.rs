@@ -29,7 +29,7 @@ pub(crate) enum Command {
     /// Train a network of the emoji world: teacher, World-CLIP or a preference model.
     Pretrain(RunArgs),
     /// Distil a teacher into a few-step student.
-    Train(RunArgs),
+    Train(TrainArgs),
     /// Make pictures: a grid of teacher and student on identical noise.
     Sample(SampleArgs),
     /// Measure teacher and student on the same prompts and noise.
@@ -77,6 +77,16 @@ pub(crate) struct RunArgs {
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) overwrite: Overwrite,
+}
+
+/// What `dmdr train` takes.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Of several processes: seconds to wait for one of them before all end.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: u64,
 }
 
 /// Who makes pictures.

@@ -48,7 +48,7 @@ fn parts_and_what_does_not_fit() {
     }
     let moments = part("student's moments") / part("student ");
     assert!((moments - 2.0).abs() < 0.1, "{plan}");
-    let (peak, half) = (part("at most"), part("batch_size = 4"));
+    let (peak, half) = (part("at most"), part("batch_size = 4, accumulate = 2"));
     assert!(half < peak, "{plan}");
 
     // On a device that is elsewhere.

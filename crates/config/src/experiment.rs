@@ -35,6 +35,14 @@ pub struct Experiment {
     /// Number format of large matrix products.
     #[serde(default)]
     pub precision: Precision,
+    /// Batches of `batch_size` that one update takes together, as if they were one: `num_prompts` of groups and the spread over
+    /// the student's steps grow with it, memory does not.
+    #[serde(
+        default = "one",
+        deserialize_with = "range::count",
+        skip_serializing_if = "is_one"
+    )]
+    pub accumulate: usize,
     /// Whether the blocks of the denoising networks compute their activations again for the gradient instead of keeping
     /// them: a third more work, in a fraction of the memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -77,6 +85,15 @@ pub struct Experiment {
     pub assets: Assets,
 }
 
+fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_one(count: &usize) -> bool {
+    *count == 1
+}
+
 /// `[assets]`: what evaluation needs besides the rewards that are trained on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -101,10 +118,11 @@ impl Default for Assets {
 
 impl Experiment {
     /// What a run that goes on must share with its beginning: all but where reward models elsewhere are and how they are
-    /// asked.
+    /// asked, and `accumulate`: with fewer processes each has more to add up.
     #[must_use]
     pub fn resumable(&self) -> Self {
         let mut same = self.clone();
+        same.accumulate = 1;
         for model in same.models_mut() {
             *model = model.placeless();
         }

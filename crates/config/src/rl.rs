@@ -48,6 +48,18 @@ impl RlAlgorithm {
         }
     }
 
+    /// The same on groups for `times` as many prompts.
+    #[must_use]
+    pub fn on_more_groups(mut self, times: usize) -> Self {
+        match &mut self {
+            Self::Refl => {}
+            Self::Dpo(Dpo { groups, .. }) | Self::Grpo(Grpo { groups, .. }) => {
+                groups.num_prompts *= times;
+            }
+        }
+        self
+    }
+
     /// What it asks of the run.
     pub fn needs(&self) -> Needs {
         match *self {

@@ -313,6 +313,7 @@ fn experiment() -> impl Strategy<Value = Experiment> {
             seed,
             device,
             precision: [Precision::F32, Precision::Bf16][usize::from(mini)],
+            accumulate: 3,
             gradient_checkpointing: mini,
             world: World::Preset([WorldPreset::Geneval, WorldPreset::Mini][usize::from(mini)]),
             kinds: KindShares {

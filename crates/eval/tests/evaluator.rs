@@ -34,12 +34,12 @@ fn mean(evaluation: &Evaluation, name: &str) -> f64 {
 
 /// The scene of the prompt before: right images, wrong prompts.
 fn of_other_prompts(world: &World, prompts: &Prompts, _noise: &Tensor) -> Tensor {
-    SceneBatch::render(world, prompts, 0, 0).roll([1], [0])
+    SceneBatch::render(world, prompts, 0.., 0, 0).roll([1], [0])
 }
 
 /// Two scenes in one picture: no object is one.
 fn fused(world: &World, prompts: &Prompts, noise: &Tensor) -> Tensor {
-    let scenes = SceneBatch::render(world, prompts, 0, 0);
+    let scenes = SceneBatch::render(world, prompts, 0.., 0, 0);
     (&scenes + of_other_prompts(world, prompts, noise)) * 0.5
 }
 

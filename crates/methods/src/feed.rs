@@ -4,6 +4,8 @@ use dmdr_batches::Prompts;
 use dmdr_models::Conditioning;
 use dmdr_tensor::Tensor;
 
+use crate::Share;
+
 /// What a source of data failed with.
 pub type FeedError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -14,6 +16,8 @@ pub struct Batch {
     pub prompts: Prompts,
     /// Their encoding.
     pub cond: Conditioning,
+    /// Which rows of the whole batch of all processes these are.
+    pub share: Share,
 }
 
 /// A source of training data. All it gives is a pure function of the run's seed and the index it is asked for.
@@ -24,13 +28,18 @@ pub trait Feed {
     /// Prompts that cannot be read or encoded.
     fn batch(&self, iteration: u64) -> Result<Batch, FeedError>;
 
-    /// True images of `prompts` for an iteration: `[B, C, H, W]` in the space of the networks, from -1 to 1 for pixels. None
-    /// where the truth cannot be drawn.
+    /// True images of `prompts`, the rows of `share`, for an iteration: `[B, C, H, W]` in the space of the networks, from -1 to 1
+    /// for pixels. None where the truth cannot be drawn.
     ///
     /// # Errors
     /// Images that cannot be read.
-    fn true_images(&self, prompts: &Prompts, iteration: u64) -> Result<Option<Tensor>, FeedError> {
-        let _ = (prompts, iteration);
+    fn true_images(
+        &self,
+        prompts: &Prompts,
+        share: Share,
+        iteration: u64,
+    ) -> Result<Option<Tensor>, FeedError> {
+        let _ = (prompts, share, iteration);
         Ok(None)
     }
 }

@@ -3,7 +3,7 @@
 use dmdr_config::{Motion, NetId, Optim};
 use dmdr_diffusion::Schedule;
 use dmdr_models::{Denoiser, Discriminator, Guidance, View};
-use dmdr_tensor::{AdamW, AdapterId, ParamStore};
+use dmdr_tensor::{AdamW, AdapterId, Device, ParamStore, Tensor};
 
 use crate::optimizer::Optimizer;
 
@@ -190,6 +190,25 @@ impl Nets {
             Network::Heads(discriminator) => discriminator,
             _ => panic!("`{id}` is no discriminator"),
         }
+    }
+
+    /// The device that they are on; the CPU if there is none.
+    pub(crate) fn device(&self) -> Device {
+        let stores = self.teacher.iter().map(|teacher| &teacher.store);
+        let mut stores = stores.chain(self.nets.iter().map(|net| &net.store));
+        stores.next().map_or(Device::Cpu, ParamStore::device)
+    }
+
+    /// The parameters of the trained networks of these names, in the order of [`Self::optimizers`].
+    ///
+    /// # Panics
+    /// As there.
+    pub(crate) fn trained_params(&self, ids: &[NetId]) -> Vec<Tensor> {
+        let found = self.nets.iter().filter(|net| ids.contains(&net.id));
+        let found: Vec<_> = found.filter_map(|net| net.optimizer.as_ref()).collect();
+        assert!(found.len() == ids.len(), "{ids:?} are not all trained");
+        let params = found.into_iter().flat_map(Optimizer::params);
+        params.map(Tensor::shallow_clone).collect()
     }
 
     /// The trained networks of these names, with their optimisers.

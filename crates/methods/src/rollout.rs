@@ -6,7 +6,7 @@ use dmdr_diffusion::sampler::batch_time;
 use dmdr_models::{Conditioning, View};
 use dmdr_tensor::{Kind, Tensor, no_grad_guard};
 
-use crate::{Batch, Depths, MethodError, Update};
+use crate::{Batch, Depths, MethodError, Share, Update};
 
 /// Student inputs at the steps where it will be trained, and what it makes of them.
 #[derive(Debug)]
@@ -21,9 +21,42 @@ pub struct Rollout {
     pub t: Tensor,
     /// The student's clean prediction there, detached, `[B, C, H, W]`.
     pub x0: Tensor,
+    /// Which rows of the whole batch these are.
+    pub share: Share,
 }
 
-/// Runs the student down `times` (last = 0) from `noise`; each sample stops at its own step, as `depths` says.
+impl Rollout {
+    /// Part `share` of it.
+    ///
+    /// # Panics
+    /// If its rows cannot be divided evenly.
+    #[must_use]
+    pub fn part(&self, share: Share) -> Self {
+        let rows = share.rows(self.prompts.len());
+        Self {
+            cond: share.of_cond(&self.cond),
+            prompts: self.prompts.rows(rows),
+            x_t: share.of(&self.x_t),
+            t: share.of(&self.t),
+            x0: share.of(&self.x0),
+            share,
+        }
+    }
+}
+
+/// What the student was fed and made of it, without what is known before: `x_t`, `t` and `x0` of a [`Rollout`].
+#[derive(Debug)]
+pub struct States {
+    /// `[B, C, H, W]`.
+    pub x_t: Tensor,
+    /// `[B]`.
+    pub t: Tensor,
+    /// `[B, C, H, W]`.
+    pub x0: Tensor,
+}
+
+/// Runs the student down `times` (last = 0) from `noise`; each sample stops at its own step, as `depths` of the whole batch
+/// say. `noise` and `cond` are those of `share`.
 ///
 /// Samples lie in blocks, the deepest first. So step `i` evaluates only the samples that go on. With `n` steps and a batch
 /// that has them all a rollout costs `(n + 1) / 2` evaluations a sample. The input at step `j` is the prediction of
@@ -32,43 +65,47 @@ pub fn backward_simulation(
     student: &View<'_>,
     times: &[f64],
     depths: &Depths,
+    share: Share,
     noise: &Tensor,
-    Batch { prompts, cond }: Batch,
-) -> Rollout {
+    cond: &Conditioning,
+) -> States {
     let _guard = no_grad_guard();
-    let num_steps = times.len() - 1;
+    let len = noise.size()[0];
     let mut x = noise.shallow_clone();
-    let mut x0 = Vec::with_capacity(num_steps);
-    let mut x_t = Vec::with_capacity(num_steps);
-    let mut t = Vec::with_capacity(num_steps);
-    for step in 0..num_steps {
-        // The first `going(i)` samples are trained at step i or deeper.
-        let (here, on) = (depths.going(step), depths.going(step + 1));
-        let clean = student.x0(&x, &batch_time(&x, times[step]), &cond.narrow(0, here));
-        x_t.push(x.narrow(0, on, here - on));
-        x0.push(clean.narrow(0, on, here - on));
-        t.push(Tensor::full(
-            [here - on],
-            times[step],
-            (Kind::Float, x.device()),
-        ));
-        if on == 0 {
+    let mut x0 = Vec::new();
+    let mut x_t = Vec::new();
+    let mut t = Vec::new();
+    for step in 0..times.len() - 1 {
+        // The first `here` samples are trained at this step or deeper.
+        let (whole, whole_on) = (depths.going(step), depths.going(step + 1));
+        let (here, on) = (share.below(whole, len), share.below(whole_on, len));
+        let mut clean = x.narrow(0, 0, 0);
+        if here > 0 {
+            clean = student.x0(&x, &batch_time(&x, times[step]), &cond.narrow(0, here));
+            x_t.push(x.narrow(0, on, here - on));
+            x0.push(clean.narrow(0, on, here - on));
+            let time = (Kind::Float, x.device());
+            t.push(Tensor::full([here - on], times[step], time));
+        }
+        // Others may go on where this share does not, and all draw the same.
+        if whole_on == 0 {
             break;
         }
         let clean = clean.narrow(0, 0, on);
+        let shape = clean.size();
+        let eps = share.draw_first(whole_on, len, |rows| {
+            let rows = [&[rows], &shape[1..]].concat();
+            Tensor::randn(rows, (clean.kind(), clean.device()))
+        });
         let next = batch_time(&clean, times[step + 1]);
-        x = student
-            .schedule
-            .add_noise(&clean, &clean.randn_like(), &next);
+        x = student.schedule.add_noise(&clean, &eps, &next);
     }
     // Samples that stopped last lie first in the batch.
     let assemble = |mut blocks: Vec<Tensor>| {
         blocks.reverse();
         Tensor::cat(&blocks, 0)
     };
-    Rollout {
-        prompts,
-        cond,
+    States {
         x_t: assemble(x_t),
         t: assemble(t),
         x0: assemble(x0),
@@ -90,17 +127,38 @@ impl Simulation {
     /// # Errors
     /// Prompts that cannot be read or encoded.
     pub fn run(&self, update: &mut Update<'_>) -> Result<Rollout, MethodError> {
-        let batch = update.batch()?;
-        let (size, [c, h, w]) = (batch.cond.batch(), self.image_shape);
-        let noise = Tensor::randn([size, c, h, w], (Kind::Float, batch.cond.pooled.device()));
-        let depths = Depths::of(size as usize, self.times.len() - 1, &update.place());
-        let student = update.view(NetId::STUDENT);
-        Ok(backward_simulation(
-            &student,
-            &self.times,
-            &depths,
-            &noise,
-            batch,
-        ))
+        let Batch {
+            prompts,
+            cond,
+            share,
+        } = update.batch()?;
+        let [c, h, w] = self.image_shape;
+        let options = (Kind::Float, cond.pooled.device());
+        let depths = Depths::of(
+            share.whole(prompts.len()),
+            self.times.len() - 1,
+            &update.place(),
+        );
+        let states = update.in_parts(|part| {
+            let cond = part.of_cond(&cond);
+            let noise = part.draw(cond.batch(), |rows| Tensor::randn([rows, c, h, w], options));
+            let student = update.view(NetId::STUDENT);
+            let times = &self.times;
+            Ok(backward_simulation(
+                &student, times, &depths, part, &noise, &cond,
+            ))
+        })?;
+        let join = |of: fn(&States) -> &Tensor| {
+            let parts: Vec<&Tensor> = states.iter().map(of).collect();
+            Tensor::cat(&parts, 0)
+        };
+        Ok(Rollout {
+            prompts,
+            cond,
+            x_t: join(|states| &states.x_t),
+            t: join(|states| &states.t),
+            x0: join(|states| &states.x0),
+            share,
+        })
     }
 }

@@ -1,14 +1,19 @@
 //! The verbs of an update. Each keeps what a run promises: draws by seed and place, gradients of one network's group alone,
 //! and no change once a number is not finite.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 use dmdr_batches::Prompts;
 use dmdr_config::NetId;
 use dmdr_models::View;
-use dmdr_tensor::{Kind, Numbers, Tensor, gradients, read_scalars, reseed};
+use dmdr_tensor::{
+    Generators, Kind, Numbers, Ranks, Tensor, TensorError, add_to, divide, gradients, read_scalars,
+    reseed,
+};
 
-use crate::{Batch, Feed, Losses, MethodError, Nets};
+use crate::{
+    Batch, Division, Feed, Losses, MethodError, Nets, Share, division::unless_out_of_memory,
+};
 
 /// Where training is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,10 @@ pub struct Update<'a> {
     nets: &'a mut Nets,
     feed: &'a dyn Feed,
     factors: &'a BTreeMap<String, f64>,
+    /// What this process has of each batch, and in how many parts it is computed.
+    ranks: Ranks,
+    share: Share,
+    division: Cell<Division>,
     /// 1 once something was not finite.
     skip: Option<Tensor>,
     numbers: Numbers,
@@ -58,6 +67,21 @@ pub struct NotFinite {
     pub batch: BTreeMap<String, Tensor>,
 }
 
+/// Why an update came to no end.
+#[derive(Debug)]
+pub enum NotFinished {
+    /// The first number that was not finite.
+    Number(Box<NotFinite>),
+    /// A process that is gone or hangs.
+    Ranks(TensorError),
+}
+
+impl From<TensorError> for NotFinished {
+    fn from(error: TensorError) -> Self {
+        Self::Ranks(error)
+    }
+}
+
 /// 1 if `before` is, or if one of the scalars `checked` is not finite; else 0: an f32 scalar on their device.
 fn skip_unless_finite(before: Option<Tensor>, checked: &[(String, Tensor)]) -> Tensor {
     let values = checked.iter().map(|(_, value)| value.to_kind(Kind::Float));
@@ -69,6 +93,15 @@ fn skip_unless_finite(before: Option<Tensor>, checked: &[(String, Tensor)]) -> T
         None => skip,
         Some(before) => skip.maximum(&before),
     }
+}
+
+/// `sum` with `gradients` of the same parameters; without any as yet, these.
+fn added(mut sum: Vec<Tensor>, gradients: Vec<Tensor>) -> Vec<Tensor> {
+    if sum.is_empty() {
+        return gradients;
+    }
+    add_to(&mut sum, &gradients);
+    sum
 }
 
 impl<'a> Update<'a> {
@@ -94,11 +127,43 @@ impl<'a> Update<'a> {
             nets,
             feed,
             factors,
+            ranks: Ranks::ALONE,
+            share: Share::WHOLE,
+            division: Cell::new(Division::NONE),
             skip: None,
             numbers: Numbers::default(),
             checks: Vec::new(),
             batches: Vec::new(),
         }
+    }
+
+    /// The same update with batches computed in equal parts. The result is that of one part but for rounding.
+    #[must_use]
+    pub fn divided(self, division: Division) -> Self {
+        Self {
+            division: Cell::new(division),
+            ..self
+        }
+    }
+
+    /// The same update by one of several processes, of which each has a share of every batch.
+    #[must_use]
+    pub fn among(self, ranks: Ranks) -> Self {
+        Self {
+            ranks,
+            share: Share::of_rank(ranks.rank(), ranks.count()),
+            ..self
+        }
+    }
+
+    /// The processes.
+    pub fn ranks(&self) -> Ranks {
+        self.ranks
+    }
+
+    /// In how many parts batches are computed: more than at first, if memory ran out.
+    pub fn division(&self) -> Division {
+        self.division.get()
     }
 
     /// Where training is.
@@ -146,14 +211,56 @@ impl<'a> Update<'a> {
         self.feed.batch(iteration).map_err(MethodError::Feed)
     }
 
-    /// True images of `prompts`, see [`Feed::true_images`].
+    /// True images of `prompts`, the rows of `share`: see [`Feed::true_images`].
     ///
     /// # Errors
     /// Images that cannot be read, or a world without any.
-    pub fn true_images(&self, prompts: &Prompts) -> Result<Tensor, MethodError> {
-        let images = self.feed.true_images(prompts, self.iteration());
+    pub fn true_images(&self, prompts: &Prompts, share: Share) -> Result<Tensor, MethodError> {
+        let images = self.feed.true_images(prompts, share, self.iteration());
         let images = images.map_err(MethodError::Feed)?;
         images.ok_or(MethodError::NoTrueImages)
+    }
+
+    /// What `compute` makes of each part of a batch, one after the other: activations of one part are there at a time. Each
+    /// begins with the same state of all generators, as draws are made for the whole batch; see [`Share::draw`].
+    ///
+    /// # Errors
+    /// Those of `compute`.
+    pub fn in_parts<T>(
+        &self,
+        mut compute: impl FnMut(Share) -> Result<T, MethodError>,
+    ) -> Result<Vec<T>, MethodError> {
+        self.fold_parts(Vec::new, |mut all, part| {
+            all.push(compute(part)?);
+            Ok(all)
+        })
+    }
+
+    /// As [`Self::in_parts`]: what `compute` makes of the parts one after the other, from what `start` gives. Where memory runs
+    /// out, it begins again with smaller parts, as long as there are any.
+    fn fold_parts<A>(
+        &self,
+        start: impl Fn() -> A,
+        mut compute: impl FnMut(A, Share) -> Result<A, MethodError>,
+    ) -> Result<A, MethodError> {
+        let generators = Generators::of(self.nets.device())?;
+        loop {
+            let division = self.division.get();
+            let mut parts = self.share.parts(division.parts());
+            let mut all = || {
+                parts.try_fold(start(), |done, part| {
+                    generators.restore()?;
+                    compute(done, part)
+                })
+            };
+            let Some(finer) = division.finer() else {
+                return all();
+            };
+            if let Some(done) = unless_out_of_memory(all)? {
+                return Ok(done);
+            }
+            self.division.set(finer);
+        }
     }
 
     /// What a guard leaves of the weight of a term, in `[0, 1]`.
@@ -191,12 +298,18 @@ impl<'a> Update<'a> {
     /// One optimiser step of one network: gradients of its parameters alone, clipped. Nothing changes, here and in all that
     /// follows in this update, once a loss or a gradient is not finite; the end of the update says so.
     ///
+    /// `losses` gives the means over a part of the batch; it is asked for each part.
+    ///
     /// # Errors
-    /// If libtorch fails.
+    /// Those of `losses`, or if libtorch fails.
     ///
     /// # Panics
     /// If the network is not trained.
-    pub fn minimise(&mut self, id: NetId, losses: Losses) -> Result<(), MethodError> {
+    pub fn minimise(
+        &mut self,
+        id: NetId,
+        losses: impl FnMut(&Self, Share) -> Result<Losses, MethodError>,
+    ) -> Result<(), MethodError> {
         self.minimise_together(&[id], losses)
     }
 
@@ -208,15 +321,31 @@ impl<'a> Update<'a> {
     ///
     /// # Panics
     /// If one of them is not trained.
-    pub fn minimise_together(&mut self, ids: &[NetId], losses: Losses) -> Result<(), MethodError> {
+    pub fn minimise_together(
+        &mut self,
+        ids: &[NetId],
+        mut losses: impl FnMut(&Self, Share) -> Result<Losses, MethodError>,
+    ) -> Result<(), MethodError> {
+        let params = self.nets.trained_params(ids);
+        let (losses, mut grads) = self.fold_parts(
+            <(Vec<Losses>, Vec<Tensor>)>::default,
+            |(mut all, sum), part| {
+                let losses = losses(self, part)?;
+                let grads = gradients(&losses.total(), &params)?;
+                all.push(losses.detach());
+                Ok((all, added(sum, grads)))
+            },
+        )?;
+        divide(&mut grads, losses.len());
+        let mut losses = Losses::of_parts(losses);
+        // Gradients and losses of all processes together: so all see the same, and skip the same.
+        grads.push(losses.values());
+        self.ranks.mean(&mut grads)?;
+        losses.set_values(&grads.pop().expect("the losses"));
+        let mut grads = grads.into_iter();
+
         let update = self.place.update;
         let mut optimizers = self.nets.optimizers(ids);
-        let params: Vec<Tensor> = optimizers
-            .iter()
-            .flat_map(|(_, optimizer)| optimizer.params())
-            .map(Tensor::shallow_clone)
-            .collect();
-        let mut grads = gradients(&losses.total(), &params)?.into_iter();
         let grads: Vec<(Vec<Tensor>, Tensor)> = optimizers
             .iter()
             .map(|(_, optimizer)| {
@@ -227,7 +356,7 @@ impl<'a> Update<'a> {
             .collect();
 
         let terms = losses.terms.into_iter();
-        let terms = terms.map(|term| (format!("loss/{}", term.name), term.value.detach()));
+        let terms = terms.map(|term| (format!("loss/{}", term.name), term.value));
         let norms = optimizers
             .iter()
             .zip(&grads)
@@ -258,13 +387,13 @@ impl<'a> Update<'a> {
     /// Ends the update: averages follow, and all numbers are read, which is the only time that anybody waits for the device.
     ///
     /// # Errors
-    /// The first number that was not finite.
-    pub fn finish(mut self) -> Result<BTreeMap<String, f64>, Box<NotFinite>> {
+    /// The first number that was not finite, or a lost process.
+    pub fn finish(mut self) -> Result<BTreeMap<String, f64>, NotFinished> {
         const SKIPPED: &str = "skipped";
         if let Some(skip) = &self.skip {
             self.numbers.keep(SKIPPED, skip);
         }
-        let mut numbers = self.numbers.read();
+        let mut numbers = self.numbers.read_over(self.ranks)?;
         let is_finite = numbers.remove(SKIPPED).is_none_or(|skipped| skipped == 0.0);
         if is_finite {
             self.nets.follow(self.place.update);
@@ -276,12 +405,12 @@ impl<'a> Update<'a> {
         match checks.find(|(_, value)| !value.is_finite()) {
             // A device without memory reads every number as 1.
             None => Ok(numbers),
-            Some((check, value)) => Err(Box::new(NotFinite {
+            Some((check, value)) => Err(NotFinished::Number(Box::new(NotFinite {
                 net: check.net,
                 what: check.what,
                 value,
                 batch: self.batches.swap_remove(check.batch),
-            })),
+            }))),
         }
     }
 }

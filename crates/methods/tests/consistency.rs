@@ -4,7 +4,7 @@ mod tiny;
 
 use dmdr_config::{Consistency, Lcm as LcmConfig, Motion, NetId};
 use dmdr_diffusion::{Parameterization, Schedule};
-use dmdr_methods::{Lcm, Net, Nets, Network, Teacher, term};
+use dmdr_methods::{Lcm, Net, Nets, Network, Share, Teacher, term};
 use dmdr_models::{Call, Conditioning, Denoiser, Guidance};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, reseed};
 use tiny::{Tiny, cond, gradients, largest, net};
@@ -77,7 +77,14 @@ fn loss(student: Exact, num_steps: usize) -> f64 {
     let n = 20_000;
     let x0 = Tensor::randn([n, 1, 1, 1], (Kind::Float, Device::Cpu)) * S + M;
     let config = config(num_steps, 1.0);
-    let losses = term::consistency(&config, NetId::STUDENT, &update, &x0, &nothing(n));
+    let losses = term::consistency(
+        &config,
+        NetId::STUDENT,
+        &update,
+        &x0,
+        &nothing(n),
+        Share::WHOLE,
+    );
     losses.total().double_value(&[])
 }
 
@@ -100,7 +107,14 @@ fn at_time_0_the_target_is_its_input() {
     let x0 = Tensor::zeros([4, 1, 2, 2], (Kind::Float, Device::Cpu));
     let c = 0.01;
     reseed(&[5]);
-    let losses = term::consistency(&config(1, c), NetId::STUDENT, &update, &x0, &nothing(4));
+    let losses = term::consistency(
+        &config(1, c),
+        NetId::STUDENT,
+        &update,
+        &x0,
+        &nothing(4),
+        Share::WHOLE,
+    );
     let noise = &losses.batch["x_t"];
     let t = Tensor::ones([4], (Kind::Float, Device::Cpu));
     let predict = |net: Exact| net.forward(noise, &t, &nothing(4), &Call::default());
@@ -128,7 +142,16 @@ fn an_update_trains_the_student_and_the_target_follows() {
     {
         let config = Consistency::default();
         let update = tiny.at(0, 0);
-        let losses = || term::consistency(&config, NetId::TARGET, &update, &images, &cond());
+        let losses = || {
+            term::consistency(
+                &config,
+                NetId::TARGET,
+                &update,
+                &images,
+                &cond(),
+                Share::WHOLE,
+            )
+        };
         let has_any = |id| {
             let grads = gradients(update.nets(), id, &losses().total());
             grads.iter().any(|grad| largest(grad) > 0.0)

@@ -2,11 +2,12 @@
 
 mod tiny;
 
+use dmdr_batches::Prompts;
 use dmdr_config::{
     Curve, Dmd2 as Dmd2Config, Gan, Motion, NetId, Optim, Optimizer, TimeDistribution,
 };
 use dmdr_diffusion::{Parameterization, Schedule};
-use dmdr_methods::{Dmd2, Net, Nets, Network, Teacher, term};
+use dmdr_methods::{Dmd2, Net, Nets, Network, Rollout, Share, Teacher, Update, term};
 use dmdr_models::{Call, Conditioning, Denoiser, Discriminator, Guidance, Taps, View};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, reseed};
 use tiny::{Tiny, cond, dit, gradients, largest, net, simulation};
@@ -49,6 +50,19 @@ fn tiny() -> Tiny {
     tiny
 }
 
+/// What a student made.
+fn rollout(x0: Tensor, cond: Conditioning) -> Rollout {
+    let count = x0.size()[0];
+    Rollout {
+        prompts: Prompts::plain(vec![String::new(); count as usize]),
+        cond,
+        x_t: x0.shallow_clone(),
+        t: Tensor::ones([count], (Kind::Float, Device::Cpu)),
+        x0,
+        share: Share::WHOLE,
+    }
+}
+
 fn value(scalar: &Tensor) -> f64 {
     scalar.double_value(&[])
 }
@@ -58,12 +72,15 @@ fn what_knows_nothing_has_logits_of_0() {
     let mut tiny = tiny();
     let images = tiny.feed.true_images.as_ref().expect("set").shallow_clone();
     let update = tiny.at(0, 0);
-    let (config, cond) = (Gan::default(), cond());
-    let x0 = Tensor::randn([4, 3, 8, 8], (Kind::Float, Device::Cpu));
-    let judged = term::discriminator(&config, 1.0, &update, &x0, &images, &cond);
+    let config = Gan::default();
+    let r = rollout(
+        Tensor::randn([4, 3, 8, 8], (Kind::Float, Device::Cpu)),
+        cond(),
+    );
+    let judged = term::discriminator(&config, 1.0, &update, &images, &r);
     assert!((value(&judged.terms[0].value) - 2.0 * LN_2).abs() < 1e-6);
     assert!((judged.terms[0].weight - 1e-2).abs() < 1e-12);
-    let fooled = term::gan(&config, 1.0, &update, &x0, &cond);
+    let fooled = term::gan(&config, 1.0, &update, &r.x0, &r);
     assert!((value(&fooled.terms[0].value) - LN_2).abs() < 1e-6);
     assert!((fooled.terms[0].weight - 5e-3).abs() < 1e-12);
 }
@@ -89,9 +106,10 @@ fn a_discriminator_trains_the_features_that_it_reads_and_the_student_neither() {
             .trained()
             .x0(&noise, &r_t, &cond)
     };
-    let judged = || term::discriminator(&config, 1.0, &update, &student(), &images, &cond).total();
+    let made = || rollout(student(), cond.clone());
+    let judged = || term::discriminator(&config, 1.0, &update, &images, &made()).total();
     assert_eq!(reached(&judged), [false, true, true]);
-    let fooled = || term::gan(&config, 1.0, &update, &student(), &cond).total();
+    let fooled = || term::gan(&config, 1.0, &update, &student(), &made()).total();
     assert!(reached(&fooled)[0]);
 }
 
@@ -204,7 +222,9 @@ fn the_best_discriminator_of_two_gaussians_has_their_log_ratio() {
         let drawn =
             |mean: f64| Tensor::randn([count, 1, 1, 1], (Kind::Float, Device::Cpu)) * STD + mean;
         let (made, real) = (drawn(-MEAN), drawn(MEAN));
-        let losses = term::discriminator(&config, 1.0, &update, &made, &real, &nothing);
+        let r = rollout(made, nothing.clone());
+        let losses =
+            |update: &Update<'_>, _| Ok(term::discriminator(&config, 1.0, update, &real, &r));
         update
             .minimise(NetId::DISCRIMINATOR, losses)
             .expect("a graph");

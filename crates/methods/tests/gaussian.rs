@@ -1,9 +1,8 @@
 //! Exact oracles: data N(M, S^2), a student N(m, s^2), and both scores in closed form.
 
-use dmdr_batches::Prompts;
 use dmdr_config::{Curve, TimeDistribution};
 use dmdr_diffusion::{Parameterization, Schedule, loss, sample_times};
-use dmdr_methods::{Batch, Depths, Place, backward_simulation};
+use dmdr_methods::{Depths, Place, Share, backward_simulation};
 use dmdr_models::{Call, Conditioning, Denoiser, View};
 use dmdr_tensor::{Device, Kind, Tensor, reseed};
 
@@ -89,10 +88,6 @@ fn matching_gradient_on_gaussians_is_the_analytic_one() {
 fn the_first_rollout_input_is_pure_noise_and_times_are_spread_evenly() {
     reseed(&[8]);
     let n = 40_000;
-    let batch = Batch {
-        prompts: Prompts::plain(vec![String::new(); n]),
-        cond: nothing(n as i64),
-    };
     let place = Place {
         seed: 0,
         update: 0,
@@ -103,7 +98,14 @@ fn the_first_rollout_input_is_pure_noise_and_times_are_spread_evenly() {
     let noise = Tensor::randn([n, 1, 1, 1], (Kind::Float, Device::Cpu));
     let student = Exact { mean: M, std: S };
     let times = [1.0, 0.75, 0.5, 0.25, 0.0];
-    let r = backward_simulation(&view(&student), &times, &depths, &noise, batch);
+    let r = backward_simulation(
+        &view(&student),
+        &times,
+        &depths,
+        Share::WHOLE,
+        &noise,
+        &nothing(n),
+    );
     for (block, t) in [0.25, 0.5, 0.75, 1.0].into_iter().enumerate() {
         let part = r.t.narrow(0, block as i64 * n / 4, n / 4);
         assert!(

@@ -8,8 +8,8 @@ use dmdr_batches::Prompts;
 use dmdr_config::{Curve, Dpo, Groups, Grpo, NetId, RlAlgorithm};
 use dmdr_diffusion::{Schedule, loss, time_grid};
 use dmdr_methods::{
-    Rollout,
-    rl::{Group, RlTerm},
+    Rollout, Share,
+    rl::{Counted, Group, RlTerm},
 };
 use dmdr_rewards::{RewardError, RewardMix, RewardModel};
 use dmdr_tensor::{Device, Kind, Numbers, Tensor, reseed};
@@ -92,6 +92,7 @@ impl Scene {
             x0: x_t.shallow_clone(),
             t: Tensor::ones([4], options),
             x_t,
+            share: Share::WHOLE,
         };
         Self { tiny, rollout }
     }
@@ -130,11 +131,13 @@ fn narrowed(group: &Group, rows: &[i64], size: i64) -> Group {
     let x0 = select(&group.x0);
     let scored = mix(Vec::new()).score(&x0, &prompts(), 0).expect("scored");
     let (_, reward) = &scored.parts[0];
+    let advantages = loss::advantages(&reward.reshape([-1, size]));
     Group {
+        counted: Counted::of(Share::WHOLE, &advantages, None),
         cond: group.cond.select(&rows),
         states: group.states.iter().map(select).collect(),
         log_probs: group.log_probs.iter().map(select).collect(),
-        advantages: loss::advantages(&reward.reshape([-1, size])),
+        advantages,
         x0,
         present: None,
         numbers: Numbers::default(),

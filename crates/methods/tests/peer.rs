@@ -11,7 +11,7 @@ use std::{
 use dmdr_batches::Prompts;
 use dmdr_config::{Curve, DistributionMatching, FakeScoreLoss, Motion, NetId};
 use dmdr_diffusion::Schedule;
-use dmdr_methods::{Losses, Net, Nets, Network, Rollout, Teacher, term};
+use dmdr_methods::{Losses, Net, Nets, Network, Rollout, Share, Teacher, term};
 use dmdr_models::{
     Conditioning, Denoiser, Guidance, ModelError, Sd3, SdxlUnet, Sit, SitConfig,
     load_diffusers_config,
@@ -126,6 +126,7 @@ fn agrees<N: Denoiser + 'static>(
         x_t: fixture.get("x_t").shallow_clone(),
         t: fixture.get("t").shallow_clone(),
         x0: fixture.get("x0").shallow_clone(),
+        share: Share::WHOLE,
     };
 
     let dm = DistributionMatching {

@@ -10,7 +10,7 @@ use dmdr_config::{
 };
 use dmdr_diffusion::{Parameterization, Schedule, time_grid};
 use dmdr_methods::{
-    Dmdr, Losses, MethodError, Net, Network, Rollout, Update,
+    Dmdr, Losses, MethodError, Net, Network, Rollout, Share, Update,
     rl::{Group, RlTerm, refl},
 };
 use dmdr_models::{Call, Conditioning, Denoiser};
@@ -303,6 +303,7 @@ fn pure_noise() -> Rollout {
         x0: x_t.shallow_clone(),
         t: Tensor::ones([4], options),
         x_t,
+        share: Share::WHOLE,
     }
 }
 
@@ -379,8 +380,11 @@ fn dpo_learns_to_tell_the_better_image() {
     let (r, group) = rollout(&mut tiny, &rl, 3);
     train(&mut tiny, 40, |tiny, update| {
         let mut update = tiny.at(0, update);
-        let mut losses = Losses::default();
-        losses.add("rl", 1.0, loss(&update, &rl, &r, group.as_ref()).0);
+        let losses = |update: &Update<'_>, _| {
+            let mut losses = Losses::default();
+            losses.add("rl", 1.0, loss(update, &rl, &r, group.as_ref()).0);
+            Ok(losses)
+        };
         update.minimise(NetId::STUDENT, losses).expect("a step");
         let _ = update.finish().expect("finite");
     });

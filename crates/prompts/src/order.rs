@@ -20,7 +20,8 @@ pub struct Order {
 }
 
 impl Order {
-    /// The `batch` prompts of `iteration`, from 0. An iteration over the end of an epoch goes on into the next one.
+    /// The `batch` prompts of `iteration`, from 0: every `ranks`-th of all. An iteration over the end of an epoch goes on into the
+    /// next one.
     ///
     /// # Panics
     /// There are no prompts, or `rank` is not below `ranks`.
@@ -33,8 +34,8 @@ impl Order {
             self.ranks
         );
         let order = *self;
-        let first = (iteration * self.ranks + self.rank) * self.batch;
-        (first..first + self.batch).map(move |place| order.at(place))
+        let first = iteration * self.ranks * self.batch + self.rank;
+        (0..self.batch).map(move |row| order.at(first + row * order.ranks))
     }
 
     /// The first iteration that reads prompts of `epoch`.
@@ -112,9 +113,12 @@ mod tests {
         fn ranks_partition_what_one_would_read(
             seed in any::<u64>(), len in 1u64..500, batch in 1u64..9, ranks in 1u64..6, iteration in 0u64..1 << 30,
         ) {
-            let parts = (0..ranks).flat_map(|rank| order(seed, len, batch, rank, ranks).indices(iteration));
-            let whole = order(seed, len, batch * ranks, 0, 1).indices(iteration);
-            prop_assert_eq!(parts.collect::<Vec<_>>(), whole.collect::<Vec<_>>());
+            let whole: Vec<u64> = order(seed, len, batch * ranks, 0, 1).indices(iteration).collect();
+            for rank in 0..ranks {
+                let own = order(seed, len, batch, rank, ranks).indices(iteration);
+                let expected = whole.iter().copied().skip(rank as usize).step_by(ranks as usize);
+                prop_assert!(own.eq(expected));
+            }
         }
 
         #[test]

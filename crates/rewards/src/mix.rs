@@ -105,6 +105,12 @@ impl RewardMix {
         }
     }
 
+    /// Whether one of them may leave images out.
+    pub fn may_leave_out(&self) -> bool {
+        let mut models = self.rewards.iter().map(|reward| &reward.model);
+        models.any(|model| model.may_leave_out())
+    }
+
     /// The first reward that has no gradient, if any.
     pub fn not_differentiable(&self) -> Option<&str> {
         let mut models = self.rewards.iter().map(|reward| &reward.model);
@@ -127,18 +133,19 @@ impl RewardMix {
             let mut counted = reward.counted(&score);
             let mut plain = score.detach();
             if let Some((there, num_missing)) = left_out(reward.model.as_ref(), &plain) {
-                numbers.know(format!("reward/{name}/missing"), num_missing);
-                plain = plain.masked_select(&there);
-                counted = counted.where_self(&there, &counted.zeros_like());
-                // A reward that weighs nothing leaves nothing out.
-                if weight != 0.0 {
-                    let there = there.to_kind(Kind::Float);
-                    present = Some(present.map_or_else(|| there.copy(), |other| other * &there));
+                numbers.count_if_any(format!("reward/{name}/missing"), &num_missing);
+                if num_missing.double_value(&[]) > 0.0 {
+                    plain = plain.masked_select(&there);
+                    counted = counted.where_self(&there, &counted.zeros_like());
+                    // A reward that weighs nothing leaves nothing out.
+                    if weight != 0.0 {
+                        let there = there.to_kind(Kind::Float);
+                        present =
+                            Some(present.map_or_else(|| there.copy(), |other| other * &there));
+                    }
                 }
             }
-            if plain.size()[0] > 0 {
-                observe(&mut numbers, name, &plain);
-            }
+            numbers.describe(format!("reward/{name}"), &plain);
             total += &counted * weight;
             parts.push((weight, counted));
         }
@@ -151,26 +158,13 @@ impl RewardMix {
     }
 }
 
-/// Which of a reward's `scores [B]` are there, and how many are not; none if all are. A rehearsal has all.
-fn left_out(reward: &dyn RewardModel, scores: &Tensor) -> Option<(Tensor, f64)> {
+/// Which of a reward's `scores [B]` are there, and how many are not; none if that cannot be. A rehearsal has all.
+fn left_out(reward: &dyn RewardModel, scores: &Tensor) -> Option<(Tensor, Tensor)> {
     if !reward.may_leave_out() || phantom::is_phantom(scores.device()) {
         return None;
     }
     let missing = scores.isnan();
-    let num_missing = missing.sum(Kind::Float).double_value(&[]);
-    (num_missing > 0.0).then(|| (missing.logical_not(), num_missing))
-}
-
-/// Adds the statistics of a reward's `scores [n]`.
-fn observe(numbers: &mut Numbers, name: &str, scores: &Tensor) {
-    for (statistic, value) in [
-        ("mean", scores.mean(Kind::Float)),
-        ("min", scores.min()),
-        ("max", scores.max()),
-        ("std", scores.std(false)),
-    ] {
-        numbers.keep(format!("reward/{name}/{statistic}"), &value);
-    }
+    Some((missing.logical_not(), missing.sum(Kind::Float)))
 }
 
 #[cfg(test)]

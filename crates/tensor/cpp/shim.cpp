@@ -8,6 +8,7 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/forward_grad.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
@@ -111,6 +112,12 @@ struct Metering {
   c10::DebugInfoGuard guard{c10::DebugInfoKind::PROFILER_STATE, meter};
 };
 
+// The generator that draws on CUDA device `index`, or for -1 on the CPU.
+at::Generator generator(int index) {
+  const auto cpu = c10::Device(c10::kCPU);
+  return at::globalContext().defaultGenerator(index < 0 ? cpu : c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index)));
+}
+
 c10::DeviceAllocator &cuda() {
   auto *allocator = dynamic_cast<c10::DeviceAllocator *>(c10::GetAllocator(c10::kCUDA));
   TORCH_CHECK(allocator != nullptr, "the CUDA allocator keeps no statistics");
@@ -165,6 +172,23 @@ char *dmdr_fused_adamw(at::Tensor **params, at::Tensor **grads, at::Tensor **exp
     for (auto &step : state_steps) step.add_(one);
     at::_fused_adamw_(list(params, n), list(grads, n), list(exp_avgs, n), list(exp_avg_sqs, n), {}, state_steps, lr,
                       beta1, beta2, weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, *skip);
+  });
+}
+
+// What a generator is about to draw.
+char *dmdr_generator_state(int index, at::Tensor **state) {
+  return guarded([&] {
+    auto found = generator(index);
+    const std::lock_guard<std::mutex> lock(found.mutex());
+    *state = new at::Tensor(found.get_state());
+  });
+}
+
+char *dmdr_set_generator_state(int index, const at::Tensor *state) {
+  return guarded([&] {
+    auto found = generator(index);
+    const std::lock_guard<std::mutex> lock(found.mutex());
+    found.set_state(*state);
   });
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::load_report::LoadReport;
+use crate::{PlaceError, load_report::LoadReport};
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,19 @@ pub enum TensorError {
         /// First line of libtorch's message.
         message: String,
     },
+    /// Another process that trains with this one is lost.
+    #[error("process {rank} of {ranks} cannot go on: {reason}")]
+    Rank {
+        /// This one.
+        rank: u64,
+        /// How many there are.
+        ranks: u64,
+        /// Which one is lost, and how.
+        reason: String,
+    },
+    /// Variables of a launcher that do not fit together.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// A weight file that cannot be opened or read.
     #[error("cannot read weights `{path}`: {source}")]
     Read {

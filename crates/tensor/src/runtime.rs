@@ -1,9 +1,11 @@
 //! Where a run computes, in what kind of numbers, and which of several processes it is.
 
+use std::time::Duration;
+
 use dmdr_config::{Device as DeviceConfig, Precision};
 use tch::{Device, Kind};
 
-use crate::{ParamStore, TensorError, device};
+use crate::{ParamStore, Place, Ranks, TensorError, device};
 
 /// Made once by a command and handed down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,10 +14,8 @@ pub struct Runtime {
     pub device: Device,
     /// Of large matrix products; results are f32 whatever it is.
     pub compute: Kind,
-    /// Which process of several this is, from 0. Each has other prompts.
-    pub rank: u64,
-    /// How many processes there are.
-    pub ranks: u64,
+    /// The processes that train together.
+    pub ranks: Ranks,
 }
 
 impl Runtime {
@@ -25,6 +25,27 @@ impl Runtime {
     /// A CUDA device that is not there.
     pub fn new(config: DeviceConfig, precision: Precision) -> Result<Self, TensorError> {
         Ok(Self::on(device(&config.to_string())?, precision))
+    }
+
+    /// One of the processes that meet at `place`, on the device that a config names: of several cards, the one of its place on
+    /// its machine. See [`Ranks::join`] for `timeout`.
+    ///
+    /// # Errors
+    /// A CUDA device that is not there, or processes that do not meet.
+    pub fn join(
+        config: DeviceConfig,
+        precision: Precision,
+        place: &Place,
+        timeout: Duration,
+    ) -> Result<Self, TensorError> {
+        let config = match config {
+            DeviceConfig::Cuda(None) => DeviceConfig::Cuda(Some(place.local_rank)),
+            other => other,
+        };
+        Ok(Self {
+            ranks: Ranks::join(place, timeout)?,
+            ..Self::new(config, precision)?
+        })
     }
 
     /// One process on `device`.
@@ -40,8 +61,7 @@ impl Runtime {
         Self {
             device,
             compute: Kind::Float,
-            rank: 0,
-            ranks: 1,
+            ranks: Ranks::ALONE,
         }
     }
 

@@ -3,7 +3,7 @@
 use dmdr_config::{External, NetId, NetSpec, Plan, Problem, Recipe, Setup};
 use dmdr_diffusion::loss;
 use dmdr_methods::{Losses, Method, MethodError, Simulation, Update};
-use dmdr_tensor::{Kind, no_grad_guard};
+use dmdr_tensor::Kind;
 
 /// Its configuration: the student, its average, and nothing else.
 pub struct ToyRecipe(pub External);
@@ -31,15 +31,16 @@ pub struct Toy(pub Simulation);
 impl Method for Toy {
     fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
         let r = self.0.run(update)?;
-        let student = update.view(NetId::STUDENT).trained();
-        let aim = {
-            let _guard = no_grad_guard();
-            update.nets().teacher().x0(&r.x_t, &r.t, &r.cond)
-        };
-        let x0 = student.x0(&r.x_t, &r.t, &r.cond);
-        let per_sample = loss::denoise(student.schedule, &x0, &aim, &r.t);
-        let mut losses = Losses::default();
-        losses.add("toy", 1.0, per_sample.mean(Kind::Float));
-        update.minimise(NetId::STUDENT, losses)
+        update.minimise(NetId::STUDENT, |update, part| {
+            let r = r.part(part);
+            let teacher = update.nets().teacher();
+            let aim = teacher.x0_no_grad(&r.x_t, &r.t, &r.cond);
+            let student = update.view(NetId::STUDENT).trained();
+            let x0 = student.x0(&r.x_t, &r.t, &r.cond);
+            let per_sample = loss::denoise(student.schedule, &x0, &aim, &r.t);
+            let mut losses = Losses::default();
+            losses.add("toy", 1.0, per_sample.mean(Kind::Float));
+            Ok(losses)
+        })
     }
 }

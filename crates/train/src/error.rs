@@ -42,6 +42,34 @@ pub enum TrainError {
         /// Keys with their values then and now.
         differences: Vec<String>,
     },
+    /// A checkpoint of a run whose updates take another number of batches together.
+    #[error(
+        "checkpoint `{}`: an update takes {expected} batches together, and now it would take {found}: `accumulate` times the \
+         number of processes",
+        path.display()
+    )]
+    OtherBatches {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Of the checkpoint.
+        expected: u64,
+        /// Of this run.
+        found: u64,
+    },
+    /// A number of processes that cannot share what an update takes.
+    #[error(
+        "run `{}`: an update takes {batches} batches together, which {ranks} processes cannot share evenly; start a divisor of \
+         {batches}",
+        run.display()
+    )]
+    UnevenRanks {
+        /// The run.
+        run: PathBuf,
+        /// Of its updates.
+        batches: u64,
+        /// Processes.
+        ranks: u64,
+    },
     /// A checkpoint made under another config than the run's `config.toml` of today.
     #[error(
         "checkpoint `{}` was made with config {found}, the run's `config.toml` is now {expected}: put the old `config.toml` \

@@ -37,15 +37,17 @@ impl Method for FlowMatching<'_> {
     fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
         let index = update.begin();
         let seed = mix(&[update.place().seed, index]) as u64;
-        let view = View::new(&self.net, Schedule::RectifiedFlow);
-        let nothing = Conditioning::none(BATCH as i64, Device::Cpu);
-        let x0 = to_tensor(&self.mixture.sample(BATCH, seed));
-        let t = Tensor::rand([BATCH as i64], (Kind::Float, Device::Cpu)).clamp(0.02, 1.0);
-        let x_t = view.schedule.add_noise(&x0, &x0.randn_like(), &t);
-        let per_sample = loss::denoise(view.schedule, &view.x0(&x_t, &t, &nothing), &x0, &t);
-        let mut losses = Losses::default();
-        losses.add("flow", 1.0, per_sample.mean(Kind::Float));
-        update.minimise(MODEL, losses)
+        update.minimise(MODEL, |_, _| {
+            let view = View::new(&self.net, Schedule::RectifiedFlow);
+            let nothing = Conditioning::none(BATCH as i64, Device::Cpu);
+            let x0 = to_tensor(&self.mixture.sample(BATCH, seed));
+            let t = Tensor::rand([BATCH as i64], (Kind::Float, Device::Cpu)).clamp(0.02, 1.0);
+            let x_t = view.schedule.add_noise(&x0, &x0.randn_like(), &t);
+            let per_sample = loss::denoise(view.schedule, &view.x0(&x_t, &t, &nothing), &x0, &t);
+            let mut losses = Losses::default();
+            losses.add("flow", 1.0, per_sample.mean(Kind::Float));
+            Ok(losses)
+        })
     }
 }
 

@@ -131,17 +131,7 @@ fn switches(experiment: &Experiment) -> Vec<(String, Experiment)> {
         format!("gradient_checkpointing = {recomputes}"),
         changed(&|changed| changed.gradient_checkpointing = recomputes),
     )];
-    let half = experiment.method.recipe().plan().batch_size / 2;
-    if half > 0 {
-        // By its key, so that nobody has to know every method.
-        let set = format!("method.{}.batch_size={half}", experiment.method.name());
-        let changed = Experiment::parse(Path::new("config"), &experiment.to_toml(), &[set]);
-        switches.extend(
-            changed
-                .ok()
-                .map(|changed| (format!("batch_size = {half}"), changed)),
-        );
-    }
+    switches.extend(halved(experiment));
     if experiment.student.tuning == Tuning::Full && experiment.student.init.is_none() {
         let lora = Lora {
             targets: None,
@@ -155,6 +145,31 @@ fn switches(experiment: &Experiment) -> Vec<(String, Experiment)> {
     // What the config's rules refuse, such as more prompts in groups than a batch has, is no way out.
     switches.retain(|(_, changed)| changed.check().is_ok());
     switches
+}
+
+/// Half the batch twice, which is the same batch.
+fn halved(experiment: &Experiment) -> Option<(String, Experiment)> {
+    let recipe = experiment.method.recipe();
+    let half = |count: usize| (count >= 2 && count.is_multiple_of(2)).then_some(count / 2);
+    let batch_size = half(recipe.plan().batch_size)?;
+    let accumulate = experiment.accumulate * 2;
+    // By their keys, so that nobody has to know every method.
+    let mut sets = vec![
+        format!(
+            "method.{}.batch_size={batch_size}",
+            experiment.method.name()
+        ),
+        format!("accumulate={accumulate}"),
+    ];
+    if let Some(part) = recipe.rl()
+        && let Some(groups) = part.algorithm.needs().groups
+    {
+        let (key, name, count) = (part.key, part.algorithm.name(), half(groups.num_prompts)?);
+        sets.push(format!("{key}.algorithm.{name}.groups.num_prompts={count}"));
+    }
+    let changed = Experiment::parse(Path::new("config"), &experiment.to_toml(), &sets);
+    let switch = format!("batch_size = {batch_size}, accumulate = {accumulate}");
+    changed.ok().map(|changed| (switch, changed))
 }
 
 fn print_line(name: &str, bytes: u64, note: &str) {

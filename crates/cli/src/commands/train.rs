@@ -1,6 +1,6 @@
 //! `dmdr train`.
 
-use std::{process::ExitCode, rc::Rc};
+use std::{process::ExitCode, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use dmdr_config::{Experiment, World};
@@ -8,21 +8,45 @@ use dmdr_console::{
     environment, interrupt,
     progress::{Progress, say},
 };
-use dmdr_events::OwnedRun;
-use dmdr_tensor::{Runtime, precision_warning};
-use dmdr_train::{Assembly, Corpus, Distillation, Inputs, Outcome, pin};
+use dmdr_events::{OwnedRun, RunDir};
+use dmdr_tensor::{Place, Ranks, Runtime, precision_warning};
+use dmdr_train::{Assembly, Checkpoint, Corpus, Distillation, Inputs, Outcome, TrainError, pin};
 
 use super::{
     begin, check_config, check_files, check_output, damaged_config, finish, resumed, say_warning,
 };
-use crate::args::RunArgs;
+use crate::args::{RunArgs, TrainArgs};
 
-pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
-    let mut experiment = Experiment::load(&args.config, &args.set)?;
+pub(crate) fn run(args: &TrainArgs, quiet: bool) -> Result<ExitCode> {
+    let experiment = Experiment::load(&args.run.config, &args.run.set)?;
+    let place = Place::find(|name| std::env::var(name).ok())?;
+    let (device, precision) = (experiment.device, experiment.precision);
+    let runtime = match &place {
+        None => Runtime::new(device, precision)?,
+        Some(place) => {
+            let timeout = Duration::from_secs(args.timeout);
+            Runtime::join(device, precision, place, timeout)?
+        }
+    };
+    if runtime.ranks.is_first() {
+        lead(&args.run, experiment, runtime, quiet)
+    } else {
+        follow(&args.run, experiment, runtime)
+    }
+}
+
+/// Trains, and writes and measures what comes of it; the only process, or the first of several.
+fn lead(
+    args: &RunArgs,
+    mut experiment: Experiment,
+    runtime: Runtime,
+    quiet: bool,
+) -> Result<ExitCode> {
     let resumed = resumed(args, &experiment.name)?;
     let begun = resumed.as_ref().map(begun_with).transpose()?;
-    if let Some(begun) = &begun {
+    if let (Some(run), Some(begun)) = (&resumed, &begun) {
         go_on(&mut experiment, begun, quiet);
+        share_evenly(&mut experiment, run, runtime.ranks, quiet)?;
     }
     let pinned = pin(&mut experiment)?;
     if let (Some(run), Some(begun)) = (&resumed, &begun) {
@@ -35,7 +59,6 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     for warning in pinned.into_iter().chain(experiment.warnings()) {
         say_warning(Some(&warning));
     }
-    let runtime = Runtime::new(experiment.device, experiment.precision)?;
     say_warning(precision_warning(experiment.precision, runtime.device).as_deref());
     check_files(&experiment.referenced_files())?;
     check_output(args, &experiment.name, &experiment.referenced_files())?;
@@ -53,6 +76,8 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
     let environment = environment::detect(&experiment.device.to_string());
     let config = experiment.to_toml();
     let run = begin(resumed, args, &experiment.name, &config, &environment)?;
+    // What is cached is written by now; the others load.
+    runtime.ranks.of_first(&[experiment.accumulate as f64])?;
     let outcome = distill(distillation, &experiment, &run, args.resume, quiet)?;
     if outcome == Outcome::Finished {
         // Where no truth is known, a run is measured by what its config names.
@@ -66,6 +91,55 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<ExitCode> {
         say(quiet, &format!("measure it with `{measure}`"));
     }
     finish(outcome, &run, "student.safetensors", args, quiet)
+}
+
+/// Trains in step with the first process.
+fn follow(args: &RunArgs, mut experiment: Experiment, runtime: Runtime) -> Result<ExitCode> {
+    experiment.accumulate = runtime.ranks.of_first(&[0.0])?[0] as usize;
+    let run = RunDir::open(args.root.join(&experiment.name))?;
+    let begun = Experiment::load(run.config(), &[]).context(damaged_config())?;
+    keep_revision(&mut experiment, &begun);
+    drop(pin(&mut experiment)?);
+    let corpus = Corpus::read(&experiment)?.map(Rc::new);
+    let mut distillation = Assembly::of(&experiment, runtime)
+        .with_corpus(corpus)
+        .distillation()?;
+    interrupt::install();
+    match distillation.follow(&run, &Progress::new(true, &[]))? {
+        Outcome::Finished => Ok(ExitCode::SUCCESS),
+        Outcome::Interrupted { .. } => Ok(ExitCode::from(interrupt::EXIT_CODE)),
+    }
+}
+
+/// Makes a run that goes on with another number of processes take as many batches an update as before.
+fn share_evenly(
+    experiment: &mut Experiment,
+    run: &RunDir,
+    ranks: Ranks,
+    quiet: bool,
+) -> Result<()> {
+    let ranks = ranks.count();
+    let Some(batches) = Checkpoint::batches_of(run)? else {
+        return Ok(());
+    };
+    let accumulate = batches / ranks;
+    if batches != accumulate * ranks {
+        let run = run.path().to_owned();
+        return Err(TrainError::UnevenRanks {
+            run,
+            batches,
+            ranks,
+        }
+        .into());
+    }
+    if experiment.accumulate as u64 != accumulate {
+        experiment.accumulate = accumulate as usize;
+        let text = format!(
+            "an update takes {batches} batches together, as when the run began: {ranks} processes, accumulate = {accumulate}"
+        );
+        say(quiet, &text);
+    }
+    Ok(())
 }
 
 /// Reads the prompt files, says what became of their rows, and refuses files that changed under the run to resume: before

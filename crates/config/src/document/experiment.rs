@@ -68,7 +68,7 @@ impl Experiment {
         text::hash(&self.to_toml())
     }
 
-    /// Hash of [`Self::resumable`]; [`Self::hash`] where no reward model is elsewhere.
+    /// Hash of [`Self::resumable`].
     pub fn identity(&self) -> String {
         self.resumable().hash()
     }

@@ -28,21 +28,36 @@ impl Dmd2 {
     /// A rollout; the fake score and the discriminator on it.
     fn iterate(&self, update: &mut Update<'_>) -> Result<Rollout, MethodError> {
         let r = self.simulation.run(update)?;
-        let mut losses = term::fake_score(&self.config.fake_score, self.fake_scale, update, &r);
-        let Some(gan) = &self.config.gan else {
-            update.minimise(NetId::FAKE_SCORE, losses)?;
+        let Config {
+            fake_score, gan, ..
+        } = &self.config;
+        let Some(gan) = gan else {
+            update.minimise(NetId::FAKE_SCORE, |update, part| {
+                Ok(term::fake_score(
+                    fake_score,
+                    self.fake_scale,
+                    update,
+                    &r.part(part),
+                ))
+            })?;
             return Ok(r);
         };
-        let images = update.true_images(&r.prompts)?;
-        losses.extend(term::discriminator(
-            gan,
-            self.fake_scale,
-            update,
-            &r.x0,
-            &images,
-            &r.cond,
-        ));
-        update.minimise_together(&[NetId::FAKE_SCORE, NetId::DISCRIMINATOR], losses)?;
+        let images = update.true_images(&r.prompts, r.share)?;
+        update.minimise_together(
+            &[NetId::FAKE_SCORE, NetId::DISCRIMINATOR],
+            |update, part| {
+                let (r, images) = (r.part(part), part.of(&images));
+                let mut losses = term::fake_score(fake_score, self.fake_scale, update, &r);
+                losses.extend(term::discriminator(
+                    gan,
+                    self.fake_scale,
+                    update,
+                    &images,
+                    &r,
+                ));
+                Ok(losses)
+            },
+        )?;
         Ok(r)
     }
 
@@ -54,7 +69,7 @@ impl Dmd2 {
         losses.keep("t", &r.t);
         losses.keep("x0", &x0);
         if let Some(gan) = &self.config.gan {
-            losses.extend(term::gan(gan, self.fake_scale, update, &x0, &r.cond));
+            losses.extend(term::gan(gan, self.fake_scale, update, &x0, r));
         }
         losses
     }
@@ -66,7 +81,8 @@ impl Method for Dmd2 {
         for _ in 1..self.config.ttur {
             r = self.iterate(update)?;
         }
-        let losses = self.student_losses(update, &r);
-        update.minimise(NetId::STUDENT, losses)
+        update.minimise(NetId::STUDENT, |update, part| {
+            Ok(self.student_losses(update, &r.part(part)))
+        })
     }
 }

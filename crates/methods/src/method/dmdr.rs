@@ -72,8 +72,19 @@ impl Dmdr {
     fn iterate(&self, update: &mut Update<'_>) -> Result<Rollout, MethodError> {
         let r = self.simulation.run(update)?;
         if let Some(matching) = &self.matching {
-            let losses = term::fake_score(&matching.fake_score, matching.fake_scale, update, &r);
-            update.minimise(NetId::FAKE_SCORE, losses)?;
+            let Matching {
+                fake_score,
+                fake_scale,
+                ..
+            } = matching;
+            update.minimise(NetId::FAKE_SCORE, |update, part| {
+                Ok(term::fake_score(
+                    fake_score,
+                    *fake_scale,
+                    update,
+                    &r.part(part),
+                ))
+            })?;
         }
         Ok(r)
     }
@@ -128,8 +139,10 @@ impl Method for Dmdr {
             None => None,
         };
         for _ in 0..rl.map_or(1, |(_, rl)| rl.num_inner_updates()) {
-            let losses = self.student_losses(update, &r, group.as_ref())?;
-            update.minimise(NetId::STUDENT, losses)?;
+            update.minimise(NetId::STUDENT, |update, part| {
+                let group = group.as_ref().map(|group| group.part(part));
+                self.student_losses(update, &r.part(part), group.as_ref())
+            })?;
         }
         Ok(())
     }

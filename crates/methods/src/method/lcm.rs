@@ -19,13 +19,16 @@ impl Lcm {
 impl Method for Lcm {
     fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
         let batch = update.batch()?;
-        let x0 = update.true_images(&batch.prompts)?;
+        let x0 = update.true_images(&batch.prompts, batch.share)?;
         let target = if self.config.target_decay > 0.0 {
             NetId::TARGET
         } else {
             NetId::STUDENT
         };
-        let losses = term::consistency(&self.config.consistency, target, update, &x0, &batch.cond);
-        update.minimise(NetId::STUDENT, losses)
+        update.minimise(NetId::STUDENT, |update, part| {
+            let (x0, cond) = (part.of(&x0), part.of_cond(&batch.cond));
+            let config = &self.config.consistency;
+            Ok(term::consistency(config, target, update, &x0, &cond, part))
+        })
     }
 }

@@ -3,7 +3,7 @@
 use dmdr_models::View;
 use dmdr_rewards::RewardMix;
 
-use crate::Rollout;
+use crate::{Rollout, Share};
 
 /// What an algorithm works on.
 pub struct Context<'a> {
@@ -11,8 +11,10 @@ pub struct Context<'a> {
     pub student: View<'a>,
     /// Its frozen copy, called in the same way, where the algorithm asks for one.
     pub reference: Option<View<'a>>,
-    /// The batch.
+    /// The batch of this process, or the part of it that [`Self::share`] is.
     pub rollout: &'a Rollout,
+    /// What is computed of the batch.
+    pub share: Share,
     /// What is maximised.
     pub rewards: &'a RewardMix,
     /// The student's time grid, from noise down to 0.

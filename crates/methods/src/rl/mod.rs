@@ -5,13 +5,15 @@ mod context;
 mod dpo;
 mod group;
 mod grpo;
+mod pairs;
 mod refl;
 mod term;
 
 pub use algorithm::{Algorithm, RlLoss};
 pub use context::Context;
-pub use dpo::{Pairs, dpo, pairs};
-pub use group::{Group, sample_group};
+pub use dpo::dpo;
+pub use group::{Counted, Group, sample_group};
 pub use grpo::grpo;
+pub use pairs::{Pairs, pairs};
 pub use refl::{Refl, refl};
 pub use term::RlTerm;

@@ -6,7 +6,7 @@ use dmdr_rewards::RewardMix;
 use dmdr_tensor::Tensor;
 
 use super::{Algorithm, Context, Group, Refl, RlLoss};
-use crate::{MethodError, Rollout, Update};
+use crate::{MethodError, Rollout, Share, Update};
 
 /// An algorithm with its rewards.
 pub struct RlTerm {
@@ -81,14 +81,19 @@ impl RlTerm {
         update: &mut Update<'_>,
         r: &Rollout,
     ) -> Result<Option<Group>, MethodError> {
-        let mut group = self.algorithm.group(&self.context(update, r))?;
+        let parts = update.in_parts(|part| self.algorithm.group(&self.context(update, r, part)))?;
+        let parts: Option<Vec<Group>> = parts.into_iter().collect();
+        let mut group = parts.map(Group::of_parts);
         if let Some(group) = &mut group {
+            let size = group.advantages.numel() as i64;
+            let may_leave_out = self.rewards.may_leave_out();
+            group.counted.over(update.ranks(), size, may_leave_out)?;
             update.observe(std::mem::take(&mut group.numbers));
         }
         Ok(group)
     }
 
-    /// The loss. `x0` is the student's prediction for the rollout, with gradient.
+    /// The loss. `x0` is the student's prediction for the rollout, with gradient. All three are of the same part of the batch.
     ///
     /// # Errors
     /// If a reward cannot be computed.
@@ -99,16 +104,23 @@ impl RlTerm {
         r: &Rollout,
         group: Option<&Group>,
     ) -> Result<RlLoss, MethodError> {
-        self.algorithm.loss(&self.context(update, r), x0, group)
+        self.algorithm
+            .loss(&self.context(update, r, r.share), x0, group)
     }
 
     /// Student and reference are called as in training, so that they agree to the bit as long as their weights do.
-    fn context<'a>(&'a self, update: &'a Update<'_>, rollout: &'a Rollout) -> Context<'a> {
+    fn context<'a>(
+        &'a self,
+        update: &'a Update<'_>,
+        rollout: &'a Rollout,
+        share: Share,
+    ) -> Context<'a> {
         let reference = self.part.algorithm.needs().reference;
         Context {
             student: update.view(NetId::STUDENT).trained(),
             reference: reference.map(|_| update.view(NetId::REFERENCE).trained()),
             rollout,
+            share,
             rewards: &self.rewards,
             times: &self.times,
             update: update.index(),

@@ -5,14 +5,14 @@ use dmdr_diffusion::sampler::ode_step;
 use dmdr_models::{Conditioning, View};
 use dmdr_tensor::{Kind, Tensor, no_grad_guard};
 
-use crate::{Losses, Update};
+use crate::{Losses, Share, Update};
 
 /// Standard deviation of data that the boundary's coefficients assume.
 const SIGMA_DATA: f64 = 0.5;
 /// What a time of 1 counts in them.
 const TIMESTEPS: f64 = 1000.0;
 
-/// The loss on true images `x0 [B, C, H, W]`. They are noised to times of the teacher's grid. The guided teacher takes one step
+/// The loss on true images `x0 [B, C, H, W]` of `share`. They are noised to times of the teacher's grid. The guided teacher takes one step
 /// down its ODE. The student's prediction before the step is pulled to that of network `target` after it.
 pub fn consistency(
     config: &Consistency,
@@ -20,20 +20,19 @@ pub fn consistency(
     update: &Update<'_>,
     x0: &Tensor,
     cond: &Conditioning,
+    share: Share,
 ) -> Losses {
     let (teacher, student) = (
         update.nets().teacher(),
         update.view(NetId::STUDENT).trained(),
     );
     let steps = config.num_steps as f64;
-    let n = Tensor::randint_low(
-        1,
-        config.num_steps as i64 + 1,
-        [x0.size()[0]],
-        (Kind::Float, x0.device()),
-    );
+    let n = share.draw(x0.size()[0], |rows| {
+        let end = config.num_steps as i64 + 1;
+        Tensor::randint_low(1, end, [rows], (Kind::Float, x0.device()))
+    });
     let (t, next) = (&n / steps, (&n - 1.0) / steps);
-    let x_t = teacher.schedule.add_noise(x0, &x0.randn_like(), &t);
+    let x_t = teacher.schedule.add_noise(x0, &share.randn_like(x0), &t);
     let aim = {
         let _guard = no_grad_guard();
         let x0_hat = teacher.x0(&x_t, &t, cond);

@@ -28,7 +28,7 @@ pub fn dm(
     let fake = update.view(NetId::FAKE_SCORE).scaled(fake_scale);
 
     // Both scores at the same renoised point, without gradient.
-    let (x_t, t) = renoise(real.schedule, &x0.detach(), &config.renoise, index);
+    let (x_t, t) = renoise(real.schedule, &x0.detach(), &config.renoise, index, r.share);
     let x0_fake = fake.x0_no_grad(&x_t, &t, &r.cond);
     let (x0_real, x0_fake) = match &config.augmentation {
         None => (real.x0_no_grad(&x_t, &t, &r.cond), x0_fake),
@@ -73,10 +73,13 @@ fn guidance_term(
     update: u64,
 ) -> Tensor {
     let x0 = x0.detach();
-    let mut t = sample_times(&augmentation.renoise, update, x0.size()[0], x0.device());
+    let times = |rows| sample_times(&augmentation.renoise, update, rows, x0.device());
+    let mut t = r.share.draw(x0.size()[0], times);
     if augmentation.below_input {
         t *= &r.t;
     }
-    let x_t = teacher.schedule.add_noise(&x0, &x0.randn_like(), &t);
+    let x_t = teacher
+        .schedule
+        .add_noise(&x0, &r.share.randn_like(&x0), &t);
     teacher.guidance_no_grad(&x_t, &t, &r.cond)
 }

@@ -10,7 +10,13 @@ use crate::{Losses, Rollout, Update};
 /// The loss of the fake score, its adapter at `scale`, on what the student made.
 pub fn fake_score(config: &FakeScoreLoss, scale: f64, update: &Update<'_>, r: &Rollout) -> Losses {
     let view = update.view(NetId::FAKE_SCORE).scaled(scale).trained();
-    let (x_t, t) = renoise(view.schedule, &r.x0, &config.renoise, update.index());
+    let (x_t, t) = renoise(
+        view.schedule,
+        &r.x0,
+        &config.renoise,
+        update.index(),
+        r.share,
+    );
     let x0_hat = view.x0(&x_t, &t, &r.cond);
     let mut losses = Losses::default();
     losses.keep("x0", &r.x0);

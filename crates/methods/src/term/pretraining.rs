@@ -19,8 +19,10 @@ pub fn pretraining(
     let weight = weight.at(update.index());
     if weight > 0.0 {
         let student = update.view(NetId::STUDENT).trained();
-        let x0 = update.true_images(&r.prompts)?;
-        let x_t = student.schedule.add_noise(&x0, &x0.randn_like(), &r.t);
+        let x0 = update.true_images(&r.prompts, r.share)?;
+        let x_t = student
+            .schedule
+            .add_noise(&x0, &r.share.randn_like(&x0), &r.t);
         let x0_hat = student.x0(&x_t, &r.t, &r.cond);
         let per_sample = loss::denoise(student.schedule, &x0_hat, &x0, &r.t);
         losses.add("pretraining", weight, per_sample.mean(Kind::Float));

@@ -9,7 +9,7 @@ use dmdr_config::WorldPreset;
 use dmdr_config::{Curve, Motion, NetId, Optim, Optimizer, RlAlgorithm, RlPart};
 use dmdr_diffusion::{Schedule, time_grid};
 use dmdr_methods::{
-    Batch, Feed, FeedError, Method, Net, Nets, Network, Simulation, Teacher, Update,
+    Batch, Feed, FeedError, Method, Net, Nets, Network, Share, Simulation, Teacher, Update,
 };
 use dmdr_models::{Conditioning, Dit, DitConfig, Guidance};
 use dmdr_tensor::{
@@ -56,12 +56,18 @@ impl Feed for Captions {
         Ok(Batch {
             prompts: self.prompts.groups(self.batch_size, 1),
             cond: self.cond.narrow(0, self.batch_size as i64),
+            share: Share::WHOLE,
         })
     }
 
-    fn true_images(&self, prompts: &Prompts, iteration: u64) -> Result<Option<Tensor>, FeedError> {
+    fn true_images(
+        &self,
+        _: &Prompts,
+        share: Share,
+        iteration: u64,
+    ) -> Result<Option<Tensor>, FeedError> {
         let images = self.true_images.as_ref();
-        let images = images.map(|images| images.narrow(0, 0, prompts.len() as i64));
+        let images = images.map(|images| share.of(images));
         Ok(images.map(|images| images + iteration as f64 / 10.0))
     }
 }

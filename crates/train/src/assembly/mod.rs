@@ -11,9 +11,9 @@ pub(crate) mod text_encoder;
 
 use std::rc::Rc;
 
-use dmdr_config::{Experiment, NetSpec, Recipe};
+use dmdr_config::{Experiment, NetSpec, Recipe, RlPart};
 use dmdr_diffusion::student_times;
-use dmdr_methods::{Method, MethodError, Nets, Parts, Simulation, build, rl::RlTerm};
+use dmdr_methods::{Division, Method, MethodError, Nets, Parts, Simulation, build, rl::RlTerm};
 use dmdr_models::Guidance;
 use dmdr_rewards::Complaints;
 use dmdr_tensor::{Runtime, phantom};
@@ -135,6 +135,8 @@ impl<'a> Assembly<'a> {
         let rl = match recipe.rl() {
             Some(part) => {
                 let rewards = rewards(experiment, &*source, self.runtime, &complaints)?;
+                let algorithm = part.algorithm.on_more_groups(experiment.accumulate);
+                let part = RlPart { algorithm, ..part };
                 Some(RlTerm::new(part, rewards, times.clone(), schedule)?)
             }
             None => None,
@@ -153,12 +155,27 @@ impl<'a> Assembly<'a> {
         };
         nets.train_by(&experiment.optim);
         let iterations = recipe.plan().iterations;
-        let trainer = Trainer::new(method, nets, iterations, experiment.seed);
+        let trainer = Trainer::new(method, nets, iterations, experiment.seed)
+            .divided(division(experiment, recipe))
+            .among(self.runtime.ranks);
         let runtime = self.runtime;
         Distillation::of_parts(
             experiment, recipe, runtime, source, trainer, backbone, complaints,
         )
     }
+}
+
+/// In how many parts the batches of `experiment` are computed, and how many there can be.
+fn division(experiment: &Experiment, recipe: &dyn Recipe) -> Division {
+    let groups = recipe.rl().and_then(|part| part.algorithm.needs().groups);
+    let batch_size = recipe.plan().batch_size;
+    let divided = groups.map_or(batch_size, |groups| gcd(batch_size, groups.num_prompts));
+    let parts = experiment.accumulate;
+    Division::new(parts, divided * parts)
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 impl<'a> Distillation<'a> {

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, path::Path};
 use dmdr_config::{Motion, NetId, Optim, Pretrain, PretrainModel};
 use dmdr_events::{OwnedRun, RunDir, atomic_write};
 use dmdr_methods::{Batch, Feed, FeedError, Net, Nets, Network};
-use dmdr_tensor::Runtime;
+use dmdr_tensor::{Ranks, Runtime};
 use dmdr_world::World;
 
 use crate::{
@@ -71,6 +71,8 @@ pub fn pretrain(
         num_updates: config.num_updates,
         events: &config.events,
         identity: config.hash(),
+        batches: 1,
+        ranks: Ranks::ALONE,
     };
     course::train(&mut pretraining, schedule, run, resume, observer)
 }

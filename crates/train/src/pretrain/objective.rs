@@ -48,8 +48,9 @@ pub trait Objective {
 impl Method for dyn Objective {
     fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
         let iteration = update.begin();
-        let losses = self.losses(iteration);
-        let losses = losses.map_err(|error| MethodError::Feed(error.into()))?;
-        update.minimise(MODEL, losses)
+        update.minimise(MODEL, |_, _| {
+            let losses = self.losses(iteration);
+            losses.map_err(|error| MethodError::Feed(error.into()))
+        })
     }
 }

@@ -80,7 +80,7 @@ impl PreferenceObjective {
         let wrong = world_clip::contrasts(&self.world, prompts, self.seed, iteration);
         let wrong = self.tokenised(wrong)?;
         let seed = mix(&[self.seed, 1]) as u64; // other places and backgrounds than the better scenes
-        let scenes = SceneBatch::render(&self.world, &wrong, seed, iteration);
+        let scenes = SceneBatch::render(&self.world, &wrong, 0.., seed, iteration);
         Ok(scenes.to_device(self.store.device()))
     }
 

@@ -32,6 +32,8 @@ pub struct Manifest {
     pub update: u64,
     /// Hash of the resolved config.
     pub config: String,
+    /// Batches that an update takes together, over all processes: a run that goes on has as many.
+    pub batches: u64,
     /// Seconds of training so far.
     pub wall_s: f64,
     /// Size and SHA-256 of each file.
@@ -54,13 +56,37 @@ const MANIFEST: &str = "manifest.json";
 pub struct Checkpoint<'a> {
     run: &'a RunDir,
     config: String,
+    batches: u64,
     keep: usize,
 }
 
 impl<'a> Checkpoint<'a> {
     /// Checkpoints of `run` under the config with this hash; the newest `keep` are kept.
     pub fn new(run: &'a RunDir, config: String, keep: usize) -> Self {
-        Self { run, config, keep }
+        Self {
+            run,
+            config,
+            batches: 1,
+            keep,
+        }
+    }
+
+    /// Of a run whose updates take `batches` together.
+    #[must_use]
+    pub fn taking(self, batches: u64) -> Self {
+        Self { batches, ..self }
+    }
+
+    /// How many batches an update of `run` takes together; none before its first checkpoint.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
+    pub fn batches_of(run: &RunDir) -> Result<Option<u64>, TrainError> {
+        let all = run.list_checkpoints()?;
+        let manifest = all.last().map(|(_, folder)| read_manifest(folder));
+        Ok(manifest
+            .and_then(Result::ok)
+            .map(|manifest| manifest.batches))
     }
 
     /// Saves `parts` as the state after `update` updates.
@@ -98,6 +124,7 @@ impl<'a> Checkpoint<'a> {
         let manifest = Manifest {
             update,
             config: self.config.clone(),
+            batches: self.batches,
             wall_s,
             files,
         };
@@ -121,13 +148,28 @@ impl<'a> Checkpoint<'a> {
         parts: &mut [(S, Part<'_>)],
     ) -> Result<(u64, f64), TrainError> {
         let all = self.run.list_checkpoints()?;
-        let Some(((_, folder), before)) = all.split_last() else {
-            return Ok((0, 0.0));
-        };
+        match all.last() {
+            Some((update, _)) => self.load(*update, parts),
+            None => Ok((0, 0.0)),
+        }
+    }
+
+    /// As [`Self::load_latest`], of the one after `update` updates.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load<S: AsRef<str>>(
+        &self,
+        update: u64,
+        parts: &mut [(S, Part<'_>)],
+    ) -> Result<(u64, f64), TrainError> {
+        let folder = &self.run.checkpoint(update);
+        let all = self.run.list_checkpoints()?;
+        let before = all.iter().rev().find(|(earlier, _)| *earlier < update);
         let damaged = |reason: String| TrainError::DamagedCheckpoint {
             folder: folder.clone(),
             reason,
-            way_out: match before.last() {
+            way_out: match before {
                 Some((update, _)) => {
                     format!("remove this folder, and `--resume` goes on from update {update}")
                 }
@@ -140,6 +182,13 @@ impl<'a> Checkpoint<'a> {
                 path: folder.clone(),
                 expected: self.config.clone(),
                 found: manifest.config,
+            });
+        }
+        if manifest.batches != self.batches {
+            return Err(TrainError::OtherBatches {
+                path: folder.clone(),
+                expected: manifest.batches,
+                found: self.batches,
             });
         }
         for (file, expected) in &manifest.files {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use dmdr_config::Events;
 use dmdr_events::{Kind, OwnedRun, Record, RunDir};
+use dmdr_tensor::Ranks;
 
 use crate::{Checkpoint, Observer, Outcome, Part, Recorder, TrainError, run::checkpoint::due};
 
@@ -22,6 +23,14 @@ pub(crate) trait Course {
 
     /// Takes up what was logged before.
     fn recall(&mut self, _log: &[Record]) {}
+
+    /// What a guard leaves of the weight of reinforcement learning, which the first process decides.
+    fn factor(&self) -> f64 {
+        1.0
+    }
+
+    /// Takes what the first process decided.
+    fn heed(&mut self, _factor: f64) {}
 
     /// Whether it ends before its last update.
     fn is_over(&self) -> bool {
@@ -64,6 +73,17 @@ pub(crate) struct Schedule<'a> {
     pub(crate) events: &'a Events,
     /// Hash of the config that checkpoints belong to.
     pub(crate) identity: String,
+    /// Batches that an update takes together, over all processes.
+    pub(crate) batches: u64,
+    /// The processes that train together.
+    pub(crate) ranks: Ranks,
+}
+
+impl Schedule<'_> {
+    fn checkpoints<'a>(&self, run: &'a RunDir) -> Checkpoint<'a> {
+        Checkpoint::new(run, self.identity.clone(), self.events.keep_checkpoints)
+            .taking(self.batches)
+    }
 }
 
 /// Trains to the end, or until the observer asks to stop. With `resume` it continues from the newest checkpoint, or from the
@@ -73,16 +93,18 @@ pub(crate) struct Schedule<'a> {
 /// A number that is not finite, a damaged checkpoint, or a file that cannot be written.
 pub(crate) fn train(
     course: &mut dyn Course,
-    Schedule {
-        num_updates,
-        events,
-        identity,
-    }: Schedule<'_>,
+    schedule: Schedule<'_>,
     run: &OwnedRun,
     resume: bool,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
-    let checkpoints = Checkpoint::new(run, identity, events.keep_checkpoints);
+    let checkpoints = schedule.checkpoints(run);
+    let Schedule {
+        num_updates,
+        events,
+        ranks,
+        ..
+    } = schedule;
     let resumed = if resume {
         Some(checkpoints.load_latest(&mut course.parts())?)
     } else {
@@ -96,8 +118,12 @@ pub(crate) fn train(
         course.begin(run, observer)?;
     }
     course.recall(&dmdr_events::read(run.metrics())?);
+    let start = resumed.map_or(0, |(update, _)| update);
+    ranks.of_first(&[start as f64])?;
 
-    for update in resumed.map_or(0, |(update, _)| update)..num_updates {
+    for update in start..num_updates {
+        let decided = [f64::from(course.is_over()), course.factor()];
+        ranks.of_first(&decided)?;
         if course.is_over() {
             break;
         }
@@ -127,7 +153,7 @@ pub(crate) fn train(
             pass_on(course, done, observer);
             course.judge(update, &values, run, observer)?;
         }
-        let stop = observer.interrupted();
+        let stop = ranks.max(&[f64::from(observer.interrupted())])? != [0.0];
         let is_last = done == num_updates || course.is_over();
         if due(done, events.checkpoint_every) || stop || is_last {
             let wall_s = recorder.wall_s();
@@ -139,6 +165,37 @@ pub(crate) fn train(
         }
     }
     course.finish(run, observer)?;
+    Ok(Outcome::Finished)
+}
+
+/// Trains in step with the first process, which writes, measures and decides.
+///
+/// # Errors
+/// As for [`train`], or a process that is gone or hangs.
+pub(crate) fn follow(
+    course: &mut dyn Course,
+    schedule: &Schedule<'_>,
+    run: &RunDir,
+    observer: &dyn Observer,
+) -> Result<Outcome, TrainError> {
+    let ranks = schedule.ranks;
+    let start = ranks.of_first(&[0.0])?[0] as u64;
+    if start > 0 {
+        let checkpoints = schedule.checkpoints(run);
+        checkpoints.load(start, &mut course.parts())?;
+        course.recall(&dmdr_events::read(run.metrics())?);
+    }
+    for update in start..schedule.num_updates {
+        let decided = ranks.of_first(&[0.0, 1.0])?;
+        if decided[0] != 0.0 {
+            break;
+        }
+        course.heed(decided[1]);
+        course.update(update, run.path())?;
+        if ranks.max(&[f64::from(observer.interrupted())])? != [0.0] {
+            return Ok(Outcome::Interrupted { update: update + 1 });
+        }
+    }
     Ok(Outcome::Finished)
 }
 

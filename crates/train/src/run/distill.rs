@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use dmdr_batches::Prompts;
 use dmdr_config::{Experiment, Method, NetForm, NetId, NetSpec, Recipe};
 use dmdr_eval::Measure;
 use dmdr_events::{EventsError, OwnedRun, Record, RunDir, atomic_write};
-use dmdr_methods::{Batch, Feed, FeedError};
+use dmdr_methods::{Batch, Feed, FeedError, Share};
 use dmdr_rewards::Complaints;
-use dmdr_tensor::{Kind, Runtime, Tensor};
+use dmdr_tensor::{Kind, Ranks, Runtime, Tensor};
 
 use crate::{
     Backbone, Inputs, Observer, Outcome, Part, Source, StudentSampler, TeacherSampler, TrainError,
@@ -36,25 +37,38 @@ pub struct Distillation<'a> {
     notes: BTreeMap<String, String>,
 }
 
+/// The metric that says in how many parts a batch is computed, where it is more than one.
+const PARTS: &str = "parts";
+
 /// A source as the feed of a method.
 struct Prompted {
     source: Box<dyn Source>,
+    /// Rows of this process.
     batch_size: usize,
+    ranks: Ranks,
 }
 
 impl Feed for Prompted {
     fn batch(&self, iteration: u64) -> Result<Batch, FeedError> {
-        let prompts = self.source.training(iteration, self.batch_size)?;
+        let share = Share::of_rank(self.ranks.rank(), self.ranks.count());
+        let count = self.batch_size;
+        let prompts = self.source.training(iteration, count, self.ranks)?;
         let cond = self.source.encode(&prompts)?;
-        Ok(Batch { prompts, cond })
+        Ok(Batch {
+            prompts,
+            cond,
+            share,
+        })
     }
 
     fn true_images(
         &self,
-        prompts: &dmdr_batches::Prompts,
+        prompts: &Prompts,
+        share: Share,
         iteration: u64,
     ) -> Result<Option<Tensor>, FeedError> {
-        Ok(self.source.true_images(prompts, iteration))
+        let rows: Vec<u64> = share.indices(prompts.len()).collect();
+        Ok(self.source.true_images(prompts, &rows, iteration))
     }
 }
 
@@ -77,7 +91,7 @@ impl<'a> Distillation<'a> {
         complaints: Complaints,
     ) -> Result<Self, TrainError> {
         let image_shape = backbone.image_shape();
-        let measure = (experiment.events.evaluate_every > 0)
+        let measure = (experiment.events.evaluate_every > 0 && runtime.ranks.is_first())
             .then(|| {
                 let config = &experiment.evaluation;
                 let prompts = (config.num_prompts, (0..config.num_seeds as u64).collect());
@@ -94,7 +108,8 @@ impl<'a> Distillation<'a> {
             sheet: Sheet::new(prompts, image_shape, runtime.device),
             feed: Prompted {
                 source,
-                batch_size: recipe.plan().batch_size,
+                batch_size: recipe.plan().batch_size * experiment.accumulate,
+                ranks: runtime.ranks,
             },
             backbone,
             measure,
@@ -128,12 +143,29 @@ impl<'a> Distillation<'a> {
     ) -> Result<Outcome, TrainError> {
         self.keep_inputs(run)?;
         self.notes.clone_from(notes);
-        let schedule = course::Schedule {
+        let schedule = self.schedule();
+        course::train(self, schedule, run, resume, observer)
+    }
+
+    /// Trains in step with the process that runs it, in whose folder `run` nothing is written but a batch that made a number that
+    /// is not finite.
+    ///
+    /// # Errors
+    /// As for [`Self::run`], or a process that is gone or hangs.
+    pub fn follow(&mut self, run: &RunDir, observer: &dyn Observer) -> Result<Outcome, TrainError> {
+        let schedule = self.schedule();
+        course::follow(self, &schedule, run, observer)
+    }
+
+    fn schedule(&self) -> course::Schedule<'a> {
+        let ranks = self.trainer.ranks();
+        course::Schedule {
             num_updates: self.recipe.plan().num_updates,
             events: &self.experiment.events,
             identity: self.experiment.identity(),
-        };
-        course::train(self, schedule, run, resume, observer)
+            batches: self.experiment.accumulate as u64 * ranks.count(),
+            ranks,
+        }
     }
 
     /// Writes down what the run reads, if it begins now; refuses what changed since, if it goes on.
@@ -203,7 +235,20 @@ impl Course for Distillation<'_> {
     }
 
     fn update(&mut self, update: u64, run: &Path) -> Result<BTreeMap<String, f64>, TrainError> {
-        self.trainer.update(update, &self.feed, run)
+        let before = self.trainer.division();
+        let mut numbers = self.trainer.update(update, &self.feed, run)?;
+        let division = self.trainer.division();
+        if division != before {
+            self.complaints.borrow_mut().push(format!(
+                "memory ran out; from here on a batch is computed in {} parts instead of {}, which changes rounding alone",
+                division.parts(),
+                before.parts()
+            ));
+        }
+        if division.parts() > 1 {
+            numbers.insert(PARTS.to_owned(), division.parts() as f64);
+        }
+        Ok(numbers)
     }
 
     fn begin(&mut self, run: &RunDir, observer: &mut dyn Observer) -> Result<(), TrainError> {
@@ -212,8 +257,21 @@ impl Course for Distillation<'_> {
     }
 
     fn recall(&mut self, log: &[Record]) {
+        // What memory taught the run before it was stopped.
+        let parts = log.iter().rev().find_map(|record| record.values.get(PARTS));
+        if let Some(parts) = parts {
+            self.trainer.divide_into(*parts as usize);
+        }
         self.guard = Guard::new(self.experiment, self.recipe.rl(), log);
         self.heed_guard();
+    }
+
+    fn factor(&self) -> f64 {
+        self.guard.as_ref().map_or(1.0, Guard::rl_factor)
+    }
+
+    fn heed(&mut self, factor: f64) {
+        self.trainer.lower("rl", factor);
     }
 
     fn is_over(&self) -> bool {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::Path};
 
 use dmdr_events::atomic_write;
-use dmdr_methods::{Feed, Method, MethodError, Nets, NotFinite, Update};
-use dmdr_tensor::{Kind, safetensors_bytes};
+use dmdr_methods::{Division, Feed, Method, MethodError, Nets, NotFinished, NotFinite, Update};
+use dmdr_tensor::{Kind, Ranks, safetensors_bytes};
 
 use crate::{Part, TrainError};
 
@@ -14,6 +14,8 @@ pub struct Trainer<M: Method + ?Sized = dyn Method> {
     nets: Nets,
     seed: u64,
     iterations: u64,
+    division: Division,
+    ranks: Ranks,
     factors: BTreeMap<String, f64>,
 }
 
@@ -34,8 +36,37 @@ impl<M: Method + ?Sized> Trainer<M> {
             nets,
             seed,
             iterations,
+            division: Division::NONE,
+            ranks: Ranks::ALONE,
             factors: BTreeMap::new(),
         }
+    }
+
+    /// The same with batches computed in parts.
+    #[must_use]
+    pub fn divided(self, division: Division) -> Self {
+        Self { division, ..self }
+    }
+
+    /// The same as one of several processes.
+    #[must_use]
+    pub fn among(self, ranks: Ranks) -> Self {
+        Self { ranks, ..self }
+    }
+
+    /// The processes that train together.
+    pub fn ranks(&self) -> Ranks {
+        self.ranks
+    }
+
+    /// Computes batches in `parts` from here on, if they can be divided so.
+    pub fn divide_into(&mut self, parts: usize) {
+        self.division = self.division.into_parts(parts);
+    }
+
+    /// In how many parts batches are computed: more than at first, if memory ran out.
+    pub fn division(&self) -> Division {
+        self.division
     }
 
     /// The method.
@@ -69,13 +100,18 @@ impl<M: Method + ?Sized> Trainer<M> {
             nets,
             seed,
             iterations,
+            division,
+            ranks,
             factors,
         } = self;
-        let mut update = Update::new(*seed, index, *iterations, nets, feed, factors);
+        let update = Update::new(*seed, index, *iterations, nets, feed, factors);
+        let mut update = update.divided(*division).among(*ranks);
         method.update(&mut update).map_err(of_method)?;
-        update
-            .finish()
-            .map_err(|found| post_mortem(*found, index, run))
+        *division = update.division();
+        update.finish().map_err(|error| match error {
+            NotFinished::Number(found) => post_mortem(*found, index, run, *ranks),
+            NotFinished::Ranks(error) => error.into(),
+        })
     }
 
     /// What a checkpoint holds: networks under their names, optimisers under `optim.` and these.
@@ -102,14 +138,20 @@ fn of_method(error: MethodError) -> TrainError {
 }
 
 /// Keeps the batch of `found` in `run`.
-fn post_mortem(found: NotFinite, update: u64, run: &Path) -> TrainError {
+fn post_mortem(found: NotFinite, update: u64, run: &Path, ranks: Ranks) -> TrainError {
     let NotFinite {
         net,
         what,
         value,
         batch,
     } = found;
-    let post_mortem = run.join(format!("post-mortem-{net}-{update:06}.safetensors"));
+    // Each process has its own part of the batch.
+    let of = if ranks.is_first() {
+        String::new()
+    } else {
+        format!("-process-{}", ranks.rank())
+    };
+    let post_mortem = run.join(format!("post-mortem-{net}-{update:06}{of}.safetensors"));
     // As it is: what is not finite is what somebody will look for.
     let batch = safetensors_bytes(&batch, Kind::Float, &BTreeMap::new());
     match atomic_write(&post_mortem, batch) {
@@ -146,11 +188,13 @@ mod tests {
         fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
             update.begin();
             for (id, factor) in [(NetId::FAKE_SCORE, self.0), (NetId::STUDENT, 1.0)] {
-                let weight = &update.nets().store(id).group().tensors[0];
-                let mut losses = Losses::default();
-                losses.keep("x", &Tensor::from_slice(&[1.0f32, 2.0]));
-                losses.add("sum", 1.0, (weight * factor).sum(Kind::Float));
-                update.minimise(id, losses)?;
+                update.minimise(id, |update, _| {
+                    let weight = &update.nets().store(id).group().tensors[0];
+                    let mut losses = Losses::default();
+                    losses.keep("x", &Tensor::from_slice(&[1.0f32, 2.0]));
+                    losses.add("sum", 1.0, (weight * factor).sum(Kind::Float));
+                    Ok(losses)
+                })?;
             }
             Ok(())
         }

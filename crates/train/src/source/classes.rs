@@ -8,7 +8,7 @@ use dmdr_models::{
     AutoencoderKl, ClassConditional, Conditioning, Decoder, ignored_keys, load_diffusers_config,
     open_class_conditional,
 };
-use dmdr_tensor::{Device, ParamStore, Tensor, mix};
+use dmdr_tensor::{Device, ParamStore, Ranks, Tensor, mix};
 
 use super::Source;
 use crate::{Backbone, TrainError};
@@ -71,8 +71,9 @@ impl Classes {
 }
 
 impl Source for Classes {
-    fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {
-        Ok(self.draw(self.seed, iteration, count))
+    fn training(&self, iteration: u64, count: usize, ranks: Ranks) -> Result<Prompts, TrainError> {
+        let whole = count * ranks.count() as usize;
+        Ok(self.draw(self.seed, iteration, whole).every(ranks))
     }
 
     fn sheet(&self, count: usize) -> Result<Prompts, TrainError> {

@@ -7,7 +7,7 @@ use dmdr_config::{Experiment, RewardModel as RewardConfig, WorldPreset};
 use dmdr_eval::Evaluator;
 use dmdr_models::{Conditioning, Decoder, Pixels, open_text_conditional};
 use dmdr_rewards::{JudgeReward, RewardModel, WorldClipScore};
-use dmdr_tensor::{Device, Tensor};
+use dmdr_tensor::{Device, Ranks, Tensor};
 use dmdr_world::{Kind, Prompt, Split, World};
 
 use super::Source;
@@ -73,12 +73,14 @@ impl Emoji {
 }
 
 impl Source for Emoji {
-    fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {
+    fn training(&self, iteration: u64, count: usize, ranks: Ranks) -> Result<Prompts, TrainError> {
         let stream = PromptStream {
             kinds: self.kinds,
             ..PromptStream::training(&self.world, self.seed)
         };
-        Ok(stream.prompts(iteration, count, self.text.max_tokens(), self.device)?)
+        let whole = count * ranks.count() as usize;
+        let prompts = stream.prompts(iteration, whole, self.text.max_tokens(), self.device)?;
+        Ok(prompts.every(ranks))
     }
 
     fn sheet(&self, count: usize) -> Result<Prompts, TrainError> {
@@ -122,8 +124,9 @@ impl Source for Emoji {
         Rc::new(Pixels)
     }
 
-    fn true_images(&self, prompts: &Prompts, iteration: u64) -> Option<Tensor> {
-        let images = SceneBatch::render(&self.world, prompts, self.seed, iteration);
+    fn true_images(&self, prompts: &Prompts, rows: &[u64], iteration: u64) -> Option<Tensor> {
+        let rows = rows.iter().copied();
+        let images = SceneBatch::render(&self.world, prompts, rows, self.seed, iteration);
         Some(images.to_device(self.device) * 2.0 - 1.0)
     }
 

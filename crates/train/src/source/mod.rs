@@ -11,7 +11,7 @@ use dmdr_config::{Experiment, RewardModel as RewardConfig, World};
 use dmdr_eval::Evaluator;
 use dmdr_models::{Conditioning, Decoder, Pipeline};
 use dmdr_rewards::RewardModel;
-use dmdr_tensor::{Runtime, Tensor};
+use dmdr_tensor::{Ranks, Runtime, Tensor};
 
 use crate::{Backbone, Corpus, TrainError, hub};
 
@@ -22,11 +22,12 @@ pub use published::Published;
 /// Prompts, their encoding, the network that reads it, and the way from its predictions to images. What a world lacks has a
 /// default, so that a new world states no more than what it has.
 pub trait Source: fmt::Debug {
-    /// The `count` training prompts of an iteration: a pure function of the run's seed and `iteration`.
+    /// The `count` training prompts of an iteration for one of `ranks`, every so many of all: a pure function of the run's seed,
+    /// `iteration` and the process's number.
     ///
     /// # Errors
     /// A prompt that cannot be read.
-    fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError>;
+    fn training(&self, iteration: u64, count: usize, ranks: Ranks) -> Result<Prompts, TrainError>;
 
     /// The first `count` prompts of the sample sheets, which are not trained on.
     ///
@@ -76,8 +77,9 @@ pub trait Source: fmt::Debug {
     /// From predictions to images.
     fn decoder(&self) -> Rc<dyn Decoder>;
 
-    /// True images of `prompts` for an iteration, `[B, C, H, W]` from -1 to 1, where the truth can be drawn.
-    fn true_images(&self, _prompts: &Prompts, _iteration: u64) -> Option<Tensor> {
+    /// True images of `prompts`, which are `rows` of the batch of an iteration: `[B, C, H, W]` from -1 to 1, where the truth can be
+    /// drawn.
+    fn true_images(&self, _prompts: &Prompts, _rows: &[u64], _iteration: u64) -> Option<Tensor> {
         None
     }
 

@@ -9,7 +9,7 @@ use dmdr_models::{
     PipelineIndex, TextEncoder, TrainedSchedule, load_diffusers_config,
 };
 use dmdr_prompts::PromptsError;
-use dmdr_tensor::{ParamStore, Runtime, no_grad_guard, phantom};
+use dmdr_tensor::{ParamStore, Ranks, Runtime, no_grad_guard, phantom};
 
 use super::Source;
 use crate::{Backbone, Corpus, TrainError};
@@ -179,14 +179,9 @@ impl Published {
 
 impl Source for Published {
     /// Every prompt once an epoch: a pure function of seed and iteration.
-    fn training(&self, iteration: u64, count: usize) -> Result<Prompts, TrainError> {
+    fn training(&self, iteration: u64, count: usize, ranks: Ranks) -> Result<Prompts, TrainError> {
         let train = &self.corpus.train;
-        let order = train.order(
-            self.seed,
-            count as u64,
-            self.runtime.rank,
-            self.runtime.ranks,
-        );
+        let order = train.order(self.seed, count as u64, ranks.rank(), ranks.count());
         let captions = train.batch(&order, iteration)?;
         Ok(Prompts::plain(captions))
     }

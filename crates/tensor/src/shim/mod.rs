@@ -2,8 +2,10 @@
 //! but for the map of weight files in `weights.rs`.
 #![expect(
     unsafe_code,
-    reason = "FFI to cpp/shim.cpp, where every call copies its error message out, and to the allocator's options"
+    reason = "FFI to the files of cpp, where every call copies its error message out, and to the allocator's options"
 )]
+
+pub(crate) mod ranks;
 
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
@@ -13,7 +15,7 @@ use std::{
     ptr, slice,
 };
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::TensorError;
 
@@ -46,6 +48,8 @@ unsafe extern "C" {
         output: *mut *mut c_void,
         piece: Piece,
     ) -> *mut c_char;
+    fn dmdr_generator_state(index: c_int, state: *mut *mut c_void) -> *mut c_char;
+    fn dmdr_set_generator_state(index: c_int, state: *const c_void) -> *mut c_char;
     fn dmdr_open_tangents() -> *mut c_char;
     fn dmdr_has_tangent(tensor: *const c_void) -> bool;
     fn dmdr_cuda_peak_bytes(index: c_int, bytes: *mut i64) -> *mut c_char;
@@ -253,6 +257,31 @@ pub(crate) fn cuda_peak_bytes(index: usize) -> Result<u64, TensorError> {
     // SAFETY: `bytes` outlives the call.
     let message = unsafe { dmdr_cuda_peak_bytes(index as c_int, &raw mut bytes) };
     result("CUDA memory figure", message).map(|()| bytes.max(0) as u64)
+}
+
+/// A device of the shim's: CUDA's index, or -1.
+fn index(device: Device) -> c_int {
+    match device {
+        Device::Cuda(index) => index as c_int,
+        _ => -1,
+    }
+}
+
+/// What the generator of a device is about to draw.
+pub(crate) fn generator_state(device: Device) -> Result<Tensor, TensorError> {
+    let mut state = ptr::null_mut();
+    // SAFETY: `state` outlives the call.
+    let message = unsafe { dmdr_generator_state(index(device), &raw mut state) };
+    result("random state", message)?;
+    // SAFETY: on success a new `at::Tensor`, ours.
+    Ok(unsafe { Tensor::from_ptr(state.cast()) })
+}
+
+/// Sets it back.
+pub(crate) fn set_generator_state(device: Device, state: &Tensor) -> Result<(), TensorError> {
+    // SAFETY: a live tensor, which is copied from.
+    let message = unsafe { dmdr_set_generator_state(index(device), state.as_ptr().cast()) };
+    result("random state", message)
 }
 
 pub(crate) fn cuda_total_bytes(index: usize) -> Result<u64, TensorError> {

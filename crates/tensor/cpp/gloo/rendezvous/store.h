@@ -1,0 +1,15 @@
+#pragma once
+#include <chrono>
+#include <string>
+#include <vector>
+namespace gloo::rendezvous {
+// What libtorch's wrapper of its own store overrides; nobody here makes one.
+class Store {
+public:
+  virtual ~Store() = default;
+  virtual void set(const std::string &key, const std::vector<char> &data) = 0;
+  virtual std::vector<char> get(const std::string &key) = 0;
+  virtual void wait(const std::vector<std::string> &keys) = 0;
+  virtual void wait(const std::vector<std::string> &keys, const std::chrono::milliseconds &timeout) = 0;
+};
+} // namespace gloo::rendezvous

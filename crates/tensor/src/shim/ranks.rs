@@ -1,0 +1,158 @@
+//! `cpp/ranks.cpp`: processes that train together.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+
+use tch::Tensor;
+
+use super::{result, text};
+use crate::TensorError;
+
+unsafe extern "C" {
+    fn dmdr_ranks_join(
+        host: *const c_char,
+        port: u16,
+        serves: bool,
+        prefix: *const c_char,
+        rank: c_int,
+        ranks: c_int,
+        timeout_ms: i64,
+        address: *const c_char,
+        group: *mut *mut c_void,
+    ) -> *mut c_char;
+    fn dmdr_ranks_reduce(
+        group: *mut c_void,
+        tensor: *mut c_void,
+        how: c_int,
+        work: *mut *mut c_void,
+    ) -> *mut c_char;
+    fn dmdr_ranks_broadcast(
+        group: *mut c_void,
+        tensor: *mut c_void,
+        root: c_int,
+        work: *mut *mut c_void,
+    ) -> *mut c_char;
+    fn dmdr_ranks_wait(work: *mut c_void) -> *mut c_char;
+    fn dmdr_ranks_tell(group: *mut c_void, key: *const c_char, value: *const c_char)
+    -> *mut c_char;
+    fn dmdr_ranks_ask(
+        group: *mut c_void,
+        key: *const c_char,
+        value: *mut *mut c_char,
+    ) -> *mut c_char;
+}
+
+/// Where processes meet, and who this one is.
+#[derive(Debug, Clone)]
+pub(crate) struct Meeting {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Whether this process serves the store.
+    pub(crate) serves: bool,
+    /// Of all keys.
+    pub(crate) prefix: String,
+    pub(crate) rank: u32,
+    pub(crate) ranks: u32,
+    pub(crate) timeout_ms: i64,
+    /// How others reach this one; libtorch finds out where nothing is given.
+    pub(crate) address: Option<String>,
+}
+
+/// A store and a process group of libtorch. It lives as long as the process.
+#[derive(Debug)]
+pub(crate) struct Group(*mut c_void);
+
+// SAFETY: the store locks itself; collectives are begun by one thread (see `Ranks`).
+unsafe impl Send for Group {}
+// SAFETY: as above.
+unsafe impl Sync for Group {}
+
+/// How tensors of all processes become one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reduce {
+    Sum = 0,
+    Max = 1,
+    Min = 2,
+}
+
+/// Something that was begun.
+#[derive(Debug)]
+pub(crate) struct Work(*mut c_void);
+
+fn c_string(text: &str) -> Result<CString, TensorError> {
+    CString::new(text).map_err(|_| TensorError::torch("processes", "a name has a NUL"))
+}
+
+impl Group {
+    pub(crate) fn join(meeting: &Meeting) -> Result<Self, TensorError> {
+        let (host, prefix) = (c_string(&meeting.host)?, c_string(&meeting.prefix)?);
+        let address = meeting.address.as_deref().map(c_string).transpose()?;
+        let address = address
+            .as_ref()
+            .map_or(std::ptr::null(), |text| text.as_ptr());
+        let mut group = std::ptr::null_mut();
+        // SAFETY: NUL-terminated strings that outlive the call, as does `group`.
+        let message = unsafe {
+            dmdr_ranks_join(
+                host.as_ptr(),
+                meeting.port,
+                meeting.serves,
+                prefix.as_ptr(),
+                meeting.rank as c_int,
+                meeting.ranks as c_int,
+                meeting.timeout_ms,
+                address,
+                &raw mut group,
+            )
+        };
+        result("meeting the other processes", message).map(|()| Self(group))
+    }
+
+    /// Begins to replace a tensor by what all processes have.
+    pub(crate) fn reduce(&self, tensor: &Tensor, how: Reduce) -> Result<Work, TensorError> {
+        let mut work = std::ptr::null_mut();
+        // SAFETY: a live group and a live tensor, of which libtorch keeps a reference.
+        let message = unsafe {
+            let tensor = tensor.as_ptr().cast_mut().cast();
+            dmdr_ranks_reduce(self.0, tensor, how as c_int, &raw mut work)
+        };
+        result("a sum over processes", message).map(|()| Work(work))
+    }
+
+    /// Begins to replace a tensor by that of process `root`.
+    pub(crate) fn broadcast(&self, tensor: &Tensor, root: u32) -> Result<Work, TensorError> {
+        let mut work = std::ptr::null_mut();
+        // SAFETY: as above.
+        let message = unsafe {
+            let tensor = tensor.as_ptr().cast_mut().cast();
+            dmdr_ranks_broadcast(self.0, tensor, root as c_int, &raw mut work)
+        };
+        result("a broadcast", message).map(|()| Work(work))
+    }
+
+    /// Tells all processes something.
+    pub(crate) fn tell(&self, key: &str, value: &str) -> Result<(), TensorError> {
+        let (key, value) = (c_string(key)?, c_string(value)?);
+        // SAFETY: a live group and NUL-terminated strings.
+        result("the store", unsafe {
+            dmdr_ranks_tell(self.0, key.as_ptr(), value.as_ptr())
+        })
+    }
+
+    /// What was told, if anything was.
+    pub(crate) fn ask(&self, key: &str) -> Result<Option<String>, TensorError> {
+        let key = c_string(key)?;
+        let mut value = std::ptr::null_mut();
+        // SAFETY: as above; `value` outlives the call and is then ours.
+        let message = unsafe { dmdr_ranks_ask(self.0, key.as_ptr(), &raw mut value) };
+        let value = text(value);
+        result("the store", message).map(|()| value)
+    }
+}
+
+impl Work {
+    /// Waits for it.
+    pub(crate) fn wait(self) -> Result<(), TensorError> {
+        // SAFETY: made by the shim, and given back to it once.
+        result("the other processes", unsafe { dmdr_ranks_wait(self.0) })
+    }
+}
