@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Check a config's files, its memory and the machine before any work starts.
     Doctor(DoctorArgs),
+    /// Measure an update of a config: seconds, what they go into, memory.
+    Bench(BenchArgs),
 }
 
 /// The demo.
@@ -411,6 +413,25 @@ pub(crate) struct DoctorArgs {
     /// Plan for a device with this much memory. It need not be here.
     #[arg(long, value_name = "GIB", value_parser = positive)]
     pub(crate) memory: Option<f64>,
+}
+
+/// A measurement of an update.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BenchArgs {
+    /// The config of a distillation.
+    pub(crate) config: PathBuf,
+    /// Override a key; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Updates to measure, after two to warm up.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) updates: u64,
+    /// Draw all weights instead of reading them. A pipeline's folder then needs only its configs.
+    #[arg(long)]
+    pub(crate) random_weights: bool,
+    /// Also write the figures to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 /// Seeds count up from what is given.

@@ -4,7 +4,7 @@ use dmdr_batches::Prompts;
 use dmdr_config::NetId;
 use dmdr_diffusion::sampler::batch_time;
 use dmdr_models::{Conditioning, View};
-use dmdr_tensor::{Kind, Tensor, no_grad_guard};
+use dmdr_tensor::{Kind, Tensor, no_grad_guard, phase};
 
 use crate::{Batch, Depths, MethodError, Share, Update};
 
@@ -144,9 +144,9 @@ impl Simulation {
             let noise = part.draw(cond.batch(), |rows| Tensor::randn([rows, c, h, w], options));
             let student = update.view(NetId::STUDENT);
             let times = &self.times;
-            Ok(backward_simulation(
-                &student, times, &depths, part, &noise, &cond,
-            ))
+            Ok(phase("rollout", || {
+                backward_simulation(&student, times, &depths, part, &noise, &cond)
+            }))
         })?;
         let join = |of: fn(&States) -> &Tensor| {
             let parts: Vec<&Tensor> = states.iter().map(of).collect();

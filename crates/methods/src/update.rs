@@ -7,8 +7,8 @@ use dmdr_batches::Prompts;
 use dmdr_config::NetId;
 use dmdr_models::View;
 use dmdr_tensor::{
-    Generators, Kind, Numbers, Ranks, Tensor, TensorError, add_to, divide, gradients, read_scalars,
-    reseed,
+    Generators, Kind, Numbers, Ranks, Tensor, TensorError, add_to, divide, gradients, phase,
+    read_scalars, reseed,
 };
 
 use crate::{
@@ -208,7 +208,7 @@ impl<'a> Update<'a> {
     /// As for [`Self::begin`].
     pub fn batch(&mut self) -> Result<Batch, MethodError> {
         let iteration = self.begin();
-        self.feed.batch(iteration).map_err(MethodError::Feed)
+        phase("prompts", || self.feed.batch(iteration)).map_err(MethodError::Feed)
     }
 
     /// True images of `prompts`, the rows of `share`: see [`Feed::true_images`].
@@ -331,7 +331,8 @@ impl<'a> Update<'a> {
             <(Vec<Losses>, Vec<Tensor>)>::default,
             |(mut all, sum), part| {
                 let losses = losses(self, part)?;
-                let grads = gradients(&losses.total(), &params)?;
+                let total = losses.total();
+                let grads = phase("backward", || gradients(&total, &params))?;
                 all.push(losses.detach());
                 Ok((all, added(sum, grads)))
             },
@@ -340,7 +341,7 @@ impl<'a> Update<'a> {
         let mut losses = Losses::of_parts(losses);
         // Gradients and losses of all processes together: so all see the same, and skip the same.
         grads.push(losses.values());
-        self.ranks.mean(&mut grads)?;
+        phase("processes", || self.ranks.mean(&mut grads))?;
         losses.set_values(&grads.pop().expect("the losses"));
         let mut grads = grads.into_iter();
 
@@ -350,7 +351,7 @@ impl<'a> Update<'a> {
             .iter()
             .map(|(_, optimizer)| {
                 let mut own: Vec<Tensor> = grads.by_ref().take(optimizer.params().len()).collect();
-                let norm = optimizer.clip(&mut own);
+                let norm = phase("optimiser", || optimizer.clip(&mut own));
                 (own, norm)
             })
             .collect();
@@ -364,7 +365,7 @@ impl<'a> Update<'a> {
         let checked: Vec<(String, Tensor)> = terms.chain(norms).collect();
         let skip = skip_unless_finite(self.skip.take(), &checked);
         for ((id, optimizer), (grads, _)) in optimizers.iter_mut().zip(&grads) {
-            let lr = optimizer.step(grads, update, &skip)?;
+            let lr = phase("optimiser", || optimizer.step(grads, update, &skip))?;
             self.numbers.know(format!("lr/{id}"), lr);
         }
         self.skip = Some(skip);
@@ -396,7 +397,7 @@ impl<'a> Update<'a> {
         let mut numbers = self.numbers.read_over(self.ranks)?;
         let is_finite = numbers.remove(SKIPPED).is_none_or(|skipped| skipped == 0.0);
         if is_finite {
-            self.nets.follow(self.place.update);
+            phase("optimiser", || self.nets.follow(self.place.update));
             return Ok(numbers);
         }
         let scalars = self.checks.iter().map(|check| check.value.shallow_clone());

@@ -30,6 +30,15 @@ impl Conditioning {
         }
     }
 
+    /// Random numbers in the place of one caption's `length` tokens of `width` and of its pooled vector.
+    pub fn random(length: i64, width: i64, pooled: i64, device: Device) -> Self {
+        let options = (Kind::Float, device);
+        Self {
+            tokens: Tensor::randn([1, length, width], options),
+            pooled: Tensor::randn([1, pooled], options),
+        }
+    }
+
     /// Number of captions.
     pub fn batch(&self) -> i64 {
         self.pooled.size()[0]

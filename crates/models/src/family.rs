@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fmt, path::Path, rc::Rc};
 
 use dmdr_diffusion::Schedule;
-use dmdr_tensor::Runtime;
+use dmdr_tensor::{Device, Runtime};
 
 use crate::{
     Architecture, ClassConditional, Conditioning, ModelError, Outputs, PipelineIndex, Stored,
@@ -120,6 +120,9 @@ pub trait Pipeline: Architecture {
         runtime: Runtime,
         max_sequence_length: usize,
     ) -> Result<Box<dyn TextEncoder>, ModelError>;
+
+    /// One prompt's encoding, of the usual shape but with random numbers: for measurements without text encoders.
+    fn random_text(&self, max_sequence_length: usize, device: Device) -> Conditioning;
 
     /// How the text encoders are combined. What is not the usual is said as well, so that a cache of the usual does not
     /// answer for it.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use dmdr_batches::Prompts;
 use dmdr_config::Curve;
 use dmdr_models::{Decoder, Pixels};
-use dmdr_tensor::{Kind, Numbers, Tensor, phantom};
+use dmdr_tensor::{Kind, Numbers, Tensor, phantom, phase};
 
 use crate::{RewardError, RewardModel};
 
@@ -122,14 +122,14 @@ impl RewardMix {
     /// # Errors
     /// If a reward fails.
     pub fn score(&self, x0: &Tensor, prompts: &Prompts, update: u64) -> Result<Mixed, RewardError> {
-        let images = self.decoder.decode(x0);
+        let images = phase("decode", || self.decoder.decode(x0));
         let mut total = Tensor::zeros([images.size()[0]], (Kind::Float, images.device()));
         let mut numbers = Numbers::default();
         let mut parts = Vec::with_capacity(self.rewards.len());
         let mut present = None::<Tensor>;
         for (place, reward) in self.rewards.iter().enumerate() {
             let (weight, name) = (reward.weight.at(update), &self.label(place));
-            let score = reward.model.score(&images, prompts)?;
+            let score = phase("reward", || reward.model.score(&images, prompts))?;
             let mut counted = reward.counted(&score);
             let mut plain = score.detach();
             if let Some((there, num_missing)) = left_out(reward.model.as_ref(), &plain) {

@@ -9,6 +9,7 @@
 #include <c10/core/Allocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <cstring>
+#include <string>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 #include <vector>
@@ -17,6 +18,18 @@ namespace {
 using at::Tensor;
 
 std::atomic<int64_t> live_bytes{0}, peak_bytes{0};
+
+// Floating-point operations of products, of which a multiplication and an addition are two. All else is memory's business.
+std::atomic<int64_t> operations{0};
+
+int64_t product(at::IntArrayRef sizes) {
+  int64_t all = 1;
+  for (const auto size : sizes) all *= size;
+  return all;
+}
+
+// Of `[.., m, k]` by `[.., k, n]`.
+void count_matmul(const Tensor &a, const Tensor &b) { operations += 2 * a.numel() * b.size(-1); }
 
 const c10::Device DEVICE(c10::kVulkan, 0);
 
@@ -106,10 +119,19 @@ c10::IValue wrapped(const c10::IValue &value) {
   return value;
 }
 
+// Counts the products that the fallback sees.
+void count(const std::string &name, const std::vector<c10::IValue> &given) {
+  if (name == "aten::mm" || name == "aten::bmm")
+    count_matmul(given[0].toTensor(), given[1].toTensor());
+  else if (name == "aten::addmm" || name == "aten::baddbmm")
+    count_matmul(given[1].toTensor(), given[2].toTensor());
+}
+
 // Any operation: on the meta tensors.
 void forward_to_meta(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
   const auto &schema = op.schema();
   const auto given = torch::jit::pop(*stack, schema.arguments().size());
+  count(schema.name(), given);
   torch::jit::Stack inner;
   for (const auto &value : given) inner.push_back(unwrapped(value));
   op.callBoxed(&inner);
@@ -187,12 +209,14 @@ Tensor convolution(const Tensor &input, const Tensor &weight, const std::optiona
     const auto window = dilation[i - 2] * (weight.size(i) - 1) + 1;
     shape.push_back((input.size(i) + 2 * padding[i - 2] - window) / stride[i - 2] + 1);
   }
+  operations += 2 * product(shape) * (weight.numel() / weight.size(0));
   return at::empty(shape, input.options());
 }
 
 std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor &gradient, const Tensor &input, const Tensor &weight,
                                                         at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, bool,
                                                         at::IntArrayRef, int64_t, std::array<bool, 3> mask) {
+  operations += 2 * (mask[0] + mask[1]) * gradient.numel() * (weight.numel() / weight.size(0));
   return {mask[0] ? like(input) : Tensor(), mask[1] ? like(weight) : Tensor(),
           mask[2] ? at::empty({weight.size(0)}, gradient.options()) : Tensor()};
 }
@@ -239,10 +263,12 @@ struct Attention : torch::autograd::Function<Attention> {
     const auto out = at::empty({q.size(0), q.size(2), q.size(1), v.size(3)}, q.options()).transpose(1, 2);
     const auto sums = at::empty({q.size(0), q.size(1), q.size(2)}, q.options().dtype(at::kFloat));
     context->save_for_backward({q, k, v, out, sums});
+    operations += 2 * q.numel() * k.size(2) + 2 * out.numel() * k.size(2);
     return out;
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *context, const torch::autograd::variable_list &) {
     const auto saved = context->get_saved_variables();
+    operations += 4 * saved[0].numel() * saved[1].size(2) + 4 * saved[3].numel() * saved[1].size(2);
     return {like(saved[0]), like(saved[1]), like(saved[2])};
   }
 };
@@ -295,6 +321,9 @@ void dmdr_phantom_install() {
 }
 
 int64_t dmdr_phantom_live() { return live_bytes; }
+
+// Operations since the last call.
+int64_t dmdr_phantom_operations() { return operations.exchange(0); }
 
 // The peak since the last call.
 int64_t dmdr_phantom_peak() { return peak_bytes.exchange(live_bytes); }

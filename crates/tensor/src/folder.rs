@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    LoadReport, ParamStore, TensorError, WeightFiles,
+    LoadReport, ParamStore, TensorError, WeightFiles, are_weights_random,
     weights::{as_stored, read_headers},
 };
 
@@ -38,6 +38,9 @@ impl ParamStore {
         weights: &str,
         rename: &dyn Fn(&str) -> Option<String>,
     ) -> Result<LoadReport, TensorError> {
+        if are_weights_random() {
+            return Ok(self.draw());
+        }
         let files = WeightFiles::of(folder, weights)?;
         match shards(&files, rename)? {
             Some(shards) => self.load_files(&shards, &files.entry, rename),

@@ -18,6 +18,8 @@ mod memory;
 mod numbers;
 mod params;
 pub mod phantom;
+mod phase;
+mod random_weights;
 mod ranks;
 mod recompute;
 mod runtime;
@@ -42,6 +44,8 @@ pub use memory::{Meter, keep_freed_memory, peak_memory_bytes, total_memory_bytes
 pub use mimalloc::MiMalloc;
 pub use numbers::{Numbers, read_scalars};
 pub use params::{ParamGroup, ParamStore};
+pub use phase::{PhaseClock, phase, wait_for};
+pub use random_weights::{are_weights_random, use_random_weights};
 pub use ranks::{Place, PlaceError, Ranks};
 pub use recompute::recompute;
 pub use runtime::{Runtime, precision_warning};

@@ -10,8 +10,8 @@ use std::{
 use tch::{Device, Kind, Tensor, no_grad_guard};
 
 use crate::{
-    Init, LoadReport, TensorError, gradients::gradients, header::Header, phantom, seed::reseed,
-    weights,
+    Init, LoadReport, TensorError, are_weights_random, gradients::gradients, header::Header,
+    phantom, random_weights, seed::reseed, weights,
 };
 
 /// The parameters of one network, by name. A duplicate name is a bug and panics.
@@ -286,6 +286,9 @@ impl ParamStore {
         origin: &Path,
         rename: &dyn Fn(&str) -> Option<String>,
     ) -> Result<LoadReport, TensorError> {
+        if are_weights_random() {
+            return Ok(self.draw());
+        }
         let mut found = BTreeMap::new();
         for file in files {
             found.extend(weights::read_headers(file, rename)?);
@@ -302,6 +305,14 @@ impl ParamStore {
             weights::for_each_tensor(file, rename, |name, tensor| self.set(name, &tensor))?;
         }
         Ok(report)
+    }
+
+    /// What takes the place of loading where weights are random.
+    pub(crate) fn draw(&self) -> LoadReport {
+        if !phantom::is_phantom(self.device()) {
+            random_weights::draw(self);
+        }
+        LoadReport::default()
     }
 
     /// [`Self::load`] for tensors already in memory; `path` is for the messages.

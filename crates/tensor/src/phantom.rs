@@ -34,6 +34,7 @@ impl Count {
         static ONLY: Mutex<()> = Mutex::new(());
         let only = ONLY.lock().unwrap_or_else(PoisonError::into_inner);
         shim::phantom_peak();
+        shim::phantom_operations();
         Self {
             before: shim::phantom_live(),
             _only: only,
@@ -48,6 +49,14 @@ impl Count {
     /// The most there were at once since the last call or the start.
     pub fn peak_bytes(&self) -> u64 {
         shim::phantom_peak().saturating_sub(self.before)
+    }
+}
+
+impl Count {
+    /// Floating-point operations of matrix products, convolutions and attention since the last call or the start; a
+    /// multiplication and an addition are two. Backwards, attention counts twice what it does forwards.
+    pub fn operations(&self) -> u64 {
+        shim::phantom_operations()
     }
 }
 
@@ -87,6 +96,45 @@ mod tests {
         assert_eq!(count.live_bytes(), 0);
         assert!(count.peak_bytes() >= 8 << 34, "until now");
         assert_eq!(count.peak_bytes(), 0, "since then");
+    }
+
+    #[test]
+    fn operations_are_those_of_the_products() {
+        let count = Count::start();
+        let tensor =
+            |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, device())).set_requires_grad(true);
+        let operations = |scalar: &Tensor, inputs: &[&Tensor]| {
+            let forwards = count.operations();
+            let inputs: Vec<Tensor> = inputs.iter().map(|input| input.shallow_clone()).collect();
+            drop(gradients(&scalar.sum(Kind::Float), &inputs).expect("a graph"));
+            (forwards, count.operations())
+        };
+        // [2, 3, 4] by [4, 5], and both gradients.
+        let (x, w, b) = (tensor(&[2, 3, 4]), tensor(&[5, 4]), tensor(&[5]));
+        let y = x.linear(&w, Some(&b));
+        assert_eq!(
+            operations(&y, &[&x, &w, &b]),
+            (2 * 6 * 4 * 5, 2 * 2 * 6 * 4 * 5)
+        );
+        // Three of 2 channels to 7 of 3 x 3 pixels, with windows of 3 x 3.
+        let (x, w) = (tensor(&[3, 2, 3, 3]), tensor(&[7, 2, 3, 3]));
+        let y = x.conv2d(&w, None::<&Tensor>, [1, 1], [1, 1], [1, 1], 1);
+        let once = 2 * (3 * 7 * 9) * (2 * 9);
+        assert_eq!(operations(&y, &[&x, &w]), (once, 2 * once));
+        // Two heads of 8 queries of width 4 on 6 keys.
+        let [q, k, v] = [8, 6, 6].map(|len| tensor(&[1, 2, len, 4]));
+        let y = Tensor::scaled_dot_product_attention(
+            &q,
+            &k,
+            &v,
+            None::<&Tensor>,
+            0.0,
+            false,
+            None,
+            false,
+        );
+        let once = 2 * 2 * (2 * 8 * 6 * 4);
+        assert_eq!(operations(&y, &[&q, &k, &v]), (once, 2 * once));
     }
 
     #[test]

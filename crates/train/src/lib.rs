@@ -22,6 +22,7 @@ pub use hub::pin;
 pub use interop::export::{Layout, comfyui_names, export, merged, peft_names};
 pub use interop::import::{AdapterFile, Imported, TextEncoders, import};
 pub use interop::lora_file::lora_notes;
+pub use run::bench::Bench;
 pub use run::checkpoint::{Checkpoint, Manifest, Part};
 pub use run::distill::Distillation;
 pub use run::guard::Verdict;

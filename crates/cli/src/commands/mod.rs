@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod bench;
 mod config;
 mod demo;
 mod doctor;
@@ -44,6 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Command::Report(report) => report::run(report, args.quiet),
         Command::Config(command) => config::run(command),
         Command::Doctor(doctor) => doctor::run(doctor),
+        Command::Bench(bench) => bench::run(bench),
     }
 }
 

@@ -4,6 +4,7 @@
 //! are needed.
 
 use dmdr_config::{Dmd2 as Config, NetId};
+use dmdr_tensor::phase;
 
 use crate::{Losses, Method, MethodError, Rollout, Simulation, Update, term};
 
@@ -63,7 +64,7 @@ impl Dmd2 {
 
     fn student_losses(&self, update: &Update<'_>, r: &Rollout) -> Losses {
         let student = update.view(NetId::STUDENT).trained();
-        let x0 = student.x0(&r.x_t, &r.t, &r.cond);
+        let x0 = phase("generator", || student.x0(&r.x_t, &r.t, &r.cond));
         let mut losses = term::dm(&self.config.dm, self.fake_scale, update, &x0, r);
         losses.keep("x_t", &r.x_t);
         losses.keep("t", &r.t);

@@ -6,6 +6,8 @@
 
 use dmdr_config::{Curve, DistributionMatching, Dmdr as Config, FakeScoreLoss, NetId, RlAlone};
 
+use dmdr_tensor::phase;
+
 use crate::{
     Losses, Method, MethodError, Rollout, Simulation, Update,
     rl::{Group, RlTerm},
@@ -100,7 +102,7 @@ impl Dmdr {
             group.x0.shallow_clone()
         } else {
             let student = update.view(NetId::STUDENT).trained();
-            student.x0(&r.x_t, &r.t, &r.cond)
+            phase("generator", || student.x0(&r.x_t, &r.t, &r.cond))
         };
         let mut losses = Losses::default();
         losses.keep("x_t", &r.x_t);

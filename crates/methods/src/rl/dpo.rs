@@ -5,7 +5,7 @@
 use dmdr_config::{Dpo, Transition};
 use dmdr_diffusion::loss::{self, PairErrors};
 use dmdr_models::View;
-use dmdr_tensor::{Kind, Numbers, Tensor, no_grad_guard};
+use dmdr_tensor::{Kind, Numbers, Tensor, no_grad_guard, phase};
 
 use super::{Algorithm, Context, Group, Pairs, RlLoss, pairs, sample_group};
 use crate::MethodError;
@@ -58,7 +58,8 @@ pub fn dpo(
     let x_t = student.schedule.add_noise(&x0, &eps, &t);
     let cond = group.cond.select(&Tensor::cat(&[better, worse], 0));
     let errors = |view: &View<'_>| {
-        let error = loss::denoise(view.schedule, &view.x0(&x_t, &t, &cond), &x0, &t);
+        let x0_hat = phase("generator", || view.x0(&x_t, &t, &cond));
+        let error = loss::denoise(view.schedule, &x0_hat, &x0, &t);
         PairErrors {
             better: error.narrow(0, 0, p),
             worse: error.narrow(0, p, p),

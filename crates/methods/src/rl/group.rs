@@ -8,7 +8,7 @@ use dmdr_diffusion::{
     transition::{self, log_prob},
 };
 use dmdr_models::Conditioning;
-use dmdr_tensor::{Kind, Numbers, Ranks, Tensor, TensorError, no_grad_guard};
+use dmdr_tensor::{Kind, Numbers, Ranks, Tensor, TensorError, no_grad_guard, phase};
 
 use super::{Context, pairs};
 use crate::{MethodError, Share};
@@ -135,7 +135,7 @@ pub fn sample_group(
     for (step, pair) in times.windows(2).enumerate() {
         let (t, next) = (pair[0], pair[1]);
         let x = &states[step];
-        x0 = student.x0(x, &batch_time(x, t), &cond);
+        x0 = phase("rollout", || student.x0(x, &batch_time(x, t), &cond));
         if next > 0.0 {
             let (mean, std) = transition::law(transition, x, &x0, t, next);
             let sample = &mean + share.randn_groups_like(&mean, g) * std;

@@ -7,7 +7,7 @@ use dmdr_diffusion::{
     transition::{self, log_prob},
 };
 use dmdr_models::View;
-use dmdr_tensor::{Kind, Numbers, Tensor, no_grad_guard};
+use dmdr_tensor::{Kind, Numbers, Tensor, no_grad_guard, phase};
 
 use super::{Algorithm, Context, Group, RlLoss, sample_group};
 use crate::MethodError;
@@ -58,7 +58,8 @@ pub fn grpo(
         let (x, t, next) = (&group.states[step], times[step], times[step + 1]);
         let time = batch_time(x, t);
         let law = |view: &View<'_>| {
-            transition::law(transition, x, &view.x0(x, &time, &group.cond), t, next)
+            let x0 = phase("generator", || view.x0(x, &time, &group.cond));
+            transition::law(transition, x, &x0, t, next)
         };
         let (mean, std) = law(student);
         let log_ratio = log_prob(&group.states[step + 1], &mean, std) - &group.log_probs[step];

@@ -3,7 +3,7 @@
 use dmdr_config::{Consistency, NetId};
 use dmdr_diffusion::sampler::ode_step;
 use dmdr_models::{Conditioning, View};
-use dmdr_tensor::{Kind, Tensor, no_grad_guard};
+use dmdr_tensor::{Kind, Tensor, no_grad_guard, phase};
 
 use crate::{Losses, Share, Update};
 
@@ -33,13 +33,14 @@ pub fn consistency(
     });
     let (t, next) = (&n / steps, (&n - 1.0) / steps);
     let x_t = teacher.schedule.add_noise(x0, &share.randn_like(x0), &t);
-    let aim = {
+    let aim = phase("views", || {
         let _guard = no_grad_guard();
         let x0_hat = teacher.x0(&x_t, &t, cond);
         let x_next = ode_step(teacher.schedule, &x_t, &x0_hat, &t, &next);
         bounded(&update.view(target), config, &x_next, &next, cond)
-    };
-    let difference = bounded(&student, config, &x_t, &t, cond) - aim;
+    });
+    let x0_hat = phase("generator", || bounded(&student, config, &x_t, &t, cond));
+    let difference = x0_hat - aim;
     let c = config.huber;
     let huber = (difference.square() + c * c).sqrt() - c;
 

@@ -3,7 +3,7 @@
 use dmdr_config::{Augmentation, DistributionMatching, NetId};
 use dmdr_diffusion::{loss, sample_times};
 use dmdr_models::View;
-use dmdr_tensor::{Tensor, uniform};
+use dmdr_tensor::{Tensor, phase, uniform};
 
 use super::renoise::renoise;
 use crate::{Losses, Place, Rollout, Update};
@@ -29,16 +29,16 @@ pub fn dm(
 
     // Both scores at the same renoised point, without gradient.
     let (x_t, t) = renoise(real.schedule, &x0.detach(), &config.renoise, index, r.share);
-    let x0_fake = fake.x0_no_grad(&x_t, &t, &r.cond);
-    let (x0_real, x0_fake) = match &config.augmentation {
-        None => (real.x0_no_grad(&x_t, &t, &r.cond), x0_fake),
-        Some(augmentation) => {
-            // Decoupled: the conditional teacher here, what guidance adds to it at a time of its own.
-            let x0_real = real.unguided().x0_no_grad(&x_t, &t, &r.cond);
-            let guidance = guidance_term(augmentation, &real, x0, r, index);
-            (x0_real, x0_fake - guidance * augmentation.weight.at(index))
-        }
-    };
+    let (x0_real, x0_fake) = phase("views", || {
+        let x0_fake = fake.x0_no_grad(&x_t, &t, &r.cond);
+        let Some(augmentation) = &config.augmentation else {
+            return (real.x0_no_grad(&x_t, &t, &r.cond), x0_fake);
+        };
+        // Decoupled: the conditional teacher here, what guidance adds to it at a time of its own.
+        let x0_real = real.unguided().x0_no_grad(&x_t, &t, &r.cond);
+        let guidance = guidance_term(augmentation, &real, x0, r, index);
+        (x0_real, x0_fake - guidance * augmentation.weight.at(index))
+    });
     let matching = loss::distribution_matching(x0, &x0_real, &x0_fake, config.normalize);
 
     let mut losses = Losses::default();

@@ -2,7 +2,7 @@
 
 use dmdr_config::{FakeScoreLoss, NetId};
 use dmdr_diffusion::loss;
-use dmdr_tensor::Kind;
+use dmdr_tensor::{Kind, phase};
 
 use super::renoise::renoise;
 use crate::{Losses, Rollout, Update};
@@ -17,7 +17,7 @@ pub fn fake_score(config: &FakeScoreLoss, scale: f64, update: &Update<'_>, r: &R
         update.index(),
         r.share,
     );
-    let x0_hat = view.x0(&x_t, &t, &r.cond);
+    let x0_hat = phase("fake score", || view.x0(&x_t, &t, &r.cond));
     let mut losses = Losses::default();
     losses.keep("x0", &r.x0);
     losses.keep("x_t", &x_t);

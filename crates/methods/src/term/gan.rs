@@ -1,7 +1,7 @@
 //! The adversarial terms of DMD2 (arXiv 2405.14867): a discriminator on the fake score's features of noised images.
 
 use dmdr_config::{Gan, NetId};
-use dmdr_tensor::{Kind, Tensor};
+use dmdr_tensor::{Kind, Tensor, phase};
 
 use super::renoise::renoise;
 use crate::{Losses, Rollout, Update};
@@ -43,5 +43,7 @@ fn logits(config: &Gan, fake_scale: f64, update: &Update<'_>, x0: &Tensor, r: &R
     let view = update.view(NetId::FAKE_SCORE).scaled(fake_scale).trained();
     let (x_t, t) = renoise(view.schedule, x0, &config.renoise, update.index(), r.share);
     let discriminator = update.nets().discriminator(NetId::DISCRIMINATOR);
-    discriminator.logits(&view, &x_t, &t, &r.cond)
+    phase("discriminator", || {
+        discriminator.logits(&view, &x_t, &t, &r.cond)
+    })
 }

@@ -3,12 +3,12 @@
 use std::{path::Path, rc::Rc};
 
 use dmdr_diffusion::Schedule;
-use dmdr_tensor::{AdapterSpec, ParamStore, Runtime};
+use dmdr_tensor::{AdapterSpec, Device, ParamStore, Runtime};
 
 use super::{Sd3, Sd3Config, Sd3Text, names::original};
 use crate::{
     Architecture, Component, Conditioning, Denoiser, Diffusers, Family, ModelError, Outputs,
-    Pipeline, PipelineIndex, TextEncoder, ignored_keys, load_diffusers_config,
+    Pipeline, PipelineIndex, TextEncoder, ignored_keys, load_diffusers_config, text::CLIP_TOKENS,
 };
 
 const T5: &str = "text_encoder_3";
@@ -153,6 +153,16 @@ impl Pipeline for Sd3Pipeline {
         let without = if is_unread { ", without T5" } else { "" };
         let width = self.config.joint_attention_dim;
         Ok(format!("StableDiffusion3, width {width}{without}"))
+    }
+
+    fn random_text(&self, max_sequence_length: usize, device: Device) -> Conditioning {
+        let config = &self.config;
+        Conditioning::random(
+            CLIP_TOKENS + max_sequence_length as i64,
+            config.joint_attention_dim,
+            config.pooled_projection_dim,
+            device,
+        )
     }
 
     fn widths(&self, cond: &Conditioning) -> Vec<(&'static str, i64, i64)> {

@@ -3,13 +3,13 @@
 use std::{path::Path, rc::Rc};
 
 use dmdr_diffusion::Schedule;
-use dmdr_tensor::{AdapterSpec, ParamStore, Runtime, Tensor};
+use dmdr_tensor::{AdapterSpec, Device, ParamStore, Runtime, Tensor};
 use serde_json::Value;
 
 use super::{SdxlConfig, SdxlText, SdxlUnet, names::original};
 use crate::{
     Architecture, Component, Conditioning, Denoiser, Diffusers, Family, ModelError, Outputs,
-    Pipeline, PipelineIndex, TextEncoder, ignored_keys, load_diffusers_config,
+    Pipeline, PipelineIndex, TextEncoder, ignored_keys, load_diffusers_config, text::CLIP_TOKENS,
 };
 
 const FORCES_ZEROS: &str = "force_zeros_for_empty_prompt";
@@ -150,6 +150,12 @@ impl Pipeline for SdxlPipeline {
             .to_device(cond.pooled.device())
             .expand([cond.batch(), SdxlUnet::NUM_SIZES], false);
         SdxlUnet::condition(cond.tokens, &cond.pooled, &sizes)
+    }
+
+    fn random_text(&self, _: usize, device: Device) -> Conditioning {
+        let config = &self.config;
+        let pooled = config.pooled_dim();
+        Conditioning::random(CLIP_TOKENS, config.cross_attention_dim, pooled, device)
     }
 
     fn widths(&self, cond: &Conditioning) -> Vec<(&'static str, i64, i64)> {

@@ -58,6 +58,9 @@ pub enum ClipArchitecture {
     WithProjection,
 }
 
+/// Tokens that all published ones read.
+pub(crate) const CLIP_TOKENS: i64 = 77;
+
 impl ClipTextConfig {
     /// CLIP-L, not projected: 123 million parameters.
     pub fn clip_l() -> Self {
@@ -69,7 +72,7 @@ impl ClipTextConfig {
             projection_dim: 768,
             num_hidden_layers: 12,
             num_attention_heads: 12,
-            max_position_embeddings: 77,
+            max_position_embeddings: CLIP_TOKENS,
             hidden_act: ClipActivation::QuickGelu,
             layer_norm_eps: 1e-5,
             eos_token_id: LEGACY_EOS,

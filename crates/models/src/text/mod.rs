@@ -25,4 +25,6 @@ pub use self::{
     transformers::{Transformers, load_transformers_config},
 };
 
-pub(crate) use self::{clip_encoder::ClipEncoder, transformers::TRANSFORMERS_WEIGHTS};
+pub(crate) use self::{
+    clip::CLIP_TOKENS, clip_encoder::ClipEncoder, transformers::TRANSFORMERS_WEIGHTS,
+};

@@ -3,7 +3,7 @@
 use std::{path::Path, rc::Rc};
 
 use dmdr_diffusion::Schedule;
-use dmdr_tensor::{AdapterSpec, ParamStore, Runtime};
+use dmdr_tensor::{AdapterSpec, Device, ParamStore, Runtime, Tensor};
 
 use super::{ZImage, ZImageConfig, ZImageText, names::original};
 use crate::{
@@ -111,6 +111,15 @@ impl Pipeline for ZImagePipeline {
 
     fn text_rule(&self) -> Result<String, ModelError> {
         Ok("ZImage".to_owned())
+    }
+
+    fn random_text(&self, max_sequence_length: usize, device: Device) -> Conditioning {
+        let length = max_sequence_length as i64;
+        let random = Conditioning::random(length, self.config.cap_feat_dim, 1, device);
+        ZImageText::condition(
+            random.tokens,
+            &Tensor::from_slice(&[length]).to_device(device),
+        )
     }
 
     fn widths(&self, cond: &Conditioning) -> Vec<(&'static str, i64, i64)> {

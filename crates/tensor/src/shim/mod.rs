@@ -66,6 +66,7 @@ unsafe extern "C" {
     fn dmdr_phantom_install();
     fn dmdr_phantom_live() -> i64;
     fn dmdr_phantom_peak() -> i64;
+    fn dmdr_phantom_operations() -> i64;
     fn free(pointer: *mut c_void);
 }
 
@@ -323,6 +324,12 @@ impl Drop for Metering {
 pub(crate) fn phantom_install() {
     // SAFETY: registers a static object, as often as one likes.
     unsafe { dmdr_phantom_install() };
+}
+
+/// Operations of products since the last call.
+pub(crate) fn phantom_operations() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { dmdr_phantom_operations() }.max(0) as u64
 }
 
 /// Bytes that phantoms take now.

@@ -74,6 +74,11 @@ impl<'a> Assembly<'a> {
         self.experiment
     }
 
+    /// Where it computes.
+    pub fn runtime(&self) -> Runtime {
+        self.runtime
+    }
+
     /// The same assembly on a device without memory.
     pub(crate) fn on_phantom(&self) -> Self {
         let runtime = Runtime {

@@ -1,5 +1,6 @@
 //! A run: a method with its networks, the one loop around its updates, and what is written on the way.
 
+pub(crate) mod bench;
 pub(crate) mod checkpoint;
 pub(crate) mod course;
 pub(crate) mod distill;

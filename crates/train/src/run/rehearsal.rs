@@ -15,6 +15,8 @@ pub struct Rehearsal {
     pub resident: Vec<(String, u64)>,
     /// What an update takes on top of it at most: activations and gradients.
     pub update: u64,
+    /// Floating-point operations of an update's products; a multiplication and an addition are two.
+    pub operations: u64,
     /// What the text encoders take while they encode what the cache lacks, before anything else is loaded.
     pub encoding: u64,
     /// What is allowed but probably not meant, and only known once everything is loaded.
@@ -41,12 +43,14 @@ impl Rehearsal {
         let named: u64 = resident.iter().map(|(_, bytes)| bytes).sum();
         let others = ("rewards and metrics".to_owned(), all.saturating_sub(named));
         count.peak_bytes(); // of loading
+        count.operations();
         let last = assembly.recipe().plan().num_updates - 1;
         distillation.update(last, Path::new("."))?;
         Ok(Self {
             warnings: distillation.warnings(),
             resident: resident.into_iter().chain([others]).collect(),
             update: count.peak_bytes() - all,
+            operations: count.operations(),
             encoding,
         })
     }

@@ -9,7 +9,7 @@ use dmdr_models::{
     PipelineIndex, TextEncoder, TrainedSchedule, load_diffusers_config,
 };
 use dmdr_prompts::PromptsError;
-use dmdr_tensor::{ParamStore, Ranks, Runtime, no_grad_guard, phantom};
+use dmdr_tensor::{ParamStore, Ranks, Runtime, are_weights_random, no_grad_guard, phantom};
 
 use super::Source;
 use crate::{Backbone, Corpus, TrainError};
@@ -91,6 +91,13 @@ impl Published {
             seed: experiment.seed,
             runtime,
         };
+        if are_weights_random() {
+            let tokens = max_sequence_length.unwrap_or_default();
+            let one = source.pipeline.random_text(tokens, runtime.device);
+            source.null = source.sized(one.clone());
+            source.embeddings = Embeddings::Rehearsed(one);
+            return Ok(source);
+        }
         let prompts = || corpus.train.iter().chain(corpus.validation.iter());
         if phantom::is_phantom(runtime.device) {
             source.rehearse(prompts())?;
