@@ -27,7 +27,7 @@ const TOLERANCE: f64 = 1e-4;
 const FAKE_SCALE: f64 = 1.5;
 
 fn fixtures(krate: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"))
         .join("..")
         .join(krate)
         .join("tests/fixtures")

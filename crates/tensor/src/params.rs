@@ -310,7 +310,7 @@ impl ParamStore {
     /// What takes the place of loading where weights are random.
     pub(crate) fn draw(&self) -> LoadReport {
         if !phantom::is_phantom(self.device()) {
-            random_weights::draw(self);
+            random_weights::draw(self.tensors());
         }
         LoadReport::default()
     }

@@ -1,10 +1,11 @@
 //! Random numbers instead of weight files: to measure a model whose files are not at hand.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
-use tch::no_grad_guard;
-
-use crate::ParamStore;
+use tch::{Tensor, no_grad_guard};
 
 static IN_USE: AtomicBool = AtomicBool::new(false);
 
@@ -20,9 +21,9 @@ pub fn are_weights_random() -> bool {
 
 /// Draws all parameters so that activations keep their size: weights of layers from a normal distribution of variance
 /// 1 / `fan_in`; factors of norms are 1, biases 0.
-pub(crate) fn draw(store: &ParamStore) {
+pub(crate) fn draw(params: BTreeMap<String, Tensor>) {
     let _guard = no_grad_guard();
-    for (name, mut tensor) in store.tensors() {
+    for (name, mut tensor) in params {
         let shape = tensor.size();
         let _ = match shape.get(1..) {
             Some(fan) if !fan.is_empty() => {
@@ -40,7 +41,7 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
-    use crate::{Init, Scope, reseed};
+    use crate::{Init, ParamStore, Scope, reseed};
 
     #[test]
     fn activations_keep_their_size() {
@@ -54,7 +55,7 @@ mod tests {
             let _ = root.param(name, &shape, Init::Zeros);
         }
         reseed(&[1]);
-        draw(&store);
+        draw(store.tensors());
         let weight = store.tensor("linear.weight");
         let deviation = weight.std(false).double_value(&[]);
         assert!((deviation - 1.0 / 16.0).abs() < 0.002, "{deviation}");

@@ -1,6 +1,6 @@
 //! A fixture: tensors by name, and for networks without a folder their sizes.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, env, path::PathBuf};
 
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, read_metadata, read_tensors};
 use serde::de::DeserializeOwned;
@@ -8,11 +8,22 @@ use serde::de::DeserializeOwned;
 /// Largest difference, relative to the largest value: f32 in another order of summation stays well below.
 const TOLERANCE: f64 = 1e-4;
 
+/// Where networks compute: on the CPU, or where `DMDR_TEST_DEVICE` says, as `scripts/gpu-check` does.
+pub(crate) fn device() -> Device {
+    let name = env::var("DMDR_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+    dmdr_tensor::device(&name).expect("it is there")
+}
+
+/// This crate's folder. The program may have been brought from elsewhere.
+pub(crate) fn folder() -> PathBuf {
+    env::var_os("CARGO_MANIFEST_DIR")
+        .expect("cargo and gpu-check set it")
+        .into()
+}
+
 /// Where fixture `name` lies.
 pub(crate) fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
+    folder().join("tests/fixtures").join(name)
 }
 
 /// Values of a fixture by name, and its file for messages.
@@ -24,8 +35,12 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) fn read(name: &str) -> Self {
         let path = path(&format!("{name}.safetensors"));
-        let tensors = read_tensors(&path).expect("tensors");
-        Self { path, tensors }
+        let tensors = read_tensors(&path).expect("tensors").into_iter();
+        let tensors = tensors.map(|(name, tensor)| (name, tensor.to_device(device())));
+        Self {
+            path,
+            tensors: tensors.collect(),
+        }
     }
 
     /// The sizes in its metadata.
@@ -58,17 +73,16 @@ impl Fixture {
     /// The largest difference is small beside the largest value.
     #[track_caller]
     pub(crate) fn agrees(&self, name: &str, got: &Tensor) {
-        self.agrees_beside(name, got, 0.0);
+        self.compare(name, got, 0.0, TOLERANCE);
     }
 
-    /// The largest difference is small beside the largest value or `scale`, whichever is more: a gradient in which large
-    /// terms nearly cancel carries their rounding.
+    /// The largest difference is below `tolerance` of the largest value or of `scale`, whichever is more.
     #[track_caller]
-    pub(crate) fn agrees_beside(&self, name: &str, got: &Tensor, scale: f64) {
+    pub(crate) fn compare(&self, name: &str, got: &Tensor, scale: f64, tolerance: f64) {
         let expected = self.get(name);
         let own = expected.abs().max().double_value(&[]);
         let error = relative_error(got, expected) * own / own.max(scale);
-        assert!(error < TOLERANCE, "{name}: relative error {error:.2e}");
+        assert!(error < tolerance, "{name}: relative error {error:.2e}");
     }
 }
 
@@ -82,7 +96,7 @@ pub(crate) fn relative_error(got: &Tensor, expected: &Tensor) -> f64 {
 
 /// The image of `rewards.py`, `[1, 3, H, W]`: all frequencies, in steps of 1/255.
 pub(crate) fn chirp([height, width]: [i64; 2]) -> Tensor {
-    let range = |end| Tensor::arange(end, (Kind::Int64, Device::Cpu));
+    let range = |end| Tensor::arange(end, (Kind::Int64, device()));
     let (y, x) = (range(height).unsqueeze(1), range(width));
     let channel = range(3).reshape([3, 1, 1]);
     let phase: Tensor = &x * &x * 3 + &y * &y * 5 + &x * &y * 7 + channel * 90;
@@ -93,7 +107,7 @@ pub(crate) fn chirp([height, width]: [i64; 2]) -> Tensor {
 /// The numbers of `rewards.py` between -1 and 1.
 pub(crate) fn numbers(shape: &[i64], salt: i64) -> Tensor {
     let count = shape.iter().product::<i64>();
-    let mut x = Tensor::arange(count, (Kind::Int64, Device::Cpu)) + 7919 * salt;
+    let mut x = Tensor::arange(count, (Kind::Int64, device())) + 7919 * salt;
     for _ in 0..3 {
         x = (x * 48_271 + 11).remainder(2_147_483_647);
         x = x.bitwise_xor_tensor(&x.bitwise_right_shift_tensor_scalar(15));

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use dmdr_models::Inception;
-use dmdr_tensor::{Device, Kind, ParamStore, Tensor, write_tensors};
+use dmdr_tensor::{Kind, ParamStore, Tensor, write_tensors};
 
-use crate::fixture::{Fixture, chirp, numbers};
+use crate::fixture::{Fixture, chirp, device, numbers};
 
 /// The weights of `fidelity.py`.
 fn weights() -> BTreeMap<String, Tensor> {
@@ -28,14 +28,14 @@ fn weights() -> BTreeMap<String, Tensor> {
 #[test]
 fn features_of_a_published_file() {
     let mut tensors = weights();
-    let empty = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+    let empty = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, device()));
     tensors.insert("fc.weight".to_owned(), empty(&[1008, 2048]));
     let counter = "Mixed_5b.branch1x1.bn.num_batches_tracked".to_owned();
     tensors.insert(counter, empty(&[]));
     let dir = tempfile::tempdir().expect("temp dir");
     let path = dir.path().join("inception.safetensors");
     write_tensors(&path, &tensors, Kind::Float, &BTreeMap::new()).expect("writable");
-    let net = Inception::load(&path, Device::Cpu).expect("fits");
+    let net = Inception::load(&path, device()).expect("fits");
     let fixture = Fixture::read("inception");
     // Enlarged, and reduced.
     for size in [[64, 64], [427, 310]] {
@@ -49,6 +49,6 @@ fn features_of_a_published_file() {
     }
     tensors.remove("Mixed_7c.branch_pool.conv.weight");
     write_tensors(&path, &tensors, Kind::Float, &BTreeMap::new()).expect("writable");
-    let error = Inception::load(&path, Device::Cpu).expect_err("refused");
+    let error = Inception::load(&path, device()).expect_err("refused");
     assert!(error.to_string().contains("Mixed_7c"), "{error}");
 }

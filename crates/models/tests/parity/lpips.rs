@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use dmdr_config::LpipsTrunk;
 use dmdr_models::Lpips;
-use dmdr_tensor::{Device, Kind, ParamStore, Tensor, write_tensors};
+use dmdr_tensor::{Kind, ParamStore, Tensor, write_tensors};
 
-use crate::fixture::{Fixture, chirp, fill, numbers, relative_error};
+use crate::fixture::{Fixture, chirp, device, fill, numbers, relative_error};
 
 /// The metric with the fixture's weights, and what they are.
 fn metric(trunk: LpipsTrunk) -> (Lpips, [BTreeMap<String, Tensor>; 2]) {
-    let stores = [(); 2].map(|()| ParamStore::frozen(Device::Cpu));
+    let stores = [(); 2].map(|()| ParamStore::frozen(device()));
     let net = Lpips::new(&stores[0], &stores[1], trunk);
     let features = fill(&stores[0]);
     let shapes = stores[1].shapes().into_iter().zip(100..);
@@ -57,7 +57,7 @@ fn a_distance_is_symmetric_and_zero_between_equals_even_black_ones() {
 #[test]
 fn published_files_load_without_the_classifier() {
     let (net, [mut features, linear]) = metric(LpipsTrunk::Alex);
-    let classifier = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+    let classifier = Tensor::zeros([2, 3], (Kind::Float, device()));
     features.insert("classifier.1.weight".to_owned(), classifier);
     let dir = tempfile::tempdir().expect("temp dir");
     let paths = ["alexnet.safetensors", "alex.safetensors"].map(|name| dir.path().join(name));
@@ -65,7 +65,7 @@ fn published_files_load_without_the_classifier() {
         write_tensors(path, tensors, Kind::Float, &BTreeMap::new()).expect("writable");
     }
     let [a, b] = images();
-    let load = |linear| Lpips::load(&paths[0], linear, LpipsTrunk::Alex, Device::Cpu);
+    let load = |linear| Lpips::load(&paths[0], linear, LpipsTrunk::Alex, device());
     let loaded = load(&paths[1]).expect("fits");
     assert!(loaded.forward(&a, &b).equal(&net.forward(&a, &b)));
     let error = load(&paths[0]).expect_err("the wrong file").to_string();

@@ -1,4 +1,4 @@
-//! Agreement with PyTorch on fixtures made by `make parity`: values and gradients to 1e-4, names and shapes exactly.
+//! Agreement with PyTorch on fixtures made by `make parity`: values to 1e-4, gradients to 5e-4, names and shapes exactly.
 
 mod backbone;
 mod fixture;

@@ -2,18 +2,18 @@
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{Conditioning, Sd3, Sd3Config, load_diffusers_config};
-use dmdr_tensor::{AdapterPlace, AdapterSpec, Device, ParamStore};
+use dmdr_tensor::{AdapterPlace, AdapterSpec, ParamStore};
 
 use crate::{
     backbone::Backbone,
-    fixture::{self, Fixture, relative_error},
+    fixture::{self, Fixture, device, relative_error},
 };
 
 fn agrees(name: &str) -> Sd3Config {
     let fixture = Fixture::read(name);
     let folder = fixture::path(name);
     let config = load_diffusers_config::<Sd3>(&folder).expect("config.json");
-    let base = ParamStore::frozen(Device::Cpu);
+    let base = ParamStore::frozen(device());
     let build = |store: &ParamStore, specs: &[AdapterSpec]| {
         Sd3::new(store, specs, config.clone()).expect("sizes and targets fit")
     };

@@ -4,11 +4,11 @@ use std::fs;
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{SdxlConfig, SdxlUnet, load_diffusers_config};
-use dmdr_tensor::{AdapterPlace, AdapterSpec, Device, ParamStore};
+use dmdr_tensor::{AdapterPlace, AdapterSpec, ParamStore};
 
 use crate::{
     backbone::Backbone,
-    fixture::{self, Fixture},
+    fixture::{self, Fixture, device},
 };
 
 /// A transformer, a residual block with a shortcut, all changes of size.
@@ -24,7 +24,7 @@ fn noise_and_gradients() {
     let fixture = Fixture::read("sdxl");
     let folder = fixture::path("sdxl");
     let config = load_diffusers_config::<SdxlUnet>(&folder).expect("config.json");
-    let base = ParamStore::frozen(Device::Cpu);
+    let base = ParamStore::frozen(device());
     let build = |store: &ParamStore, specs: &[AdapterSpec]| {
         SdxlUnet::new(store, specs, config.clone()).expect("sizes and targets fit")
     };

@@ -1,7 +1,7 @@
 //! The full-size models ask for exactly the parameters of the published weights: `tests/shapes`, written by `make parity`
 //! from the reference on PyTorch's meta device.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs};
 
 use dmdr_models::{
     AutoencoderKl, AutoencoderKlConfig, BlipConfig, BlipRating, ClipPair, ClipPairConfig, ClipText,
@@ -11,9 +11,11 @@ use dmdr_models::{
 };
 use dmdr_tensor::{AdapterSpec, ParamStore, Tensor};
 
+use crate::fixture::folder;
+
 /// Name -> shape. A line is `name dim dim ..`; `{a..b}` in a name stands for the numbers from `a` to `b`.
 fn published(name: &str) -> BTreeMap<String, Vec<i64>> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/shapes/{name}.txt"));
+    let path = folder().join(format!("tests/shapes/{name}.txt"));
     let text = fs::read_to_string(path).expect("a list");
     let mut shapes = BTreeMap::new();
     for line in text.lines() {

@@ -2,11 +2,11 @@
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{Interpolant, Sit, SitConfig};
-use dmdr_tensor::{AdapterPlace, AdapterSpec, Device, Kind, ParamStore, Tensor};
+use dmdr_tensor::{AdapterPlace, AdapterSpec, Kind, ParamStore, Tensor};
 
 use crate::{
     backbone::Backbone,
-    fixture::{Fixture, relative_error},
+    fixture::{Fixture, device, relative_error},
 };
 
 fn agrees(name: &str) -> SitConfig {
@@ -16,7 +16,7 @@ fn agrees(name: &str) -> SitConfig {
 fn agrees_at(name: &str, targets: &[&str], place: AdapterPlace) -> SitConfig {
     let fixture = Fixture::read(name);
     let config: SitConfig = fixture.config();
-    let base = ParamStore::frozen(Device::Cpu);
+    let base = ParamStore::frozen(device());
     let build = |store: &ParamStore, specs: &[AdapterSpec]| {
         Sit::new(store, specs, config.clone()).expect("targets match")
     };
@@ -58,8 +58,8 @@ fn repa_checkpoints_run_as_the_trait_does() {
 fn the_demos_adapter_sits_behind_queries_and_values() {
     agrees_at("sit_output_lora", &["blocks.*.attn"], AdapterPlace::Outputs);
     let (base, pairs) = (
-        ParamStore::frozen(Device::Cpu),
-        ParamStore::trainable(Device::Cpu, 0),
+        ParamStore::frozen(device()),
+        ParamStore::trainable(device(), 0),
     );
     let xl = SitConfig {
         learn_sigma: false,
@@ -81,7 +81,7 @@ fn the_demos_adapter_sits_behind_queries_and_values() {
 #[test]
 fn each_network_trains_a_label_table_of_its_own() {
     let config: SitConfig = Fixture::read("sit_official").config();
-    let store = ParamStore::trainable(Device::Cpu, 1);
+    let store = ParamStore::trainable(device(), 1);
     let _net = Sit::new(&store, &[], config).expect("no adapters");
     let group = store.group();
     assert!(

@@ -5,15 +5,17 @@ use dmdr_models::{
     ClipFeatures, ClipText, Conditioning, Qwen3, Qwen3Config, RopeParameters, Sd3Text, SdxlText,
     T5Config, T5Encoder, TextEncoder, Transformers, ZImageText, load_transformers_config,
 };
-use dmdr_tensor::{Device, Kind, ParamStore, Runtime, Tensor};
+use dmdr_tensor::{Kind, ParamStore, Runtime, Tensor};
 
-use crate::fixture::{self, Fixture};
+use crate::fixture::{self, Fixture, device};
 
-const F32: Runtime = Runtime::f32(Device::Cpu);
+fn f32() -> Runtime {
+    Runtime::f32(device())
+}
 
 /// The encoder in `folder`, whose parameters take gradients.
 fn load<N: Transformers>(folder: &str) -> (ParamStore, N) {
-    let store = ParamStore::trainable(Device::Cpu, 0);
+    let store = ParamStore::trainable(device(), 0);
     let net = N::load(&store, &fixture::path("text").join(folder)).expect("fits");
     (store, net)
 }
@@ -104,7 +106,7 @@ fn qwen3() {
 fn sdxl() {
     let fixture = Fixture::read("text/sdxl");
     let load = |forces_zeros| {
-        SdxlText::load(&fixture::path("text/sdxl"), F32, forces_zeros).expect("fits")
+        SdxlText::load(&fixture::path("text/sdxl"), f32(), forces_zeros).expect("fits")
     };
     let text = load(true);
     let cond = encode(&fixture, &text);
@@ -113,11 +115,11 @@ fn sdxl() {
     let null = text.unconditional().expect("encodes");
     assert!(
         null.tokens
-            .equal(&Tensor::zeros([1, 77, 20], (Kind::Float, Device::Cpu)))
+            .equal(&Tensor::zeros([1, 77, 20], (Kind::Float, device())))
     );
     assert!(
         null.pooled
-            .equal(&Tensor::zeros([1, 10], (Kind::Float, Device::Cpu)))
+            .equal(&Tensor::zeros([1, 10], (Kind::Float, device())))
     );
     // `force_zeros_for_empty_prompt: false`
     let null = load(false).unconditional().expect("encodes");
@@ -129,7 +131,7 @@ fn sdxl() {
 fn sd3() {
     let fixture = Fixture::read("text/sd3");
     let load =
-        |with_t5| Sd3Text::load(&fixture::path("text/sd3"), F32, 24, 256, with_t5).expect("fits");
+        |with_t5| Sd3Text::load(&fixture::path("text/sd3"), f32(), 24, 256, with_t5).expect("fits");
     let text = load(true);
     let cond = encode(&fixture, &text);
     fixture.agrees("tokens", &cond.tokens);
@@ -147,7 +149,7 @@ fn sd3() {
 #[test]
 fn z_image() {
     let fixture = Fixture::read("text/z_image");
-    let text = ZImageText::load(&fixture::path("text/z_image"), F32, 512).expect("fits");
+    let text = ZImageText::load(&fixture::path("text/z_image"), f32(), 512).expect("fits");
     let cond = encode(&fixture, &text);
     assert_eq!(cond.tokens.size(), [3, 512, 16]);
     for (row, name) in (0..).zip(["tokens.0", "tokens.1", "tokens.2"]) {
@@ -167,7 +169,7 @@ fn z_image() {
 fn half_precision_stays_close() {
     let half = Runtime {
         compute: Kind::BFloat16,
-        ..F32
+        ..f32()
     };
     let check = |name: &str, encoder: &dyn TextEncoder, key: &str| {
         let fixture = Fixture::read(name);
@@ -198,7 +200,7 @@ fn other_networks_and_sizes_are_refused() {
     let found = "config.json` holds `T5EncoderModel` weights; expected `CLIPTextModel`";
     assert!(error.contains(found), "{error}");
     let error = |width| {
-        let text = Sd3Text::load(&folder, F32, width, 256, true);
+        let text = Sd3Text::load(&folder, f32(), width, 256, true);
         text.expect_err("other widths").to_string()
     };
     assert!(error(4096).contains("T5 is 24 wide, the backbone's text tokens 4096"));

@@ -1,14 +1,14 @@
 //! The autoencoder against diffusers' `AutoencoderKL`, from folders that diffusers saved.
 
 use dmdr_models::{AutoencoderKl, AutoencoderKlConfig, load_diffusers_config};
-use dmdr_tensor::{Device, Kind, ParamStore, Tensor, reseed};
+use dmdr_tensor::{Kind, ParamStore, Tensor, reseed};
 
-use crate::fixture::{self, Fixture, relative_error};
+use crate::fixture::{self, Fixture, device, relative_error};
 
 fn read(name: &str) -> (Fixture, AutoencoderKl) {
     let folder = fixture::path(name);
     let config = load_diffusers_config::<AutoencoderKl>(&folder).expect("config.json");
-    let store = ParamStore::frozen(Device::Cpu);
+    let store = ParamStore::frozen(device());
     let net = AutoencoderKl::new(&store, config).expect("sizes fit");
     AutoencoderKl::load(&store, &folder).expect("fits");
     (Fixture::read(name), net)
@@ -44,7 +44,7 @@ fn agrees(name: &str, tile: i64) -> AutoencoderKlConfig {
     let whole = latents.size().into_iter().max().expect("a shape") + 4;
     assert!(net.decode_tiled(&latents, whole / 4 * 4).equal(&decoded));
 
-    let store = ParamStore::frozen(Device::Cpu).with_compute(Kind::BFloat16);
+    let store = ParamStore::frozen(device()).with_compute(Kind::BFloat16);
     let half = AutoencoderKl::new(&store, net.config().clone()).expect("sizes fit");
     AutoencoderKl::load(&store, &fixture::path(name)).expect("fits");
     let found = half.decode(&latents);

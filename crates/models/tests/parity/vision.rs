@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use dmdr_models::{ClipPair, ClipPairConfig, ClipVision, DinoClassifier, DinoConfig, DinoVision};
-use dmdr_tensor::{Device, Kind, ParamStore, Tensor};
+use dmdr_tensor::{Kind, ParamStore, Tensor};
 
-use crate::fixture::{self, Fixture, relative_error};
+use crate::fixture::{self, Fixture, device, relative_error};
 
 /// Both towers with the weights at `weights`, in f32 and in bf16; returns the first.
 fn towers(name: &str, weights: &str) -> ClipPair {
     let fixture = Fixture::read(name);
     let config: ClipPairConfig = fixture.config();
     let load = |compute| {
-        let store = ParamStore::frozen(Device::Cpu).with_compute(compute);
+        let store = ParamStore::frozen(device()).with_compute(compute);
         ClipPair::load(&store, &fixture::path(weights), config.clone()).expect("fits")
     };
     let net = load(Kind::Float);
@@ -41,10 +41,10 @@ fn towers(name: &str, weights: &str) -> ClipPair {
 fn clip_of_transformers() {
     let pair = towers("clip_transformers", "clip_transformers");
     // The image tower alone, from the weights of the pair.
-    let store = ParamStore::frozen(Device::Cpu);
+    let store = ParamStore::frozen(device());
     let folder = fixture::path("clip_transformers");
     let alone = ClipVision::load(&store, &folder, pair.image().config().clone()).expect("fits");
-    let pixels = Tensor::zeros([1, 3, 12, 12], (Kind::Float, Device::Cpu));
+    let pixels = Tensor::zeros([1, 3, 12, 12], (Kind::Float, device()));
     assert!(alone.embed(&pixels).equal(&pair.embed_image(&pixels)));
 }
 
@@ -72,7 +72,7 @@ fn clip_whose_mlps_are_no_multiple_of_its_width() {
 fn dino_v2() {
     let fixture = Fixture::read("dino");
     let config: DinoConfig = fixture.config();
-    let stores = [(); 2].map(|()| ParamStore::frozen(Device::Cpu));
+    let stores = [(); 2].map(|()| ParamStore::frozen(device()));
     let net = DinoClassifier::new(&stores[0], &stores[1], config.clone()).expect("sizes fit");
     fixture.fill(&stores[0], "backbone.");
     fixture.fill(&stores[1], "head.");
@@ -85,17 +85,17 @@ fn dino_v2() {
     fixture.agrees("grad.pixels", &gradients[0]);
 
     // The feature of a picture is the last class token, which the classifier reads as its fourth.
-    let store = ParamStore::frozen(Device::Cpu);
+    let store = ParamStore::frozen(device());
     let vision = DinoVision::new(&store, config.clone()).expect("sizes fit");
     fixture.fill(&store, "backbone.");
     let (dim, pixels) = (config.embed_dim, fixture.get("pixels"));
-    let only_last = Tensor::zeros([config.num_classes, 5 * dim], (Kind::Float, Device::Cpu));
+    let only_last = Tensor::zeros([config.num_classes, 5 * dim], (Kind::Float, device()));
     let _ = only_last.narrow(0, 0, 1).narrow(1, 3 * dim, dim).fill_(1.0);
     let head = BTreeMap::from([
         ("weight".to_owned(), only_last),
         (
             "bias".to_owned(),
-            Tensor::zeros([config.num_classes], (Kind::Float, Device::Cpu)),
+            Tensor::zeros([config.num_classes], (Kind::Float, device())),
         ),
     ]);
     stores[1]

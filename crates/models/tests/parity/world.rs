@@ -1,16 +1,16 @@
 //! The emoji world's networks against plain PyTorch.
 
 use dmdr_models::{Call, ClipConfig, Conditioning, Denoiser, Dit, DitConfig, WorldClip};
-use dmdr_tensor::{AdapterId, AdapterSpec, Device, Kind, ParamStore, Tensor};
+use dmdr_tensor::{AdapterId, AdapterSpec, Kind, ParamStore, Tensor};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, device};
 
 #[test]
 fn dit_and_its_adapter() {
     let fixture = Fixture::read("dit");
     let config: DitConfig = fixture.config();
-    let base = ParamStore::frozen(Device::Cpu);
-    let lora = ParamStore::trainable(Device::Cpu, 0);
+    let base = ParamStore::frozen(device());
+    let lora = ParamStore::trainable(device(), 0);
     let targets = ["blocks.*".to_owned()];
     let specs = [AdapterSpec::new(3, 6.0, &targets, lora.clone())];
     let net = Dit::new(&base, &specs, config).expect("targets match");
@@ -58,7 +58,7 @@ fn dit_and_its_adapter() {
 fn both_towers() {
     let fixture = Fixture::read("world_clip");
     let config: ClipConfig = fixture.config();
-    let store = ParamStore::frozen(Device::Cpu);
+    let store = ParamStore::frozen(device());
     let net = WorldClip::new(&store, config);
     fixture.fill(&store, "weights.");
     let ids = &fixture.get("ids").to_kind(Kind::Int64);

@@ -2,11 +2,11 @@
 
 use dmdr_diffusion::Schedule;
 use dmdr_models::{ZImage, ZImageConfig, ZImageText, load_diffusers_config};
-use dmdr_tensor::{AdapterPlace, AdapterSpec, Device, Kind, ParamStore};
+use dmdr_tensor::{AdapterPlace, AdapterSpec, Kind, ParamStore};
 
 use crate::{
     backbone::Backbone,
-    fixture::{self, Fixture},
+    fixture::{self, Fixture, device},
 };
 
 /// Captions of 5 and 33 tokens, so of 32 and 64 with their padding, and a null caption of 3.
@@ -16,7 +16,7 @@ fn captions_of_different_lengths() {
     let folder = fixture::path("z_image");
     let mut config = load_diffusers_config::<ZImage>(&folder).expect("config.json");
     config.time_hidden = 12; // diffusers' 1024 would make the fixture a megabyte
-    let base = ParamStore::frozen(Device::Cpu);
+    let base = ParamStore::frozen(device());
     let build = |store: &ParamStore, specs: &[AdapterSpec]| {
         ZImage::new(store, specs, config.clone()).expect("sizes and targets fit")
     };
