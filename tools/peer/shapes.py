@@ -333,8 +333,10 @@ def main() -> None:
         net = {"SD3Transformer2DModel": Sd3, "UNet2DConditionModel": Sdxl}[config["_class_name"]](config)
     dtype = torch.bfloat16 if args.bf16 else torch.float32
     peer = Peer(net, args.size // 8, args.tokens, args.batch_size, args.device, dtype)
-    if args.compile:
-        net.compile()
+    if args.compile:  # by block: blocks of one form are compiled once
+        for module in net.modules():
+            if isinstance(module, (JointBlock, Resnet, Transformer)):
+                module.compile()
 
     def wait() -> None:
         if args.device == "cuda":

@@ -2,4 +2,5 @@
 
 pub mod environment;
 pub mod interrupt;
+pub mod neighbours;
 pub mod progress;

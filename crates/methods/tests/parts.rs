@@ -65,16 +65,22 @@ fn groups() -> Groups {
 }
 
 fn dmdr(algorithm: Option<RlAlgorithm>, has_holes: bool) -> Box<dyn Method> {
-    let mut config = DmdrConfig::default();
-    config.ttur = 2;
-    config.dm.augmentation = Some(Augmentation {
-        weight: Curve::Constant(1.0),
-        renoise: TimeDistribution::Uniform,
-        below_input: true,
-    });
-    config.dm.renoise = TimeDistribution::Beta {
-        a: Curve::Constant(4.0),
-        b: Curve::Constant(1.5),
+    let dm = DistributionMatching {
+        augmentation: Some(Augmentation {
+            weight: Curve::Constant(1.0),
+            renoise: TimeDistribution::Uniform,
+            below_input: true,
+        }),
+        renoise: TimeDistribution::Beta {
+            a: Curve::Constant(4.0),
+            b: Curve::Constant(1.5),
+        },
+        ..DistributionMatching::default()
+    };
+    let config = DmdrConfig {
+        ttur: 2,
+        dm,
+        ..DmdrConfig::default()
     };
     let rl = algorithm.map(|algorithm| rl(algorithm, has_holes));
     Box::new(Dmdr::new(config, 1.0, rl, simulation(3)))
@@ -153,11 +159,15 @@ fn scene() -> Tiny {
     tiny
 }
 
+/// Makes a method anew.
+type Make<'a> = &'a dyn Fn() -> Box<dyn Method>;
+/// Parameters of a network, by name.
+type Weights = BTreeMap<String, Vec<f32>>;
+/// What an update logged.
+type Logged = BTreeMap<String, f64>;
+
 /// All weights after two updates, and what these logged.
-fn trained(
-    mut method: Box<dyn Method>,
-    parts: usize,
-) -> (Vec<BTreeMap<String, Vec<f32>>>, Vec<BTreeMap<String, f64>>) {
+fn trained(mut method: Box<dyn Method>, parts: usize) -> (Vec<Weights>, Vec<Logged>) {
     let mut tiny = scene();
     let mut logged = Vec::new();
     for index in 0..2 {
@@ -175,7 +185,7 @@ fn trained(
 }
 
 /// Largest difference of weights, against the way they went.
-fn apart(a: &[BTreeMap<String, Vec<f32>>], b: &[BTreeMap<String, Vec<f32>>]) -> f64 {
+fn apart(a: &[Weights], b: &[Weights]) -> f64 {
     let pairs = a.iter().zip(b).flat_map(|(a, b)| {
         a.iter()
             .flat_map(|(name, values)| values.iter().zip(&b[name]))
@@ -232,7 +242,7 @@ fn a_batch_that_cannot_be_divided_fails() {
 
 #[test]
 fn parts_are_one_batch() {
-    let methods: [(&str, &dyn Fn() -> Box<dyn Method>); 7] = [
+    let methods: [(&str, Make<'_>); 7] = [
         ("DMD", &|| dmdr(None, false)),
         ("ReFL", &|| dmdr(Some(RlAlgorithm::Refl), false)),
         ("DPO", &|| dmdr(Some(dpo()), false)),

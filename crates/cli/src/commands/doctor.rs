@@ -4,7 +4,7 @@ use std::{fs, io, path::Path, process::ExitCode, rc::Rc};
 
 use anyhow::Result;
 use dmdr_config::{Experiment, Lora, Tuning};
-use dmdr_console::{environment, progress::print_data};
+use dmdr_console::{environment, neighbours, progress::print_data};
 use dmdr_tensor::{
     Device, LIBTORCH_VERSION, Runtime, device, get_num_threads, open_cuda, precision_warning,
     total_memory_bytes,
@@ -52,9 +52,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         runtime.compute, experiment.precision
     ));
 
-    if let Some(warning) = precision_warning(experiment.precision, target) {
-        print_data(&format!("warning    {warning}"));
-    }
+    print_slowness(&experiment, target);
 
     let assembly = Assembly::of(&experiment, runtime).with_corpus(corpus.clone());
     let rehearsal = Rehearsal::of(&assembly)?;
@@ -106,6 +104,20 @@ fn print_cards(device: Device) {
         for (name, bytes) in &cuda.cards {
             print_data(&format!("card       {name}, {}", in_words(*bytes)));
         }
+    }
+}
+
+/// What makes an update slow without need.
+fn print_slowness(experiment: &Experiment, target: Device) {
+    if target == Device::Cpu
+        && let Some(complaint) = neighbours::complaint()
+    {
+        print_data(&format!(
+            "warning    {complaint}: an update takes several times as long; `dmdr train` lets threads give way"
+        ));
+    }
+    if let Some(warning) = precision_warning(experiment.precision, target) {
+        print_data(&format!("warning    {warning}"));
     }
 }
 

@@ -3,9 +3,9 @@
 use std::{process::ExitCode, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use dmdr_config::{Experiment, World};
+use dmdr_config::{Device, Experiment, World};
 use dmdr_console::{
-    environment, interrupt,
+    environment, interrupt, neighbours,
     progress::{Progress, say},
 };
 use dmdr_events::{OwnedRun, RunDir};
@@ -19,6 +19,9 @@ use crate::args::{RunArgs, TrainArgs};
 
 pub(crate) fn run(args: &TrainArgs, quiet: bool) -> Result<ExitCode> {
     let experiment = Experiment::load(&args.run.config, &args.run.set)?;
+    if experiment.device == Device::Cpu {
+        neighbours::make_way(quiet);
+    }
     let place = Place::find(|name| std::env::var(name).ok())?;
     let (device, precision) = (experiment.device, experiment.precision);
     let runtime = match &place {
@@ -105,7 +108,7 @@ fn follow(args: &RunArgs, mut experiment: Experiment, runtime: Runtime) -> Resul
         .with_corpus(corpus)
         .distillation()?;
     interrupt::install();
-    match distillation.follow(&run, &Progress::new(true, &[]))? {
+    match distillation.follow(&run, &mut Progress::new(true, &[]))? {
         Outcome::Finished => Ok(ExitCode::SUCCESS),
         Outcome::Interrupted { .. } => Ok(ExitCode::from(interrupt::EXIT_CODE)),
     }

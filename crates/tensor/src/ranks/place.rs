@@ -84,9 +84,10 @@ impl Place {
             set: ranks,
             missing: "MASTER_ADDR",
         })?;
-        let port = match of.has("MASTER_PORT") {
-            false if is_slurm => PORT,
-            _ => of.number("MASTER_PORT", ranks)?,
+        let port = if is_slurm && !of.has("MASTER_PORT") {
+            PORT
+        } else {
+            of.number("MASTER_PORT", ranks)?
         };
         let is_served = variable("TORCHELASTIC_USE_AGENT_STORE").as_deref() == Some("True");
         Ok(Some(Self {

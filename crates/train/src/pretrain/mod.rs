@@ -74,7 +74,7 @@ pub fn pretrain(
         batches: 1,
         ranks: Ranks::ALONE,
     };
-    course::train(&mut pretraining, schedule, run, resume, observer)
+    course::train(&mut pretraining, &schedule, run, resume, observer)
 }
 
 /// A pretraining as a course.

@@ -93,13 +93,13 @@ impl Schedule<'_> {
 /// A number that is not finite, a damaged checkpoint, or a file that cannot be written.
 pub(crate) fn train(
     course: &mut dyn Course,
-    schedule: Schedule<'_>,
+    schedule: &Schedule<'_>,
     run: &OwnedRun,
     resume: bool,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
     let checkpoints = schedule.checkpoints(run);
-    let Schedule {
+    let &Schedule {
         num_updates,
         events,
         ranks,
@@ -176,7 +176,7 @@ pub(crate) fn follow(
     course: &mut dyn Course,
     schedule: &Schedule<'_>,
     run: &RunDir,
-    observer: &dyn Observer,
+    observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
     let ranks = schedule.ranks;
     let start = ranks.of_first(&[0.0])?[0] as u64;
@@ -192,6 +192,7 @@ pub(crate) fn follow(
         }
         course.heed(decided[1]);
         course.update(update, run.path())?;
+        pass_on(course, update + 1, observer);
         if ranks.max(&[f64::from(observer.interrupted())])? != [0.0] {
             return Ok(Outcome::Interrupted { update: update + 1 });
         }

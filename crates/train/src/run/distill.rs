@@ -144,7 +144,7 @@ impl<'a> Distillation<'a> {
         self.keep_inputs(run)?;
         self.notes.clone_from(notes);
         let schedule = self.schedule();
-        course::train(self, schedule, run, resume, observer)
+        course::train(self, &schedule, run, resume, observer)
     }
 
     /// Trains in step with the process that runs it, in whose folder `run` nothing is written but a batch that made a number that
@@ -152,7 +152,11 @@ impl<'a> Distillation<'a> {
     ///
     /// # Errors
     /// As for [`Self::run`], or a process that is gone or hangs.
-    pub fn follow(&mut self, run: &RunDir, observer: &dyn Observer) -> Result<Outcome, TrainError> {
+    pub fn follow(
+        &mut self,
+        run: &RunDir,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, TrainError> {
         let schedule = self.schedule();
         course::follow(self, &schedule, run, observer)
     }
