@@ -67,9 +67,10 @@ def mlp(width: int, inner: int) -> nn.Module:
 class JointBlock(nn.Module):
     """SD3: image and text tokens attend together."""
 
-    def __init__(self, width: int, heads: int, is_last: bool) -> None:
+    def __init__(self, width: int, heads: int, is_last: bool, norms: bool) -> None:
         super().__init__()
         self.heads, self.is_last = heads, is_last
+        self.norms = nn.ModuleList(nn.RMSNorm(width // heads, 1e-6) for _ in range(4)) if norms else None
         self.image_mod = nn.Linear(width, 6 * width)
         self.text_mod = nn.Linear(width, (2 if is_last else 6) * width)
         self.qkv = nn.ModuleList(LoraLinear(width, width) for _ in range(6))
@@ -84,7 +85,14 @@ class JointBlock(nn.Module):
         image = self.image_mod(emb).chunk(6, -1)
         text = self.text_mod(emb).chunk(2 if self.is_last else 6, -1)
         a, b = norm(x, image[0], image[1]), norm(c, text[0], text[1])
-        q, k, v = (torch.cat([self.qkv[i](a), self.qkv[i + 3](b)], 1) for i in range(3))
+        def projected(index: int) -> Tensor:
+            found = [self.qkv[index](a), self.qkv[index + 3](b)]
+            if self.norms and index < 2:
+                by_head = [x.unflatten(-1, (self.heads, -1)) for x in found]
+                found = [self.norms[2 * index + j](x).flatten(2) for j, x in enumerate(by_head)]
+            return torch.cat(found, 1)
+
+        q, k, v = (projected(index) for index in range(3))
         both = attend(q, k, v, self.heads)
         x = x + image[2][:, None] * self.out[0](both[:, : x.shape[1]])
         x = x + image[5][:, None] * self.mlps[0](norm(x, image[3], image[4]))
@@ -106,7 +114,8 @@ class Sd3(nn.Module):
         self.time = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
         self.pooled = nn.Sequential(nn.Linear(self.text[1], width), nn.SiLU(), nn.Linear(width, width))
         count = config["num_layers"]
-        self.blocks = nn.ModuleList(JointBlock(width, heads, i == count - 1) for i in range(count))
+        norms = config.get("qk_norm") is not None
+        self.blocks = nn.ModuleList(JointBlock(width, heads, i == count - 1, norms) for i in range(count))
         self.final = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, patch * patch * self.channels)
 
@@ -333,7 +342,10 @@ def main() -> None:
         net = {"SD3Transformer2DModel": Sd3, "UNet2DConditionModel": Sdxl}[config["_class_name"]](config)
     dtype = torch.bfloat16 if args.bf16 else torch.float32
     peer = Peer(net, args.size // 8, args.tokens, args.batch_size, args.device, dtype)
-    if args.compile:  # by block: blocks of one form are compiled once
+    if args.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    if args.compile:  # by block: blocks of one form are compiled once, for each adapter, with and without graph
+        torch._dynamo.config.recompile_limit = 64
         for module in net.modules():
             if isinstance(module, (JointBlock, Resnet, Transformer)):
                 module.compile()

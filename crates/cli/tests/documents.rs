@@ -25,7 +25,7 @@ const RUN: [&str; 4] = [
 ];
 
 /// First words of lines that are not run here, and what runs them.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 14] = [
     (
         "make demo",
         "by hand before a release; its parts are the other commands",
@@ -39,6 +39,8 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ),
     ("export PATH", "the test sets its own path"),
     ("#SBATCH", "SLURM reads it"),
+    ("torchrun --no-python", "processes.rs"),
+    ("srun --ntasks-per-node", "processes.rs"),
     (
         "dmdr train config.toml --root",
         "the job script of a cluster: resume.rs",

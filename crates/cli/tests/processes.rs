@@ -187,6 +187,39 @@ fn a_run_goes_on_with_another_number_of_processes() {
     );
 }
 
+/// The numbers of a weight file, without its header, which tells the command.
+fn weights(path: &Path) -> Vec<u8> {
+    let file = fs::read(path).expect("written");
+    let header = u64::from_le_bytes(file[..8].try_into().expect("8 bytes"));
+    file[8 + usize::try_from(header).expect("a small header")..].to_vec()
+}
+
+#[test]
+fn divided_moments_are_the_moments() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let root = dir.path();
+    train(root, 2, &["name=plain"], &[]);
+    train(root, 2, &["name=divided", "shard_moments=true"], &[]);
+    let file = |run: &str, name: &str| weights(&root.join(run).join(name));
+    let checkpoint = |name: &str| format!("checkpoints/update-000006/{name}.safetensors");
+    assert_eq!(
+        file("plain", "student.safetensors"),
+        file("divided", "student.safetensors")
+    );
+    for part in ["student", "optim.student", "optim.fake_score"] {
+        let part = checkpoint(part);
+        assert_eq!(file("plain", &part), file("divided", &part), "{part}");
+    }
+    // One process goes on where two had a part of the moments each.
+    for later in [4, 6] {
+        let folder = root.join(format!("divided/checkpoints/update-{later:06}"));
+        fs::remove_dir_all(folder).expect("there");
+    }
+    fs::remove_file(root.join("divided/student.safetensors")).expect("there");
+    train(root, 1, &["name=divided"], &["--resume"]);
+    same(&root.join("plain"), &root.join("divided"));
+}
+
 #[test]
 fn who_is_lost_is_named_and_ends_the_others() {
     let dir = tempfile::tempdir().expect("temp dir");

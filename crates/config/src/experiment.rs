@@ -43,6 +43,9 @@ pub struct Experiment {
         skip_serializing_if = "is_one"
     )]
     pub accumulate: usize,
+    /// Whether several processes divide the moments of optimisers among them (ZeRO's first stage): for full students.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shard_moments: bool,
     /// Whether the blocks of the denoising networks compute their activations again for the gradient instead of keeping
     /// them: a third more work, in a fraction of the memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -118,11 +121,12 @@ impl Default for Assets {
 
 impl Experiment {
     /// What a run that goes on must share with its beginning: all but where reward models elsewhere are and how they are
-    /// asked, and `accumulate`: with fewer processes each has more to add up.
+    /// asked, and `accumulate` and `shard_moments`, which go with the number of processes.
     #[must_use]
     pub fn resumable(&self) -> Self {
         let mut same = self.clone();
         same.accumulate = 1;
+        same.shard_moments = false;
         for model in same.models_mut() {
             *model = model.placeless();
         }

@@ -279,6 +279,7 @@ fn tuning() -> impl Strategy<Value = Tuning> {
     prop_oneof![Just(Tuning::Full), lora().prop_map(Tuning::Lora)]
 }
 
+#[expect(clippy::too_many_lines, reason = "one value with all its fields")]
 fn experiment() -> impl Strategy<Value = Experiment> {
     let run = (
         "[a-z0-9][a-z0-9._-]{0,20}",
@@ -314,6 +315,7 @@ fn experiment() -> impl Strategy<Value = Experiment> {
             device,
             precision: [Precision::F32, Precision::Bf16][usize::from(mini)],
             accumulate: 3,
+            shard_moments: mini,
             gradient_checkpointing: mini,
             world: World::Preset([WorldPreset::Geneval, WorldPreset::Mini][usize::from(mini)]),
             kinds: KindShares {

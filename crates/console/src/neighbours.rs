@@ -4,7 +4,7 @@
 //! keeps away the one it waits for: an update took 6 to 20 s instead of 1.6 beside two busy processes on two cores. With
 //! short spins it took 4.5 s; alone they cost a quarter.
 
-use std::{env, thread, time::Duration};
+use std::{collections::BTreeSet, env, fs, thread, time::Duration};
 
 use dmdr_tensor::get_num_threads;
 
@@ -21,12 +21,11 @@ const SPINS: &str = "1000";
 /// What others do to this process, if they do and nobody has decided how long threads spin.
 pub fn complaint() -> Option<String> {
     let is_decided = POLICIES.iter().any(|name| env::var_os(name).is_some());
-    let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = usize::try_from(get_num_threads()).unwrap_or(1);
     if is_decided || threads < 2 {
         return None;
     }
-    in_words(busy_cores()?, threads, cores)
+    in_words(busy_cores()?, threads, cores())
 }
 
 fn in_words(busy: f64, threads: usize, cores: usize) -> Option<String> {
@@ -57,37 +56,65 @@ pub fn make_way(quiet: bool) {
     }
 }
 
-/// Cores that are busy while this process waits; none where it cannot be known.
+/// Of the cores that this process may use, those that are busy while it waits; none where it cannot be known.
 fn busy_cores() -> Option<f64> {
-    let before = Ticks::now()?;
+    let own = allowed(&fs::read_to_string("/proc/self/status").ok()?)?;
+    if own.len() != cores() {
+        return None; // a quota of time, not cores
+    }
+    let read = || Ticks::read(&fs::read_to_string("/proc/stat").ok()?, &own);
+    let before = read()?;
     thread::sleep(LOOK);
-    let after = Ticks::now()?;
+    let after = read()?;
     let all = after.all.saturating_sub(before.all).max(1);
     let idle = after.idle.saturating_sub(before.idle);
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    Some(cores as f64 * (1.0 - idle as f64 / all as f64).max(0.0))
+    Some(own.len() as f64 * (1.0 - idle as f64 / all as f64).max(0.0))
 }
 
-/// Ticks of all cores since the start.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Numbers of the cores that the `status` of a process allows it, such as `0-3,8`.
+fn allowed(status: &str) -> Option<BTreeSet<usize>> {
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    let mut cores = BTreeSet::new();
+    for range in list.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let number = |text: &str| text.parse::<usize>().ok();
+        cores.extend(number(first)?..=number(last)?);
+    }
+    Some(cores)
+}
+
+/// Ticks of some cores since the start.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Ticks {
     all: u64,
     idle: u64,
 }
 
 impl Ticks {
-    fn now() -> Option<Self> {
-        Self::read(&std::fs::read_to_string("/proc/stat").ok()?)
-    }
-
-    /// The first line: user, nice, system, idle, waiting for disks, and more.
-    fn read(text: &str) -> Option<Self> {
-        let line = text.lines().next()?.strip_prefix("cpu ")?;
-        let ticks = line.split_whitespace().map(str::parse);
-        let ticks: Vec<u64> = ticks.collect::<Result<_, _>>().ok()?;
-        Some(Self {
-            all: ticks.iter().take(8).sum(),
-            idle: ticks.get(3)? + ticks.get(4)?,
-        })
+    /// A line of a core: user, nice, system, idle, waiting for disks, and more.
+    fn read(text: &str, cores: &BTreeSet<usize>) -> Option<Self> {
+        let mut sum = Self::default();
+        for line in text.lines() {
+            let Some((name, ticks)) = line.split_once(' ') else {
+                continue;
+            };
+            let core = name
+                .strip_prefix("cpu")
+                .and_then(|number| number.parse().ok());
+            if core.is_some_and(|core| cores.contains(&core)) {
+                let ticks = ticks.split_whitespace().map(str::parse);
+                let ticks: Vec<u64> = ticks.collect::<Result<_, _>>().ok()?;
+                sum.all += ticks.iter().take(8).sum::<u64>();
+                sum.idle += ticks.get(3)? + ticks.get(4)?;
+            }
+        }
+        (sum.all > 0).then_some(sum)
     }
 }
 
@@ -96,11 +123,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_those_of_all_cores() {
-        let text = "cpu  100 20 30 400 50 6 7 8 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
-        let ticks = Ticks::read(text).expect("a first line");
-        assert_eq!((ticks.all, ticks.idle), (621, 450));
-        assert!(Ticks::read("intr 1 2\n").is_none());
+    fn ticks_are_those_of_its_cores() {
+        let text = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 3 4 5 6 7 8 9 10\ncpu1 100 20 30 400 50 6 7 8 9 10\nintr 1 2\n";
+        let of = |cores: &[usize]| Ticks::read(text, &cores.iter().copied().collect());
+        let ticks = |all, idle| Some(Ticks { all, idle });
+        assert_eq!(of(&[1]), ticks(621, 450));
+        assert_eq!(of(&[0, 1]), ticks(657, 459));
+        assert_eq!(of(&[7]), None);
+        let status = "Name:\tdmdr\nCpus_allowed_list:\t0-2,8\n";
+        assert_eq!(allowed(status), Some([0, 1, 2, 8].into()));
     }
 
     #[test]

@@ -45,16 +45,27 @@ impl Gaussian {
         let root = symmetric_root(&self.covariance);
         let product = root.matmul(&other.covariance).matmul(&root);
         let symmetric = (&product + product.tr()) / 2.0;
-        let cross = symmetric.linalg_eigvalsh("L").clamp_min(0.0).sqrt();
+        let cross = eigenvalues(&symmetric).clamp_min(0.0).sqrt();
         let within = self.covariance.trace() + other.covariance.trace();
         let distance = between + within - cross.sum(Kind::Double) * 2.0;
         distance.double_value(&[]).max(0.0)
     }
 }
 
+/// Of a positive semidefinite matrix `[E, E]`.
+fn eigenvalues(matrix: &Tensor) -> Tensor {
+    let found = matrix.f_linalg_eigvalsh("L");
+    found.unwrap_or_else(|_| matrix.svd(true, false).1)
+}
+
 /// The positive semidefinite root of a positive semidefinite matrix `[E, E]`.
 fn symmetric_root(matrix: &Tensor) -> Tensor {
-    let (values, vectors) = matrix.linalg_eigh("L");
+    // LAPACK's fast solver does not converge for every matrix of low rank, depending on the processor. Of a positive
+    // semidefinite matrix the singular values and vectors are the same.
+    let (values, vectors) = matrix.f_linalg_eigh("L").unwrap_or_else(|_| {
+        let (vectors, values, _) = matrix.svd(true, true);
+        (values, vectors)
+    });
     let roots = values.clamp_min(0.0).sqrt();
     (&vectors * roots).matmul(&vectors.tr())
 }

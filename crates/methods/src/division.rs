@@ -1,11 +1,14 @@
 //! In how many parts a batch is computed, and what happens when memory runs out.
 
 use std::{
-    any::Any,
-    cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook},
-    sync::Once,
+    sync::{
+        Once,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
+
+use dmdr_tensor::panic_message;
 
 use crate::MethodError;
 
@@ -30,14 +33,15 @@ impl Division {
         self.parts
     }
 
-    /// The same with so many; unchanged if they cannot be.
+    /// The same in `parts` at least, as far as it can be divided.
     #[must_use]
-    pub fn into_parts(self, parts: usize) -> Self {
-        if parts > 0 && self.most.is_multiple_of(parts) {
-            Self { parts, ..self }
-        } else {
-            self
+    pub fn at_least(mut self, parts: usize) -> Self {
+        while self.parts < parts
+            && let Some(finer) = self.finer()
+        {
+            self = finer;
         }
+        self
     }
 
     /// The next finer one, if there is one.
@@ -52,9 +56,8 @@ impl Division {
 /// Once the hook of panics passes over those that are caught here.
 static QUIET: Once = Once::new();
 
-thread_local! {
-    static CATCHES: Cell<bool> = const { Cell::new(false) };
-}
+/// How many computations are watched. Of the process: backwards, libtorch computes on threads of its own.
+static WATCHED: AtomicUsize = AtomicUsize::new(0);
 
 /// What `compute` gives; none if memory ran out, as an error or as a panic of `tch`, which is not shown.
 pub(crate) fn unless_out_of_memory<T>(
@@ -63,33 +66,29 @@ pub(crate) fn unless_out_of_memory<T>(
     QUIET.call_once(|| {
         let show = take_hook();
         set_hook(Box::new(move |panic| {
-            if !(CATCHES.get() && is_out_of_memory(message(panic.payload()))) {
+            let is_watched = WATCHED.load(Ordering::Relaxed) > 0;
+            if !(is_watched && is_out_of_memory(panic_message(panic.payload()))) {
                 show(panic);
             }
         }));
     });
-    let was = CATCHES.replace(true);
+    WATCHED.fetch_add(1, Ordering::Relaxed);
     let result = catch_unwind(AssertUnwindSafe(compute));
-    CATCHES.set(was);
+    WATCHED.fetch_sub(1, Ordering::Relaxed);
     match result {
         Ok(Err(error)) if is_out_of_memory(&error.to_string()) => Ok(None),
         Ok(result) => result.map(Some),
-        Err(panic) if is_out_of_memory(message(&*panic)) => Ok(None),
+        Err(panic) if is_out_of_memory(panic_message(&*panic)) => Ok(None),
         Err(panic) => resume_unwind(panic),
     }
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    owned
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("")
 }
 
 /// The words of libtorch's allocators for CUDA and for the CPU.
 fn is_out_of_memory(message: &str) -> bool {
     [
         "CUDA out of memory",
+        "CUDA error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
         "DefaultCPUAllocator: not enough memory",
         "DefaultCPUAllocator: can't allocate memory",
     ]
@@ -99,6 +98,8 @@ fn is_out_of_memory(message: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use dmdr_tensor::{Device, Kind, Tensor, recompute};
+
     use super::*;
 
     #[test]
@@ -111,6 +112,20 @@ mod tests {
         }
         assert_eq!(seen, [2, 3, 4, 6, 12]);
         assert_eq!(Division::NONE.finer(), None);
+        assert_eq!(Division::new(4, 12).at_least(2).parts(), 4);
+        assert_eq!(Division::new(2, 12).at_least(5).parts(), 6);
+        assert_eq!(Division::new(2, 12).at_least(50).parts(), 12);
+    }
+
+    #[test]
+    fn want_of_memory_within_a_block_that_is_computed_again_is_caught() {
+        let x = Tensor::ones([2], (Kind::Float, Device::Cpu));
+        let found = unless_out_of_memory(|| {
+            Ok(recompute(&[&x], |_| {
+                panic!("CUDA out of memory. Tried to allocate")
+            }))
+        });
+        assert!(matches!(found, Ok(None)));
     }
 
     #[test]

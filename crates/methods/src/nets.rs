@@ -3,7 +3,7 @@
 use dmdr_config::{Motion, NetId, Optim};
 use dmdr_diffusion::Schedule;
 use dmdr_models::{Denoiser, Discriminator, Guidance, View};
-use dmdr_tensor::{AdamW, AdapterId, Device, ParamStore, Tensor};
+use dmdr_tensor::{AdamW, AdapterId, Device, ParamStore, Ranks, Tensor};
 
 use crate::optimizer::Optimizer;
 
@@ -81,11 +81,19 @@ impl Nets {
     /// # Panics
     /// If `optim` has none for one of them; the check of the config refuses that.
     pub fn train_by(&mut self, optim: &Optim) {
+        self.train_among(optim, Ranks::ALONE);
+    }
+
+    /// The same, with the moments of optimisers divided among `ranks`.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn train_among(&mut self, optim: &Optim, ranks: Ranks) {
         for net in &mut self.nets {
             if net.motion == Motion::Trained {
                 let config = optim.get(net.id.name());
                 let config = config.expect("the config was checked");
-                net.optimizer = Some(Optimizer::new(net.store.group(), config));
+                net.optimizer = Some(Optimizer::new(net.store.group(), config, ranks));
             }
         }
     }

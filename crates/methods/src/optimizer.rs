@@ -1,7 +1,7 @@
 //! The optimiser of one network: clip and `AdamW` on its own group.
 
 use dmdr_config::{Curve, Optimizer as Config};
-use dmdr_tensor::{AdamW, AdamWConfig, ParamGroup, Tensor, TensorError};
+use dmdr_tensor::{AdamW, AdamWConfig, ParamGroup, Ranks, Tensor, TensorError};
 
 /// `AdamW` with its learning-rate curve and its clip norm.
 #[derive(Debug)]
@@ -12,14 +12,15 @@ pub(crate) struct Optimizer {
 }
 
 impl Optimizer {
-    pub(crate) fn new(group: ParamGroup, config: &Config) -> Self {
+    /// With its moments divided among `ranks`.
+    pub(crate) fn new(group: ParamGroup, config: &Config, ranks: Ranks) -> Self {
         let adamw = AdamWConfig {
             betas: (config.betas[0], config.betas[1]),
             eps: config.eps,
             weight_decay: config.weight_decay,
         };
         Self {
-            adamw: AdamW::new(group, adamw),
+            adamw: AdamW::sharded(group, adamw, ranks),
             lr: config.lr,
             clip_norm: config.clip_norm,
         }

@@ -122,7 +122,8 @@ impl Share {
         }
         let of_process = drawn.slice(0, self.rank, None, self.ranks);
         let first = (self.part * len).min(of_process.size()[0]);
-        of_process.narrow(0, first, self.below(limit, len))
+        // Not a view, which would keep all that was drawn.
+        of_process.narrow(0, first, self.below(limit, len)).copy()
     }
 
     /// Normal noise for its rows, like `x`.

@@ -47,7 +47,10 @@ char *dmdr_ranks_join(const char *host, uint16_t port, bool serves, const char *
     store = c10::make_intrusive<c10d::PrefixStore>(prefix, store);
     using Gloo = c10d::ProcessGroupGloo;
     auto own = Gloo::Options::create(timeout);
-    own->devices.push_back(address ? Gloo::createDeviceForHostname(address) : Gloo::createDefaultDevice());
+    const char *interface = getenv("GLOO_SOCKET_IFNAME"); // as PyTorch has it
+    own->devices.push_back(interface ? Gloo::createDeviceForInterface(interface)
+                           : address ? Gloo::createDeviceForHostname(address)
+                                     : Gloo::createDefaultDevice());
     const c10::intrusive_ptr<c10d::Store> meeting = c10::make_intrusive<c10d::PrefixStore>("gloo", store);
     *group = new Group{store, c10::make_intrusive<Gloo>(meeting, rank, ranks, own)};
   });

@@ -36,10 +36,10 @@ template <class F> char *guarded(F body) {
 namespace autograd = torch::autograd;
 using Tensors = std::vector<at::Tensor>;
 
-// A piece of a network, in Rust: makes a new tensor of `n` others, or nullptr if it failed.
+// A piece of a network, in Rust: makes a new tensor of `n` others, or nullptr if it failed, with the reason in `message`.
 struct Piece {
   void *data;
-  at::Tensor *(*run)(void *data, at::Tensor *const *in, size_t n);
+  at::Tensor *(*run)(void *data, at::Tensor *const *in, size_t n, char *message, size_t capacity);
   void (*drop)(void *data);
 };
 
@@ -60,8 +60,9 @@ struct Recompute : autograd::Node {
     for (size_t i = 0; i < inputs.size(); ++i) starts.push_back(inputs[i].detach().requires_grad_(wanted[i]));
     std::vector<at::Tensor *> in;
     for (auto &start : starts) in.push_back(&start);
-    const std::unique_ptr<at::Tensor> result(piece.run(piece.data, in.data(), in.size()));
-    TORCH_CHECK(result, "the piece panicked");
+    char message[512] = {};
+    const std::unique_ptr<at::Tensor> result(piece.run(piece.data, in.data(), in.size(), message, sizeof message));
+    TORCH_CHECK(result, "the piece panicked: ", message);
     return *result;
   }
 

@@ -1,11 +1,11 @@
 //! AdamW with decoupled decay (Loshchilov & Hutter, arXiv 1711.05101), libtorch's fused kernel, and saved state.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ops::Range, path::Path};
 
-use tch::{Kind, Tensor, no_grad_guard};
+use tch::{Device, Kind, Tensor, no_grad_guard};
 
 use crate::{
-    LoadReport, ParamGroup, TensorError,
+    LoadReport, ParamGroup, Ranks, TensorError,
     shim::{self, Hyper, Moments},
     weights,
 };
@@ -21,23 +21,70 @@ pub struct AdamWConfig {
     pub weight_decay: f64,
 }
 
-/// Optimiser of exactly one [`ParamGroup`].
+/// Optimiser of exactly one [`ParamGroup`]. Of several processes each may have the moments of some parameters only (`ZeRO`'s
+/// first stage, arXiv 1910.02054): it steps these, and gets the others from those who do.
 #[derive(Debug)]
 pub struct AdamW {
     group: ParamGroup,
     config: AdamWConfig,
+    /// Of the parameters that are its own.
     moments: Moments,
+    shards: Shards,
+    /// The moments of all, while a checkpoint is written.
+    gathered: Option<BTreeMap<String, Tensor>>,
+}
+
+/// Which parameters each process steps: neighbours in the group, with about as many numbers for each.
+#[derive(Debug)]
+struct Shards {
+    ranks: Ranks,
+    /// For each process the first of its parameters, and the number of all.
+    bounds: Vec<usize>,
+}
+
+impl Shards {
+    fn of(params: &[Tensor], ranks: Ranks) -> Self {
+        let numels: Vec<usize> = params.iter().map(Tensor::numel).collect();
+        let all: usize = numels.iter().sum();
+        let mut bounds = vec![0];
+        let (mut index, mut before) = (0, 0);
+        for rank in 1..=ranks.count() as usize {
+            let end = all * rank / ranks.count() as usize;
+            while index < numels.len() && before + numels[index] / 2 <= end {
+                before += numels[index];
+                index += 1;
+            }
+            bounds.push(index);
+        }
+        // Of the last one, what rounding left.
+        *bounds.last_mut().expect("a process") = numels.len();
+        Self { ranks, bounds }
+    }
+
+    fn range(&self, rank: usize) -> Range<usize> {
+        self.bounds[rank]..self.bounds[rank + 1]
+    }
+
+    fn own(&self) -> Range<usize> {
+        self.range(self.ranks.rank() as usize)
+    }
 }
 
 impl AdamW {
     /// Zero moments for every parameter of `group`.
     pub fn new(group: ParamGroup, config: AdamWConfig) -> Self {
-        let zeros = || group.tensors.iter().map(Tensor::zeros_like).collect();
+        Self::sharded(group, config, Ranks::ALONE)
+    }
+
+    /// The same with the moments divided among `ranks`.
+    pub fn sharded(group: ParamGroup, config: AdamWConfig, ranks: Ranks) -> Self {
+        let shards = Shards::of(&group.tensors, ranks);
+        let own = &group.tensors[shards.own()];
+        let zeros = || own.iter().map(Tensor::zeros_like).collect();
         let moments = Moments {
             exp_avgs: zeros(),
             exp_avg_sqs: zeros(),
-            steps: group
-                .tensors
+            steps: own
                 .iter()
                 .map(|param| Tensor::zeros([0i64; 0], (Kind::Float, param.device())))
                 .collect(),
@@ -49,6 +96,8 @@ impl AdamW {
             group,
             config,
             moments,
+            shards,
+            gathered: None,
         }
     }
 
@@ -90,49 +139,108 @@ impl AdamW {
             weight_decay,
             eps,
         };
-        shim::fused_adamw(&self.group.tensors, grads, &self.moments, hyper, skip)
+        let own = self.shards.own();
+        if !own.is_empty() {
+            let (params, grads) = (&self.group.tensors[own.clone()], &grads[own]);
+            shim::fused_adamw(params, grads, &self.moments, hyper, skip)?;
+        }
+        let ranks = self.shards.ranks;
+        for rank in 0..ranks.count() as usize {
+            ranks.spread(
+                &mut self.group.tensors[self.shards.range(rank)],
+                rank as u64,
+            )?;
+        }
+        Ok(())
     }
 
+    /// Moments and step counters of its own parameters.
     fn state(&self) -> BTreeMap<String, Tensor> {
-        let names = &self.group.names;
-        let entries = |prefix: &'static str, tensors: &[Tensor]| {
-            names
-                .iter()
-                .zip(tensors)
-                .map(|(name, tensor)| (format!("{prefix}/{name}"), tensor.shallow_clone()))
-                .collect::<Vec<_>>()
-        };
         let Moments {
             exp_avgs,
             exp_avg_sqs,
             steps,
         } = &self.moments;
-        [
-            entries("exp_avg", exp_avgs),
-            entries("exp_avg_sq", exp_avg_sqs),
-            entries("step", steps),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        let names = &self.group.names[self.shards.own()];
+        named(names, [exp_avgs, exp_avg_sqs, steps])
     }
 
-    /// Writes moments and step counters (f32), atomically.
+    /// Brings the moments of all processes together, where [`Self::save`] finds them. All of them do so at once.
+    ///
+    /// # Errors
+    /// A process that is gone or hangs.
+    pub fn gather(&mut self) -> Result<(), TensorError> {
+        let ranks = self.shards.ranks;
+        if ranks.count() == 1 {
+            return Ok(());
+        }
+        let mut all = BTreeMap::new();
+        for rank in 0..ranks.count() as usize {
+            let range = self.shards.range(rank);
+            let params = &self.group.tensors[range.clone()];
+            let is_own = rank as u64 == ranks.rank();
+            let mut moments = if is_own {
+                self.moments.copies()
+            } else {
+                let like = || {
+                    params
+                        .iter()
+                        .map(|param| param.detach().empty_like())
+                        .collect()
+                };
+                let counter =
+                    |param: &Tensor| Tensor::zeros([0i64; 0], (Kind::Float, param.device()));
+                [like(), like(), params.iter().map(counter).collect()]
+            };
+            for tensors in &mut moments {
+                ranks.spread(tensors, rank as u64)?;
+            }
+            if ranks.is_first() {
+                let names = &self.group.names[range];
+                let found = named(names, moments.each_ref()).into_iter();
+                all.extend(found.map(|(name, tensor)| (name, tensor.to_device(Device::Cpu))));
+            }
+        }
+        self.gathered = ranks.is_first().then_some(all);
+        Ok(())
+    }
+
+    /// Lets go of what was gathered.
+    pub fn scatter(&mut self) {
+        self.gathered = None;
+    }
+
+    /// Writes moments and step counters (f32), atomically; of several processes, what they gathered.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), TensorError> {
-        crate::write_tensors(path, &self.state(), Kind::Float, &BTreeMap::new())
+        let own;
+        let state = match &self.gathered {
+            Some(all) => all,
+            None if self.shards.ranks.count() > 1 => {
+                let message = "the moments of the other processes were not gathered";
+                return Err(TensorError::torch("a checkpoint", message));
+            }
+            None => {
+                own = self.state();
+                &own
+            }
+        };
+        crate::write_tensors(path, state, Kind::Float, &BTreeMap::new())
     }
 
-    /// Restores what [`Self::save`] wrote.
+    /// Restores what [`Self::save`] wrote, of as many processes as it was.
     ///
     /// # Errors
     /// An unreadable file, or one of another network; nothing is changed then.
     pub fn load(&mut self, path: &Path) -> Result<(), TensorError> {
         let saved = weights::read_tensors(path)?;
-        let state = self.state();
-        let report = LoadReport::compare(&state, &weights::headers(&saved, path));
+        let (params, names) = (&self.group.tensors, &self.group.names);
+        let counter = |param: &Tensor| Tensor::zeros([0i64; 0], (Kind::Float, param.device()));
+        let counters = params.iter().map(counter).collect();
+        let expected = named(names, [params, params, &counters]);
+        let report = LoadReport::compare(&expected, &weights::headers(&saved, path));
         if !report.fits() {
             return Err(TensorError::Mismatch {
                 path: path.to_owned(),
@@ -140,17 +248,27 @@ impl AdamW {
             });
         }
         let _guard = no_grad_guard();
-        for (name, tensor) in state {
+        for (name, tensor) in self.state() {
             tensor.shallow_clone().copy_(&saved[&name]);
         }
         Ok(())
     }
 }
 
+/// Both moments and the step counter of parameters, by name.
+fn named(names: &[String], of: [&Vec<Tensor>; 3]) -> BTreeMap<String, Tensor> {
+    let prefixes = ["exp_avg", "exp_avg_sq", "step"].into_iter().zip(of);
+    let entries = prefixes.flat_map(|(prefix, tensors)| {
+        names
+            .iter()
+            .zip(tensors)
+            .map(move |(name, tensor)| (format!("{prefix}/{name}"), tensor.shallow_clone()))
+    });
+    entries.collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use tch::Device;
-
     use super::*;
     use crate::{Init, ParamStore, Scope};
 
@@ -175,6 +293,20 @@ mod tests {
     fn quadratic(group: &ParamGroup) -> Tensor {
         let target = Tensor::from_slice(&[1.0f32, -2.0, 3.0, 0.5, 0.0]);
         (&group.tensors[0] - target).square().sum(Kind::Float)
+    }
+
+    #[test]
+    fn shards_are_neighbours_of_about_the_same_size() {
+        let params = |numels: &[i64]| -> Vec<Tensor> {
+            let zeros = |numel: &i64| Tensor::zeros([*numel], (Kind::Float, Device::Cpu));
+            numels.iter().map(zeros).collect()
+        };
+        let bounds =
+            |numels: &[i64], count| Shards::of(&params(numels), Ranks::counted(count)).bounds;
+        assert_eq!(bounds(&[4, 4, 4, 4], 2), [0, 2, 4]);
+        assert_eq!(bounds(&[10, 1, 1, 1], 2), [0, 1, 4]);
+        assert_eq!(bounds(&[1, 1, 1, 10], 2), [0, 3, 4]);
+        assert_eq!(bounds(&[5], 3), [0, 0, 0, 1]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{Ranks, TensorError, phantom};
+use crate::{Ranks, TensorError, mix, phantom};
 
 /// Named numbers, of which some are on a device. Reading one there waits for all the work before it, so an update collects
 /// them and reads them once, at its end.
@@ -92,6 +92,7 @@ impl Numbers {
     /// # Errors
     /// A process that is gone or hangs.
     pub fn read_over(self, ranks: Ranks) -> Result<BTreeMap<String, f64>, TensorError> {
+        self.check_names(ranks)?;
         let scalars: Vec<Tensor> = self.0.values().flat_map(Number::scalars).collect();
         let mut own = read_scalars(&scalars).into_iter();
         let (mut sums, mut most) = (Vec::new(), Vec::new());
@@ -141,6 +142,25 @@ impl Numbers {
             }
         }
         Ok(all)
+    }
+}
+
+impl Numbers {
+    /// That all processes have the same names: their numbers are added up in this order.
+    fn check_names(&self, ranks: Ranks) -> Result<(), TensorError> {
+        let hash = self
+            .0
+            .keys()
+            .flat_map(|name| name.bytes())
+            .fold(0, |hash, byte| mix(&[hash, u64::from(byte)]) as u64);
+        // As many bits as an f64 tells apart.
+        let own = (hash >> 11) as f64;
+        if ranks.max(&[own, -own])? == [own, -own] {
+            return Ok(());
+        }
+        let message =
+            "processes log numbers of different names; each name has to be there in all of them";
+        Err(TensorError::torch("numbers", message))
     }
 }
 

@@ -3,6 +3,7 @@
 mod place;
 
 use std::{
+    collections::VecDeque,
     process,
     sync::atomic::{AtomicU64, Ordering},
     thread,
@@ -22,6 +23,8 @@ use crate::{
 const BEAT: Duration = Duration::from_secs(1);
 /// Who has not done so for this long is gone.
 const GONE: Duration = Duration::from_secs(4);
+/// So many buckets are on their way at a time.
+const AT_ONCE: usize = 4;
 /// Numbers of tensors that are reduced together: 25 MiB of f32, as in PyTorch's DDP.
 const BUCKET: usize = 25 << 18;
 
@@ -93,7 +96,7 @@ impl Ranks {
         self.rank == 0
     }
 
-    /// Makes tensors of one kind and device the means over all processes. They go in buckets, all at once.
+    /// Makes tensors of one kind and device the means over all processes. They go in buckets, some at once.
     ///
     /// # Errors
     /// A process that is gone or hangs, by name.
@@ -102,24 +105,55 @@ impl Ranks {
             return Ok(());
         };
         let _guard = no_grad_guard();
-        let mut buckets = Vec::new();
+        let finish = |(bucket, mut flat, work): (&mut [Tensor], Tensor, Work)| {
+            self.wait(work)?;
+            let _ = flat.g_div_scalar_(f64::from(self.count));
+            unpack(&flat, bucket);
+            Ok::<_, TensorError>(())
+        };
+        let mut on_their_way = VecDeque::new();
         for bucket in buckets_of(tensors) {
+            if on_their_way.len() == AT_ONCE
+                && let Some(first) = on_their_way.pop_front()
+            {
+                finish(first)?;
+            }
             let flat: Vec<Tensor> = bucket.iter().map(|tensor| tensor.reshape([-1])).collect();
             let flat = Tensor::cat(&flat, 0);
             let work = shared.begin(|group| group.reduce(&flat, Reduce::Sum));
-            buckets.push((bucket, flat, work.map_err(|error| self.lost(&error))?));
+            on_their_way.push_back((bucket, flat, work.map_err(|error| self.lost(&error))?));
         }
-        for (bucket, mut flat, work) in buckets {
-            self.wait(work)?;
-            let _ = flat.g_div_scalar_(f64::from(self.count));
-            let mut start = 0;
-            for tensor in bucket {
-                let len = tensor.numel() as i64;
-                tensor.copy_(&flat.narrow(0, start, len).view_as(tensor));
-                start += len;
+        on_their_way.into_iter().try_for_each(finish)
+    }
+
+    /// Makes tensors of one kind and device those of process `root`, in buckets.
+    ///
+    /// # Errors
+    /// As for [`Self::mean`].
+    pub fn spread(self, tensors: &mut [Tensor], root: u64) -> Result<(), TensorError> {
+        let Some(shared) = self.shared else {
+            return Ok(());
+        };
+        let _guard = no_grad_guard();
+        for bucket in buckets_of(tensors) {
+            let flat: Vec<Tensor> = bucket.iter().map(|tensor| tensor.reshape([-1])).collect();
+            let flat = Tensor::cat(&flat, 0);
+            let work = shared.begin(|group| group.broadcast(&flat, root as u32));
+            self.wait(work.map_err(|error| self.lost(&error))?)?;
+            if root != self.rank() {
+                unpack(&flat, bucket);
             }
         }
         Ok(())
+    }
+
+    /// So many processes that never meet, for arithmetic.
+    #[cfg(test)]
+    pub(crate) fn counted(count: u32) -> Self {
+        Self {
+            count,
+            ..Self::ALONE
+        }
     }
 
     /// Sums of numbers over all processes.
@@ -265,11 +299,11 @@ fn meeting(place: &Place, timeout: Duration) -> Meeting {
         host: place.host.clone(),
         port: place.port,
         serves: place.rank == 0 && !place.is_served,
-        prefix: format!("dmdr/{}", place.attempt),
+        prefix: format!("dmdr/{}", place.session),
         rank: place.rank,
         ranks: place.ranks,
         timeout_ms: timeout.as_millis() as i64,
-        address: is_here.then(|| "127.0.0.1".to_owned()),
+        address: (is_here && place.is_local).then(|| "127.0.0.1".to_owned()),
     }
 }
 
@@ -291,6 +325,16 @@ impl News {
             begun: next()?,
             pid: next()?,
         })
+    }
+}
+
+/// The numbers of `flat`, one tensor after the other.
+fn unpack(flat: &Tensor, tensors: &mut [Tensor]) {
+    let mut start = 0;
+    for tensor in tensors {
+        let len = tensor.numel() as i64;
+        tensor.copy_(&flat.narrow(0, start, len).view_as(tensor));
+        start += len;
     }
 }
 

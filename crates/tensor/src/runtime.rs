@@ -39,12 +39,18 @@ impl Runtime {
         timeout: Duration,
     ) -> Result<Self, TensorError> {
         let config = match config {
-            DeviceConfig::Cuda(None) => DeviceConfig::Cuda(Some(place.local_rank)),
+            DeviceConfig::Cuda(None) => {
+                // A launcher may show each process its own card alone.
+                device("cuda")?;
+                let is_only = tch::Cuda::device_count() == 1;
+                DeviceConfig::Cuda(Some(if is_only { 0 } else { place.local_rank }))
+            }
             other => other,
         };
+        let alone = Self::new(config, precision)?;
         Ok(Self {
             ranks: Ranks::join(place, timeout)?,
-            ..Self::new(config, precision)?
+            ..alone
         })
     }
 

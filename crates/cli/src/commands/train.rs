@@ -103,6 +103,11 @@ fn follow(args: &RunArgs, mut experiment: Experiment, runtime: Runtime) -> Resul
     let begun = Experiment::load(run.config(), &[]).context(damaged_config())?;
     keep_revision(&mut experiment, &begun);
     drop(pin(&mut experiment)?);
+    check_config(
+        &run,
+        &begun.resumable().to_toml(),
+        &experiment.resumable().to_toml(),
+    )?;
     let corpus = Corpus::read(&experiment)?.map(Rc::new);
     let mut distillation = Assembly::of(&experiment, runtime)
         .with_corpus(corpus)

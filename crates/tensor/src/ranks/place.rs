@@ -1,7 +1,7 @@
 //! Where a process finds the others: what torchrun, Kubernetes' training operators and SLURM set.
 
-/// Of `torch.distributed`, for SLURM, which sets none.
-const PORT: u16 = 29500;
+/// SLURM sets no port: one of these, by the job.
+const PORTS: std::ops::Range<u64> = 15_000..25_000;
 
 /// Which process this is, and where all meet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +14,10 @@ pub struct Place {
     pub(super) port: u16,
     /// Whether the launcher serves the store; otherwise process 0 does.
     pub(super) is_served: bool,
-    /// How often the launcher has started all anew.
-    pub(super) attempt: u32,
+    /// Whether all are on this machine, as far as a launcher says.
+    pub(super) is_local: bool,
+    /// What tells this start from others that meet at the same place.
+    pub(super) session: String,
 }
 
 /// Variables that do not fit together.
@@ -84,8 +86,13 @@ impl Place {
             set: ranks,
             missing: "MASTER_ADDR",
         })?;
+        let job: u64 = if is_slurm {
+            of.number("SLURM_JOB_ID", ranks)?
+        } else {
+            0
+        };
         let port = if is_slurm && !of.has("MASTER_PORT") {
-            PORT
+            (PORTS.start + job % (PORTS.end - PORTS.start)) as u16
         } else {
             of.number("MASTER_PORT", ranks)?
         };
@@ -101,10 +108,14 @@ impl Place {
             host,
             port,
             is_served,
-            attempt: if is_served {
-                of.number("TORCHELASTIC_RESTART_COUNT", ranks)?
+            is_local: !of.has("LOCAL_WORLD_SIZE")
+                || of.number::<u32>("LOCAL_WORLD_SIZE", ranks)? == ranks_found,
+            session: if is_served {
+                let attempt: u32 = of.number("TORCHELASTIC_RESTART_COUNT", ranks)?;
+                attempt.to_string()
             } else {
-                0
+                let step = variable("SLURM_STEP_ID").unwrap_or_default();
+                format!("{job}.{step}")
             },
         }))
     }
@@ -162,7 +173,7 @@ mod tests {
         assert_eq!(find(&[("RANK", "0"), ("WORLD_SIZE", "1")]), Ok(None));
         let place = find(&TORCHRUN).expect("fits").expect("eight");
         assert_eq!((place.rank, place.ranks, place.local_rank), (3, 8, 1));
-        assert!(place.is_served && place.attempt == 2);
+        assert!(place.is_served && place.session == "2" && place.is_local);
         assert_eq!((place.host.as_str(), place.port), ("node-0", 4711));
 
         let kubernetes = find(&TORCHRUN[..5]).expect("fits").expect("eight");
@@ -173,10 +184,17 @@ mod tests {
             ("SLURM_STEP_NUM_TASKS", "16"),
             ("SLURM_LOCALID", "5"),
             ("SLURM_LAUNCH_NODE_IPADDR", "10.0.0.1"),
+            ("SLURM_JOB_ID", "40012"),
+            ("SLURM_STEP_ID", "1"),
         ];
         let place = find(&slurm).expect("fits").expect("sixteen");
-        assert_eq!((place.rank, place.ranks, place.port), (5, 16, 29500));
-        assert_eq!(place.host, "10.0.0.1");
+        assert_eq!((place.rank, place.ranks, place.port), (5, 16, 15_012));
+        assert_eq!(
+            (place.host.as_str(), place.session.as_str()),
+            ("10.0.0.1", "40012.1")
+        );
+        let many = [&TORCHRUN[..], &[("LOCAL_WORLD_SIZE", "4")]].concat();
+        assert!(!find(&many).expect("fits").expect("eight").is_local);
     }
 
     #[test]

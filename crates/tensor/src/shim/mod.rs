@@ -17,13 +17,19 @@ use std::{
 
 use tch::{Device, Tensor};
 
-use crate::TensorError;
+use crate::{TensorError, panic::panic_message};
 
 /// A closure as C++ calls it.
 #[repr(C)]
 struct Piece {
     data: *mut c_void,
-    run: unsafe extern "C" fn(*mut c_void, *const *mut c_void, usize) -> *mut c_void,
+    run: unsafe extern "C" fn(
+        *mut c_void,
+        *const *mut c_void,
+        usize,
+        *mut c_char,
+        usize,
+    ) -> *mut c_void,
     drop: unsafe extern "C" fn(*mut c_void),
 }
 
@@ -141,6 +147,14 @@ pub(crate) struct Moments {
     pub(crate) steps: Vec<Tensor>,
 }
 
+impl Moments {
+    /// Copies of both moments and of the counters.
+    pub(crate) fn copies(&self) -> [Vec<Tensor>; 3] {
+        [&self.exp_avgs, &self.exp_avg_sqs, &self.steps]
+            .map(|tensors| tensors.iter().map(Tensor::copy).collect())
+    }
+}
+
 /// Numbers of one AdamW step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hyper {
@@ -218,22 +232,33 @@ pub(crate) fn recompute<F: Fn(&[Tensor]) -> Tensor + 'static>(
     Ok(unsafe { Tensor::from_ptr(output.cast()) })
 }
 
-/// Calls the closure behind `data`; null if it panicked.
+/// Calls the closure behind `data`; null if it panicked, with its words in the `capacity` bytes behind `message`, which are 0.
 unsafe extern "C" fn run_piece<F: Fn(&[Tensor]) -> Tensor>(
     data: *mut c_void,
     inputs: *const *mut c_void,
     n: usize,
+    message: *mut c_char,
+    capacity: usize,
 ) -> *mut c_void {
     // SAFETY: `data` is the closure of `recompute`, which nobody changes; the array has `n` live tensors.
     let (piece, inputs) = unsafe { (&*data.cast::<F>(), slice::from_raw_parts(inputs, n)) };
     // SAFETY: live tensors, of which this makes handles of our own.
     let own = |pointer: &*mut c_void| unsafe { Tensor::clone_from_ptr(pointer.cast()) };
     let run = || piece(&inputs.iter().map(own).collect::<Vec<_>>());
-    catch_unwind(AssertUnwindSafe(run)).map_or(ptr::null_mut(), |made| {
-        let pointer = made.as_ptr().cast_mut().cast();
-        mem::forget(made); // the shim's now
-        pointer
-    })
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(made) => {
+            let pointer = made.as_ptr().cast_mut().cast();
+            mem::forget(made); // the shim's now
+            pointer
+        }
+        Err(panic) => {
+            let words = panic_message(&*panic).as_bytes();
+            let len = words.len().min(capacity.saturating_sub(1));
+            // SAFETY: `capacity` bytes are the shim's for this call, and the last one stays 0.
+            unsafe { ptr::copy_nonoverlapping(words.as_ptr().cast(), message, len) };
+            ptr::null_mut()
+        }
+    }
 }
 
 unsafe extern "C" fn drop_piece<F>(data: *mut c_void) {

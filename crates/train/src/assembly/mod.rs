@@ -16,7 +16,7 @@ use dmdr_diffusion::student_times;
 use dmdr_methods::{Division, Method, MethodError, Nets, Parts, Simulation, build, rl::RlTerm};
 use dmdr_models::Guidance;
 use dmdr_rewards::Complaints;
-use dmdr_tensor::{Runtime, phantom};
+use dmdr_tensor::{Ranks, Runtime, phantom};
 
 use crate::{
     Backbone, Corpus, Distillation, Source, TrainError, Trainer, assembly::rewards::rewards,
@@ -158,7 +158,12 @@ impl<'a> Assembly<'a> {
             Some((_, build)) => build(parts)?,
             None => build(&experiment.method, parts)?,
         };
-        nets.train_by(&experiment.optim);
+        let sharing = if experiment.shard_moments {
+            self.runtime.ranks
+        } else {
+            Ranks::ALONE
+        };
+        nets.train_among(&experiment.optim, sharing);
         let iterations = recipe.plan().iterations;
         let trainer = Trainer::new(method, nets, iterations, experiment.seed)
             .divided(division(experiment, recipe))

@@ -40,7 +40,6 @@ impl Bench {
     pub fn of(assembly: &Assembly<'_>, updates: usize) -> Result<Self, TrainError> {
         let rehearsal = Rehearsal::of(assembly)?;
         let runtime = assembly.runtime();
-        let ceiling = large_product(runtime.device, runtime.compute);
         let meter = Meter::start();
         let mut distillation = assembly.distillation()?;
         let plan = assembly.recipe().plan();
@@ -69,7 +68,8 @@ impl Bench {
             seconds,
             phases,
             operations: rehearsal.operations,
-            ceiling,
+            // Last: it takes memory, too.
+            ceiling: large_product(runtime.device, runtime.compute),
             peak,
             forecast: rehearsal.num_resident() + rehearsal.update,
         })

@@ -33,6 +33,7 @@ pub struct Manifest {
     /// Hash of the resolved config.
     pub config: String,
     /// Batches that an update takes together, over all processes: a run that goes on has as many.
+    #[serde(default = "one")]
     pub batches: u64,
     /// Seconds of training so far.
     pub wall_s: f64,
@@ -47,6 +48,10 @@ pub struct FileRecord {
     pub bytes: u64,
     /// Hex digest.
     pub sha256: String,
+}
+
+fn one() -> u64 {
+    1
 }
 
 const MANIFEST: &str = "manifest.json";

@@ -155,9 +155,15 @@ pub(crate) fn train(
         }
         let stop = ranks.max(&[f64::from(observer.interrupted())])? != [0.0];
         let is_last = done == num_updates || course.is_over();
-        if due(done, events.checkpoint_every) || stop || is_last {
+        let saves = due(done, events.checkpoint_every) || stop || is_last;
+        ranks.of_first(&[f64::from(saves)])?;
+        if saves {
             let wall_s = recorder.wall_s();
-            let path = checkpoints.save(done, wall_s, &course.parts())?;
+            let mut parts = course.parts();
+            gather(&mut parts)?;
+            let path = checkpoints.save(done, wall_s, &parts)?;
+            scatter(&mut parts);
+            drop(parts);
             observer.wrote("checkpoint", &path);
         }
         if stop {
@@ -193,11 +199,34 @@ pub(crate) fn follow(
         course.heed(decided[1]);
         course.update(update, run.path())?;
         pass_on(course, update + 1, observer);
-        if ranks.max(&[f64::from(observer.interrupted())])? != [0.0] {
+        let stop = ranks.max(&[f64::from(observer.interrupted())])? != [0.0];
+        if ranks.of_first(&[0.0])? != [0.0] {
+            gather(&mut course.parts())?;
+        }
+        if stop {
             return Ok(Outcome::Interrupted { update: update + 1 });
         }
     }
     Ok(Outcome::Finished)
+}
+
+/// Brings together what processes have divided of the parts of a checkpoint.
+fn gather<S>(parts: &mut [(S, Part<'_>)]) -> Result<(), TrainError> {
+    for (_, part) in parts {
+        if let Part::Optimizer(adamw) = part {
+            adamw.gather()?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets go of it.
+fn scatter<S>(parts: &mut [(S, Part<'_>)]) {
+    for (_, part) in parts {
+        if let Part::Optimizer(adamw) = part {
+            adamw.scatter();
+        }
+    }
 }
 
 /// Refuses a run whose records go beyond its first checkpoint, every `every` updates, where none is there: to start it anew

@@ -37,7 +37,7 @@ pub struct Distillation<'a> {
     notes: BTreeMap<String, String>,
 }
 
-/// The metric that says in how many parts a batch is computed, where it is more than one.
+/// The metric that says in how many parts the batch of all processes is computed, once memory has run out.
 const PARTS: &str = "parts";
 
 /// A source as the feed of a method.
@@ -249,8 +249,9 @@ impl Course for Distillation<'_> {
                 before.parts()
             ));
         }
-        if division.parts() > 1 {
-            numbers.insert(PARTS.to_owned(), division.parts() as f64);
+        if division.parts() > self.experiment.accumulate {
+            let shares = division.parts() as u64 * self.trainer.ranks().count();
+            numbers.insert(PARTS.to_owned(), shares as f64);
         }
         Ok(numbers)
     }
@@ -263,8 +264,10 @@ impl Course for Distillation<'_> {
     fn recall(&mut self, log: &[Record]) {
         // What memory taught the run before it was stopped.
         let parts = log.iter().rev().find_map(|record| record.values.get(PARTS));
-        if let Some(parts) = parts {
-            self.trainer.divide_into(*parts as usize);
+        if let Some(shares) = parts {
+            let ranks = self.trainer.ranks().count();
+            self.trainer
+                .divide_into((*shares as u64).div_ceil(ranks) as usize);
         }
         self.guard = Guard::new(self.experiment, self.recipe.rl(), log);
         self.heed_guard();

@@ -59,9 +59,9 @@ impl<M: Method + ?Sized> Trainer<M> {
         self.ranks
     }
 
-    /// Computes batches in `parts` from here on, if they can be divided so.
+    /// Computes batches in `parts` at least from here on.
     pub fn divide_into(&mut self, parts: usize) {
-        self.division = self.division.into_parts(parts);
+        self.division = self.division.at_least(parts);
     }
 
     /// In how many parts batches are computed: more than at first, if memory ran out.
