@@ -92,8 +92,8 @@ fn a_batch_of_one_trains_and_resumes_to_the_same_numbers() {
 fn doctor_offers_a_batch_below_the_number_of_steps() {
     let plan = run("doctor", "", &["--set", "method.dmdr.batch_size=2"]);
     assert!(plan.contains("batch_size = 1"), "{plan}");
-    // Not where groups need more prompts than that.
-    let groups = "method.dmdr.rl.algorithm={ dpo = { groups = { num_prompts = 2, size = 2 } } }";
+    // Not where the prompts of groups cannot be halved.
+    let groups = "method.dmdr.rl.algorithm={ dpo = { groups = { num_prompts = 1, size = 2 } } }";
     let plan = run(
         "doctor",
         "",

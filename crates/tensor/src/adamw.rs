@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(bounds(&[4, 4, 4, 4], 2), [0, 2, 4]);
         assert_eq!(bounds(&[10, 1, 1, 1], 2), [0, 1, 4]);
         assert_eq!(bounds(&[1, 1, 1, 10], 2), [0, 3, 4]);
-        assert_eq!(bounds(&[5], 3), [0, 0, 0, 1]);
+        assert_eq!(bounds(&[5], 3), [0, 0, 1, 1]);
     }
 
     #[test]

@@ -258,7 +258,7 @@ mod tests {
             ("reward/mean", 0.0),
             ("reward/min", -4.0),
             ("reward/max", 4.0),
-            ("reward/std", f64::from(10.0f32.sqrt())),
+            ("reward/std", 10f64.sqrt()),
         ]);
         assert_eq!(Numbers::of_parts(vec![part(4.0), part(2.0)]).read(), whole);
         let one = Numbers::of_parts(vec![part(2.0)]).read();
