@@ -229,7 +229,10 @@ fn a_batch_that_does_not_fit_is_divided() {
         (tiny.values(NetId::STUDENT), parts)
     };
     let (found, parts) = trained(Division::new(1, 4));
-    assert_eq!((found, 2), (trained(Division::new(2, 2)).0, parts));
+    let (expected, _) = trained(Division::new(2, 2));
+    // The rollout was made before memory ran out, in one part.
+    let error = apart(&[found], &[expected]);
+    assert!(parts == 2 && error < 1e-6, "{parts} parts, {error}");
 }
 
 #[test]
