@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Parser;
 use dmdr_console::{
-    environment, interrupt,
+    environment, interrupt, neighbours,
     progress::{self, Progress, print_data, say},
 };
 use dmdr_events::atomic_write;
@@ -44,6 +44,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    neighbours::make_way(args.quiet);
     dmdr_tensor::keep_freed_memory();
     progress::tell_want_of_memory();
     match run(&args) {

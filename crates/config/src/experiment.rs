@@ -36,7 +36,7 @@ pub struct Experiment {
     #[serde(default)]
     pub precision: Precision,
     /// Batches of `batch_size` that one update takes together, as if they were one: `num_prompts` of groups and the spread over
-    /// the student's steps grow with it, memory does not.
+    /// the student's steps grow with it, activations do not.
     #[serde(
         default = "one",
         deserialize_with = "range::count",

@@ -16,8 +16,6 @@ pub struct Batch {
     pub prompts: Prompts,
     /// Their encoding.
     pub cond: Conditioning,
-    /// Which rows of the whole batch of all processes these are.
-    pub share: Share,
 }
 
 /// A source of training data. All it gives is a pure function of the run's seed and the index it is asked for.

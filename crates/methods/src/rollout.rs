@@ -127,11 +127,8 @@ impl Simulation {
     /// # Errors
     /// Prompts that cannot be read or encoded.
     pub fn run(&self, update: &mut Update<'_>) -> Result<Rollout, MethodError> {
-        let Batch {
-            prompts,
-            cond,
-            share,
-        } = update.batch()?;
+        let Batch { prompts, cond } = update.batch()?;
+        let share = update.share();
         let [c, h, w] = self.image_shape;
         let options = (Kind::Float, cond.pooled.device());
         let depths = Depths::of(

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use dmdr_models::Conditioning;
-use dmdr_tensor::{Kind, Tensor};
+use dmdr_tensor::{Kind, Ranks, Tensor};
 
 /// A share of the whole batch. A process has every `ranks`-th row, so that each has samples of every depth; a part is a block
 /// of those. All draws are made for the whole batch and each share takes its own rows: what a sample gets does not depend on
@@ -25,11 +25,11 @@ impl Share {
         parts: 1,
     };
 
-    /// What process `rank` of `ranks` has.
-    pub fn of_rank(rank: u64, ranks: u64) -> Self {
+    /// What one of several processes has.
+    pub fn of_process(ranks: Ranks) -> Self {
         Self {
-            rank: rank as i64,
-            ranks: ranks as i64,
+            rank: ranks.rank() as i64,
+            ranks: ranks.count() as i64,
             ..Self::WHOLE
         }
     }
@@ -149,6 +149,15 @@ mod tests {
 
     use super::*;
 
+    /// One of two processes.
+    fn of_two(rank: i64) -> Share {
+        Share {
+            rank,
+            ranks: 2,
+            ..Share::WHOLE
+        }
+    }
+
     /// Row numbers instead of noise.
     fn count(rows: i64) -> Tensor {
         Tensor::arange(rows, (Kind::Int64, Device::Cpu))
@@ -162,7 +171,7 @@ mod tests {
     fn shares_have_each_row_once() {
         let mut seen = Vec::new();
         for rank in 0..2 {
-            for part in Share::of_rank(rank, 2).parts(3) {
+            for part in of_two(rank).parts(3) {
                 seen.extend(values(&part.draw(2, count)));
             }
         }
@@ -179,7 +188,7 @@ mod tests {
         for limit in 0..=12 {
             let mut seen = Vec::new();
             for rank in 0..2 {
-                for part in Share::of_rank(rank, 2).parts(3) {
+                for part in of_two(rank).parts(3) {
                     let own = values(&part.draw_first(limit, 2, count));
                     let indices = part.indices(2).map(|index| index as i64);
                     assert!(indices.take(own.len()).eq(own.iter().copied()));
@@ -198,7 +207,7 @@ mod tests {
         dmdr_tensor::reseed(&[3]);
         let whole = Share::WHOLE.randn_groups_like(&like(12), 3);
         for (rank, groups) in [(0, [0, 2]), (1, [1, 3])] {
-            for (part, group) in Share::of_rank(rank, 2).parts(2).zip(groups) {
+            for (part, group) in of_two(rank).parts(2).zip(groups) {
                 dmdr_tensor::reseed(&[3]);
                 let own = part.randn_groups_like(&like(3), 3);
                 assert!(own.equal(&whole.narrow(0, group * 3, 3)), "{rank} {group}");

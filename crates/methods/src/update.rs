@@ -35,9 +35,8 @@ pub struct Update<'a> {
     nets: &'a mut Nets,
     feed: &'a dyn Feed,
     factors: &'a BTreeMap<String, f64>,
-    /// What this process has of each batch, and in how many parts it is computed.
     ranks: Ranks,
-    share: Share,
+    /// In how many parts a batch of this process is computed.
     division: Cell<Division>,
     /// 1 once something was not finite.
     skip: Option<Tensor>,
@@ -128,7 +127,6 @@ impl<'a> Update<'a> {
             feed,
             factors,
             ranks: Ranks::ALONE,
-            share: Share::WHOLE,
             division: Cell::new(Division::NONE),
             skip: None,
             numbers: Numbers::default(),
@@ -149,16 +147,17 @@ impl<'a> Update<'a> {
     /// The same update by one of several processes, of which each has a share of every batch.
     #[must_use]
     pub fn among(self, ranks: Ranks) -> Self {
-        Self {
-            ranks,
-            share: Share::of_rank(ranks.rank(), ranks.count()),
-            ..self
-        }
+        Self { ranks, ..self }
     }
 
     /// The processes.
     pub fn ranks(&self) -> Ranks {
         self.ranks
+    }
+
+    /// What this process has of each batch.
+    pub fn share(&self) -> Share {
+        Share::of_process(self.ranks)
     }
 
     /// In how many parts batches are computed: more than at first, if memory ran out.
@@ -211,11 +210,19 @@ impl<'a> Update<'a> {
         phase("prompts", || self.feed.batch(iteration)).map_err(MethodError::Feed)
     }
 
-    /// True images of `prompts`, the rows of `share`: see [`Feed::true_images`].
+    /// True images of `prompts`, those of an iteration's batch: see [`Feed::true_images`].
     ///
     /// # Errors
     /// Images that cannot be read, or a world without any.
-    pub fn true_images(&self, prompts: &Prompts, share: Share) -> Result<Tensor, MethodError> {
+    pub fn true_images(&self, prompts: &Prompts) -> Result<Tensor, MethodError> {
+        self.true_images_of(prompts, self.share())
+    }
+
+    /// The same of `prompts` that are part `share` of the batch.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn true_images_of(&self, prompts: &Prompts, share: Share) -> Result<Tensor, MethodError> {
         let images = self.feed.true_images(prompts, share, self.iteration());
         let images = images.map_err(MethodError::Feed)?;
         images.ok_or(MethodError::NoTrueImages)
@@ -246,7 +253,7 @@ impl<'a> Update<'a> {
         let generators = Generators::of(self.nets.device())?;
         loop {
             let division = self.division.get();
-            let mut parts = self.share.parts(division.parts());
+            let mut parts = self.share().parts(division.parts());
             let mut all = || {
                 parts.try_fold(start(), |done, part| {
                     generators.restore()?;
@@ -339,10 +346,12 @@ impl<'a> Update<'a> {
         )?;
         divide(&mut grads, losses.len());
         let mut losses = Losses::of_parts(losses);
-        // Gradients and losses of all processes together: so all see the same, and skip the same.
-        grads.push(losses.values());
-        phase("processes", || self.ranks.mean(&mut grads))?;
-        losses.set_values(&grads.pop().expect("the losses"));
+        if self.ranks != Ranks::ALONE {
+            // Of all processes together: so all see the same, and skip the same.
+            grads.push(losses.values());
+            phase("processes", || self.ranks.mean(&mut grads))?;
+            losses.set_values(&grads.pop().expect("the losses"));
+        }
         let mut grads = grads.into_iter();
 
         let update = self.place.update;

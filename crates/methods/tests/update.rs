@@ -95,8 +95,7 @@ fn true_images_follow_from_the_iteration() {
     let mut drawn = Vec::new();
     for _ in 0..3 {
         let batch = update.batch().expect("prompts");
-        let images = update.true_images(&batch.prompts, batch.share);
-        let images = images.expect("drawn");
+        let images = update.true_images(&batch.prompts).expect("drawn");
         drawn.push((images.mean(Kind::Float).double_value(&[]) * 10.0).round());
     }
     assert_eq!(drawn, [6.0, 7.0, 8.0]);

@@ -1,10 +1,10 @@
 // Processes that train together: libtorch's own store and process group. Every function returns nullptr on success or a
 // malloc'ed message.
 #define USE_C10D_GLOO
+#include "guarded.h"
 #include <c10/util/Logging.h>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
 #include <string>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -16,15 +16,6 @@ struct Group {
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::Backend> backend;
 };
-
-template <class F> char *guarded(F body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  }
-}
 
 std::vector<uint8_t> bytes(const char *text) { return {text, text + strlen(text)}; }
 } // namespace
@@ -56,24 +47,20 @@ char *dmdr_ranks_join(const char *host, uint16_t port, bool serves, const char *
   });
 }
 
-// Begins to replace `tensor` by the sum, or for 1 the maximum and for 2 the minimum, over all processes.
-char *dmdr_ranks_reduce(void *group, at::Tensor *tensor, int how, void **work) {
+// Begins to replace `tensor` by the sum over all processes, for how = 1 by the maximum, for 2 by that of process `root`.
+char *dmdr_ranks_begin(void *group, at::Tensor *tensor, int how, int root, void **work) {
   return guarded([&] {
-    static constexpr c10d::ReduceOp::RedOpType kinds[] = {c10d::ReduceOp::SUM, c10d::ReduceOp::MAX, c10d::ReduceOp::MIN};
+    auto &backend = *static_cast<Group *>(group)->backend;
     std::vector<at::Tensor> tensors{*tensor};
-    c10d::AllreduceOptions options;
-    options.reduceOp = kinds[how];
-    *work = static_cast<Group *>(group)->backend->allreduce(tensors, options).release();
-  });
-}
-
-// Begins to replace `tensor` by that of process `root`.
-char *dmdr_ranks_broadcast(void *group, at::Tensor *tensor, int root, void **work) {
-  return guarded([&] {
-    std::vector<at::Tensor> tensors{*tensor};
-    c10d::BroadcastOptions options;
-    options.rootRank = root;
-    *work = static_cast<Group *>(group)->backend->broadcast(tensors, options).release();
+    if (how == 2) {
+      c10d::BroadcastOptions options;
+      options.rootRank = root;
+      *work = backend.broadcast(tensors, options).release();
+    } else {
+      c10d::AllreduceOptions options;
+      options.reduceOp = how == 1 ? c10d::ReduceOp::MAX : c10d::ReduceOp::SUM;
+      *work = backend.allreduce(tensors, options).release();
+    }
   });
 }
 

@@ -1,4 +1,5 @@
 // What `tch` lacks, and nothing else. Every function returns nullptr on success or a malloc'ed message.
+#include "guarded.h"
 #include <ATen/ATen.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <c10/core/CachingDeviceAllocator.h>
@@ -6,7 +7,6 @@
 #include <c10/util/ThreadLocalDebugInfo.h>
 #include <algorithm>
 #include <cstring>
-#include <exception>
 #include <memory>
 #include <mutex>
 #include <torch/csrc/autograd/autograd.h>
@@ -22,15 +22,6 @@ std::vector<at::Tensor> list(at::Tensor **tensors, size_t n) {
   out.reserve(n);
   for (size_t i = 0; i < n; ++i) out.push_back(*tensors[i]);
   return out;
-}
-
-template <class F> char *guarded(F body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  }
 }
 
 namespace autograd = torch::autograd;

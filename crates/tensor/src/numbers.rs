@@ -148,6 +148,9 @@ impl Numbers {
 impl Numbers {
     /// That all processes have the same names: their numbers are added up in this order.
     fn check_names(&self, ranks: Ranks) -> Result<(), TensorError> {
+        if ranks == Ranks::ALONE {
+            return Ok(());
+        }
         let hash = self
             .0
             .keys()

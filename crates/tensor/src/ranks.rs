@@ -10,13 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tch::{Device, Kind, Tensor, no_grad_guard};
+use tch::{Tensor, no_grad_guard};
 
 pub use place::{Place, PlaceError};
 
 use crate::{
     TensorError,
-    shim::ranks::{Group, Meeting, Reduce, Work},
+    shim::ranks::{Exchange, Group, Meeting, Work},
 };
 
 /// A process tells the others that it lives so often.
@@ -101,14 +101,32 @@ impl Ranks {
     /// # Errors
     /// A process that is gone or hangs, by name.
     pub fn mean(self, tensors: &mut [Tensor]) -> Result<(), TensorError> {
-        let Some(shared) = self.shared else {
+        self.in_buckets(tensors, Exchange::Sum, |mut sum| {
+            sum.g_div_scalar_(f64::from(self.count))
+        })
+    }
+
+    /// Makes tensors of one kind and device those of process `root`, in buckets.
+    ///
+    /// # Errors
+    /// As for [`Self::mean`].
+    pub fn spread(self, tensors: &mut [Tensor], root: u64) -> Result<(), TensorError> {
+        self.in_buckets(tensors, Exchange::Of(root as u32), |of_root| of_root)
+    }
+
+    fn in_buckets(
+        self,
+        tensors: &mut [Tensor],
+        exchange: Exchange,
+        then: impl Fn(Tensor) -> Tensor,
+    ) -> Result<(), TensorError> {
+        if self.shared.is_none() {
             return Ok(());
-        };
+        }
         let _guard = no_grad_guard();
-        let finish = |(bucket, mut flat, work): (&mut [Tensor], Tensor, Work)| {
+        let finish = |(bucket, flat, work): (&mut [Tensor], Tensor, Work)| {
             self.wait(work)?;
-            let _ = flat.g_div_scalar_(f64::from(self.count));
-            unpack(&flat, bucket);
+            unpack(&then(flat), bucket);
             Ok::<_, TensorError>(())
         };
         let mut on_their_way = VecDeque::new();
@@ -120,31 +138,10 @@ impl Ranks {
             }
             let flat: Vec<Tensor> = bucket.iter().map(|tensor| tensor.reshape([-1])).collect();
             let flat = Tensor::cat(&flat, 0);
-            let work = shared.begin(|group| group.reduce(&flat, Reduce::Sum));
-            on_their_way.push_back((bucket, flat, work.map_err(|error| self.lost(&error))?));
+            let work = self.begin(&flat, exchange)?;
+            on_their_way.push_back((bucket, flat, work));
         }
         on_their_way.into_iter().try_for_each(finish)
-    }
-
-    /// Makes tensors of one kind and device those of process `root`, in buckets.
-    ///
-    /// # Errors
-    /// As for [`Self::mean`].
-    pub fn spread(self, tensors: &mut [Tensor], root: u64) -> Result<(), TensorError> {
-        let Some(shared) = self.shared else {
-            return Ok(());
-        };
-        let _guard = no_grad_guard();
-        for bucket in buckets_of(tensors) {
-            let flat: Vec<Tensor> = bucket.iter().map(|tensor| tensor.reshape([-1])).collect();
-            let flat = Tensor::cat(&flat, 0);
-            let work = shared.begin(|group| group.broadcast(&flat, root as u32));
-            self.wait(work.map_err(|error| self.lost(&error))?)?;
-            if root != self.rank() {
-                unpack(&flat, bucket);
-            }
-        }
-        Ok(())
     }
 
     /// So many processes that never meet, for arithmetic.
@@ -161,7 +158,7 @@ impl Ranks {
     /// # Errors
     /// As for [`Self::mean`].
     pub fn sum(self, values: &[f64]) -> Result<Vec<f64>, TensorError> {
-        self.reduced(values, Reduce::Sum)
+        self.exchanged(values, Exchange::Sum)
     }
 
     /// The largest of numbers over all processes.
@@ -169,15 +166,7 @@ impl Ranks {
     /// # Errors
     /// As for [`Self::mean`].
     pub fn max(self, values: &[f64]) -> Result<Vec<f64>, TensorError> {
-        self.reduced(values, Reduce::Max)
-    }
-
-    /// The smallest of numbers over all processes.
-    ///
-    /// # Errors
-    /// As for [`Self::mean`].
-    pub fn min(self, values: &[f64]) -> Result<Vec<f64>, TensorError> {
-        self.reduced(values, Reduce::Min)
+        self.exchanged(values, Exchange::Max)
     }
 
     /// The numbers of the first process.
@@ -185,27 +174,28 @@ impl Ranks {
     /// # Errors
     /// As for [`Self::mean`].
     pub fn of_first(self, values: &[f64]) -> Result<Vec<f64>, TensorError> {
-        self.all(values, |group, tensor| group.broadcast(tensor, 0))
+        self.exchanged(values, Exchange::Of(0))
     }
 
-    fn reduced(self, values: &[f64], how: Reduce) -> Result<Vec<f64>, TensorError> {
-        self.all(values, |group, tensor| group.reduce(tensor, how))
-    }
-
-    fn all(
-        self,
-        values: &[f64],
-        collective: impl FnOnce(&Group, &Tensor) -> Result<Work, TensorError>,
-    ) -> Result<Vec<f64>, TensorError> {
-        let (Some(shared), false) = (self.shared, values.is_empty()) else {
+    fn exchanged(self, values: &[f64], exchange: Exchange) -> Result<Vec<f64>, TensorError> {
+        if self.shared.is_none() || values.is_empty() {
             return Ok(values.to_vec());
-        };
-        let tensor = Tensor::from_slice(values)
-            .to_device(Device::Cpu)
-            .to_kind(Kind::Double);
-        let work = shared.begin(|group| collective(group, &tensor));
-        self.wait(work.map_err(|error| self.lost(&error))?)?;
+        }
+        let tensor = Tensor::from_slice(values);
+        let work = self.begin(&tensor, exchange)?;
+        self.wait(work)?;
         Ok(Vec::<f64>::try_from(tensor).expect("f64"))
+    }
+
+    /// Begins an exchange.
+    ///
+    /// # Panics
+    /// If there is one process.
+    fn begin(self, tensor: &Tensor, exchange: Exchange) -> Result<Work, TensorError> {
+        let shared = self.shared.expect("there are others");
+        shared.begun.fetch_add(1, Ordering::Relaxed);
+        let work = shared.group.begin(tensor, exchange);
+        work.map_err(|error| self.lost(&error))
     }
 
     fn wait(self, work: Work) -> Result<(), TensorError> {
@@ -282,16 +272,6 @@ impl Ranks {
     }
 }
 
-impl Shared {
-    fn begin(
-        &self,
-        collective: impl FnOnce(&Group) -> Result<Work, TensorError>,
-    ) -> Result<Work, TensorError> {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        collective(&self.group)
-    }
-}
-
 /// Where `place` says, as libtorch wants to know it. On one machine nobody asks for names.
 fn meeting(place: &Place, timeout: Duration) -> Meeting {
     let is_here = ["127.0.0.1", "localhost", "::1"].contains(&place.host.as_str());
@@ -361,7 +341,78 @@ fn buckets_of(mut tensors: &mut [Tensor]) -> Vec<&mut [Tensor]> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
+    use tch::{Device, Kind};
+
     use super::*;
+
+    /// Two of this process's threads, as processes that meet.
+    fn two(timeout: Duration) -> [thread::JoinHandle<Ranks>; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("bound").port().to_string();
+        drop(listener);
+        ["0", "1"].map(|rank| {
+            let port = port.clone();
+            thread::spawn(move || {
+                let variable = |name: &str| match name {
+                    "RANK" => Some(rank.to_owned()),
+                    "WORLD_SIZE" => Some("2".to_owned()),
+                    "MASTER_ADDR" => Some("127.0.0.1".to_owned()),
+                    "MASTER_PORT" => Some(port.clone()),
+                    _ => None,
+                };
+                let place = Place::find(variable).expect("fits").expect("two");
+                Ranks::join(&place, timeout).expect("they meet")
+            })
+        })
+    }
+
+    #[test]
+    fn two_exchange_what_they_have() {
+        let [first, second] = two(Duration::from_secs(60));
+        let all = [first, second].map(|joined| {
+            thread::spawn(move || {
+                let ranks = joined.join().expect("it meets the other");
+                let own = ranks.rank() as f64 + 1.0;
+                let mut means = [Tensor::from_slice(&[own, 4.0]), Tensor::from(own)];
+                ranks.mean(&mut means).expect("a mean");
+                let mut spread = [Tensor::from_slice(&[own, -own])];
+                ranks.spread(&mut spread, 1).expect("of the second");
+                (
+                    ranks.sum(&[own, 1.0]).expect("a sum"),
+                    ranks.max(&[own, -own]).expect("the largest"),
+                    ranks.of_first(&[own]).expect("of the first"),
+                    means.map(|mean| mean.sum(Kind::Double).double_value(&[])),
+                    Vec::<f64>::try_from(&spread[0]).expect("f64"),
+                )
+            })
+        });
+        for found in all {
+            let expected = (
+                vec![3.0, 2.0],
+                vec![2.0, -1.0],
+                vec![1.0],
+                [5.5, 1.5],
+                vec![2.0, -2.0],
+            );
+            assert_eq!(found.join().expect("it ends"), expected);
+        }
+    }
+
+    #[test]
+    fn who_lives_but_does_not_come_is_named() {
+        let [first, second] = two(Duration::from_secs(2));
+        let (first, second) = (first.join(), second.join());
+        let (_lives, waits) = (first.expect("they meet"), second.expect("they meet"));
+        let error = waits.sum(&[1.0]).expect_err("the first does not come");
+        let told = error.to_string();
+        assert!(
+            told.starts_with("process 1 of 2 cannot go on: process 0 of 2 (pid ")
+                && told.ends_with("does not go on: it has not come to exchange 1 within 2 s"),
+            "{told}"
+        );
+    }
 
     #[test]
     fn alone_everything_stays() {

@@ -1,7 +1,7 @@
 //! [`Nothing`]: the feed of a training whose points no prompt describes.
 
 use dmdr_batches::Prompts;
-use dmdr_methods::{Batch, Feed, FeedError, Share};
+use dmdr_methods::{Batch, Feed, FeedError};
 use dmdr_models::Conditioning;
 use dmdr_tensor::Device;
 
@@ -13,7 +13,6 @@ impl Feed for Nothing {
         Ok(Batch {
             prompts: Prompts::plain(vec![String::new(); self.0]),
             cond: Conditioning::none(self.0 as i64, Device::Cpu),
-            share: Share::WHOLE,
         })
     }
 }

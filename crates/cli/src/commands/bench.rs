@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use dmdr_config::Experiment;
-use dmdr_console::{environment, progress::print_data};
+use dmdr_console::{environment, neighbours, progress::print_data};
 use dmdr_events::atomic_write;
 use dmdr_tensor::{LIBTORCH_VERSION, Runtime, get_num_threads, use_random_weights};
 use dmdr_train::{Assembly, Bench};
@@ -28,6 +28,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     }
     let runtime = Runtime::new(experiment.device, experiment.precision)?;
     let environment = environment::detect(&experiment.device.to_string());
+    if let Some(complaint) = neighbours::complaint() {
+        print_data(&format!(
+            "warning      {complaint}: the figures are worse than alone"
+        ));
+    }
     let bench = Bench::of(&Assembly::of(&experiment, runtime), args.updates as usize)?;
 
     let kind = format!("{:?}", runtime.compute);

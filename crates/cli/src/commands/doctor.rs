@@ -113,7 +113,7 @@ fn print_slowness(experiment: &Experiment, target: Device) {
         && let Some(complaint) = neighbours::complaint()
     {
         print_data(&format!(
-            "warning    {complaint}: an update takes several times as long; `dmdr train` lets threads give way"
+            "warning    {complaint}: an update takes several times as long; `dmdr train` and its like let threads give way"
         ));
     }
     if let Some(warning) = precision_warning(experiment.precision, target) {

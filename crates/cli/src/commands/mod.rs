@@ -23,7 +23,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use dmdr_config::{ReferencedFile, differences};
-use dmdr_console::{interrupt, progress::say};
+use dmdr_console::{interrupt, neighbours, progress::say};
 use dmdr_events::{Environment, OwnedRun, RunDir};
 use dmdr_train::{Outcome, TrainError};
 
@@ -34,6 +34,9 @@ use crate::{
 
 /// Dispatches.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if computes(&args.command) {
+        neighbours::make_way(args.quiet);
+    }
     match &args.command {
         Command::Demo(demo) => demo::run(demo, args.quiet),
         Command::Pretrain(run) => pretrain::run(run, args.quiet),
@@ -47,6 +50,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Command::Doctor(doctor) => doctor::run(doctor),
         Command::Bench(bench) => bench::run(bench),
     }
+}
+
+/// Whether a command calls networks, for longer than a look at other processes takes.
+fn computes(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Demo(_)
+            | Command::Pretrain(_)
+            | Command::Train(_)
+            | Command::Sample(_)
+            | Command::Eval(_)
+    )
 }
 
 /// The run to go on with, held by this process from now on; none if a new one is to be made, for which there is room. With

@@ -3,9 +3,9 @@
 use std::{process::ExitCode, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use dmdr_config::{Device, Experiment, World};
+use dmdr_config::{Experiment, World};
 use dmdr_console::{
-    environment, interrupt, neighbours,
+    environment, interrupt,
     progress::{Progress, say},
 };
 use dmdr_events::{OwnedRun, RunDir};
@@ -19,9 +19,6 @@ use crate::args::{RunArgs, TrainArgs};
 
 pub(crate) fn run(args: &TrainArgs, quiet: bool) -> Result<ExitCode> {
     let experiment = Experiment::load(&args.run.config, &args.run.set)?;
-    if experiment.device == Device::Cpu {
-        neighbours::make_way(quiet);
-    }
     let place = Place::find(|name| std::env::var(name).ok())?;
     let (device, precision) = (experiment.device, experiment.precision);
     let runtime = match &place {

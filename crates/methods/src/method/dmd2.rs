@@ -43,7 +43,7 @@ impl Dmd2 {
             })?;
             return Ok(r);
         };
-        let images = update.true_images(&r.prompts, r.share)?;
+        let images = update.true_images(&r.prompts)?;
         update.minimise_together(
             &[NetId::FAKE_SCORE, NetId::DISCRIMINATOR],
             |update, part| {

@@ -19,7 +19,7 @@ impl Lcm {
 impl Method for Lcm {
     fn update(&mut self, update: &mut Update<'_>) -> Result<(), MethodError> {
         let batch = update.batch()?;
-        let x0 = update.true_images(&batch.prompts, batch.share)?;
+        let x0 = update.true_images(&batch.prompts)?;
         let target = if self.config.target_decay > 0.0 {
             NetId::TARGET
         } else {

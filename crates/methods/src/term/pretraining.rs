@@ -19,7 +19,7 @@ pub fn pretraining(
     let weight = weight.at(update.index());
     if weight > 0.0 {
         let student = update.view(NetId::STUDENT).trained();
-        let x0 = update.true_images(&r.prompts, r.share)?;
+        let x0 = update.true_images_of(&r.prompts, r.share)?;
         let x_t = student
             .schedule
             .add_noise(&x0, &r.share.randn_like(&x0), &r.t);

@@ -56,7 +56,6 @@ impl Feed for Captions {
         Ok(Batch {
             prompts: self.prompts.groups(self.batch_size, 1),
             cond: self.cond.narrow(0, self.batch_size as i64),
-            share: Share::WHOLE,
         })
     }
 

@@ -19,15 +19,10 @@ unsafe extern "C" {
         address: *const c_char,
         group: *mut *mut c_void,
     ) -> *mut c_char;
-    fn dmdr_ranks_reduce(
+    fn dmdr_ranks_begin(
         group: *mut c_void,
         tensor: *mut c_void,
         how: c_int,
-        work: *mut *mut c_void,
-    ) -> *mut c_char;
-    fn dmdr_ranks_broadcast(
-        group: *mut c_void,
-        tensor: *mut c_void,
         root: c_int,
         work: *mut *mut c_void,
     ) -> *mut c_char;
@@ -68,10 +63,13 @@ unsafe impl Sync for Group {}
 
 /// How tensors of all processes become one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Reduce {
-    Sum = 0,
-    Max = 1,
-    Min = 2,
+pub(crate) enum Exchange {
+    /// All added up.
+    Sum,
+    /// The largest of each number.
+    Max,
+    /// That of one process.
+    Of(u32),
 }
 
 /// Something that was begun.
@@ -107,26 +105,20 @@ impl Group {
         result("meeting the other processes", message).map(|()| Self(group))
     }
 
-    /// Begins to replace a tensor by what all processes have.
-    pub(crate) fn reduce(&self, tensor: &Tensor, how: Reduce) -> Result<Work, TensorError> {
+    /// Begins to replace a tensor by what becomes of it in all processes.
+    pub(crate) fn begin(&self, tensor: &Tensor, exchange: Exchange) -> Result<Work, TensorError> {
+        let (how, root) = match exchange {
+            Exchange::Sum => (0, 0),
+            Exchange::Max => (1, 0),
+            Exchange::Of(root) => (2, root as c_int),
+        };
         let mut work = std::ptr::null_mut();
         // SAFETY: a live group and a live tensor, of which libtorch keeps a reference.
         let message = unsafe {
             let tensor = tensor.as_ptr().cast_mut().cast();
-            dmdr_ranks_reduce(self.0, tensor, how as c_int, &raw mut work)
+            dmdr_ranks_begin(self.0, tensor, how, root, &raw mut work)
         };
-        result("a sum over processes", message).map(|()| Work(work))
-    }
-
-    /// Begins to replace a tensor by that of process `root`.
-    pub(crate) fn broadcast(&self, tensor: &Tensor, root: u32) -> Result<Work, TensorError> {
-        let mut work = std::ptr::null_mut();
-        // SAFETY: as above.
-        let message = unsafe {
-            let tensor = tensor.as_ptr().cast_mut().cast();
-            dmdr_ranks_broadcast(self.0, tensor, root as c_int, &raw mut work)
-        };
-        result("a broadcast", message).map(|()| Work(work))
+        result("an exchange with the other processes", message).map(|()| Work(work))
     }
 
     /// Tells all processes something.

@@ -50,15 +50,10 @@ struct Prompted {
 
 impl Feed for Prompted {
     fn batch(&self, iteration: u64) -> Result<Batch, FeedError> {
-        let share = Share::of_rank(self.ranks.rank(), self.ranks.count());
         let count = self.batch_size;
         let prompts = self.source.training(iteration, count, self.ranks)?;
         let cond = self.source.encode(&prompts)?;
-        Ok(Batch {
-            prompts,
-            cond,
-            share,
-        })
+        Ok(Batch { prompts, cond })
     }
 
     fn true_images(
