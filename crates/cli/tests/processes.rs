@@ -12,8 +12,9 @@ use std::{
 /// With the models of the emoji world: rewards of networks that know nothing hardly differ, and GRPO divides by how much.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Nothing that only watches, and a checkpoint every other update.
-const QUIET: [&str; 4] = [
+/// Nothing that only watches, a checkpoint every other update, and numbers that rounding hardly moves.
+const QUIET: [&str; 5] = [
+    "precision=f32",
     "events.sample_every=0",
     "events.evaluate_every=0",
     "events.checkpoint_every=2",
@@ -199,7 +200,7 @@ fn divided_moments_are_the_moments() {
     let dir = tempfile::tempdir().expect("temp dir");
     let root = dir.path();
     train(root, 2, &["name=plain"], &[]);
-    train(root, 2, &["name=divided", "shard_moments=true"], &[]);
+    train(root, 2, &["name=divided", "memory.shard_moments=true"], &[]);
     let file = |run: &str, name: &str| weights(&root.join(run).join(name));
     let checkpoint = |name: &str| format!("checkpoints/update-000006/{name}.safetensors");
     assert_eq!(
@@ -218,6 +219,30 @@ fn divided_moments_are_the_moments() {
     fs::remove_file(root.join("divided/student.safetensors")).expect("there");
     train(root, 1, &["name=divided"], &["--resume"]);
     same(&root.join("plain"), &root.join("divided"));
+}
+
+/// The first process draws and measures with weights of which it has a half.
+#[test]
+fn a_divided_base_is_the_base() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let root = dir.path();
+    let adapter = "student.tuning={ lora = { rank = 4, alpha = 4.0, targets = [\"blocks.*\"] } }";
+    for (name, algorithm) in [("refl", None), ("dpo", Some(DPO)), ("grpo", Some(GRPO))] {
+        let train = |name: &str, more: &[&str]| {
+            let name = format!("name={name}");
+            let mut sets = vec![name.as_str(), adapter, "events.sample_every=6"];
+            sets.push("events.evaluate_every=3");
+            sets.extend(algorithm);
+            sets.extend(more);
+            train(root, 2, &sets, &[]);
+        };
+        let (plain, divided) = (format!("{name}-plain"), format!("{name}-divided"));
+        train(&plain, &[]);
+        train(&divided, &["memory.shard_base=true"]);
+        same(&root.join(&plain), &root.join(&divided));
+        let files = [&plain, &divided].map(|run| weights(&root.join(run).join("student.safetensors")));
+        assert!(files[0] == files[1], "{name}: the same student");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::Device;
 use crate::events::{Evaluation, Events};
 use crate::guard::Guard;
+use crate::memory::Memory;
 use crate::method::Method;
 use crate::net::NetSpec;
 use crate::networks::{FakeScore, Student, Teacher};
@@ -43,13 +44,13 @@ pub struct Experiment {
         skip_serializing_if = "is_one"
     )]
     pub accumulate: usize,
-    /// Whether several processes divide the moments of optimisers among them (ZeRO's first stage): for full students.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub shard_moments: bool,
     /// Whether the blocks of the denoising networks compute their activations again for the gradient instead of keeping
     /// them: a third more work, in a fraction of the memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gradient_checkpointing: bool,
+    /// How and where weights wait between their uses.
+    #[serde(default, skip_serializing_if = "Memory::is_plain")]
+    pub memory: Memory,
     /// Source of prompts and ground truth.
     #[serde(default)]
     pub world: World,
@@ -121,12 +122,12 @@ impl Default for Assets {
 
 impl Experiment {
     /// What a run that goes on must share with its beginning: all but where reward models elsewhere are and how they are
-    /// asked, and `accumulate` and `shard_moments`, which go with the number of processes.
+    /// asked, `accumulate`, which goes with the number of processes, and where weights wait.
     #[must_use]
     pub fn resumable(&self) -> Self {
         let mut same = self.clone();
         same.accumulate = 1;
-        same.shard_moments = false;
+        same.memory = same.memory.of_bits();
         for model in same.models_mut() {
             *model = model.placeless();
         }

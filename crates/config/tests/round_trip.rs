@@ -5,7 +5,7 @@ use std::path::Path;
 use dmdr_config::{
     Augmentation, Curve, Device, DistributionMatching, Dmdr, Dpo, Ema, Evaluation, Events,
     Experiment, FakeForm, FakeScore, FakeScoreLoss, Groups, Grpo, Guard, GuardAction, KindShares,
-    Lora, LoraInit, Method, NetId, Optim, Optimizer, Precision, ReinforcementLearning, Reward,
+    Lora, LoraInit, Memory, Method, NetId, Optim, Optimizer, Precision, ReinforcementLearning, Reward,
     RewardModel, RewardWeights, RlAlgorithm, RlAlone, StepWeighting, Student, Teacher,
     TimeDistribution, Transition, Tuning, World, WorldPreset,
 };
@@ -315,7 +315,13 @@ fn experiment() -> impl Strategy<Value = Experiment> {
             device,
             precision: [Precision::F32, Precision::Bf16][usize::from(mini)],
             accumulate: 3,
-            shard_moments: mini,
+            memory: Memory {
+                base_in_8_bits: mini,
+                base_on_host: !mini,
+                rewards_on_host: mini,
+                shard_base: !mini,
+                shard_moments: mini,
+            },
             gradient_checkpointing: mini,
             world: World::Preset([WorldPreset::Geneval, WorldPreset::Mini][usize::from(mini)]),
             kinds: KindShares {

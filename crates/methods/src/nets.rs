@@ -98,6 +98,14 @@ impl Nets {
         }
     }
 
+    /// Bytes that the moments of a network take in this process, if it is trained.
+    ///
+    /// # Panics
+    /// As for [`Self::net`].
+    pub fn moment_bytes(&self, id: NetId) -> Option<usize> {
+        self.net(id).optimizer.as_ref().map(Optimizer::num_bytes)
+    }
+
     /// Whether there is a network of this name.
     pub fn has(&self, id: NetId) -> bool {
         self.nets.iter().any(|net| net.id == id)

@@ -30,6 +30,11 @@ impl Optimizer {
         &mut self.adamw
     }
 
+    /// Bytes of its moments in this process.
+    pub(crate) fn num_bytes(&self) -> usize {
+        self.adamw.num_bytes()
+    }
+
     /// The parameters that it changes.
     pub(crate) fn params(&self) -> &[Tensor] {
         &self.adamw.group().tensors

@@ -80,6 +80,11 @@ pub fn backward_simulation(
         let (whole, whole_on) = (depths.going(step), depths.going(step + 1));
         let (here, on) = (share.below(whole, len), share.below(whole_on, len));
         let mut clean = x.narrow(0, 0, 0);
+        if here == 0 && share.is_any_below(whole, len) {
+            // Another process evaluates the network, of which each may keep a part.
+            let (x, cond) = (noise.narrow(0, 0, 1), cond.narrow(0, 1));
+            let _ = student.x0(&x, &batch_time(&x, times[step]), &cond);
+        }
         if here > 0 {
             clean = student.x0(&x, &batch_time(&x, times[step]), &cond.narrow(0, here));
             x_t.push(x.narrow(0, on, here - on));

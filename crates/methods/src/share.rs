@@ -104,6 +104,11 @@ impl Share {
         (of_process - self.part * len).clamp(0, len)
     }
 
+    /// Whether this part has any of the first `limit` rows in one of the processes: if so, in the first.
+    pub(crate) fn is_any_below(self, limit: i64, len: i64) -> bool {
+        Self { rank: 0, ..self }.below(limit, len) > 0
+    }
+
     /// Its `len` rows of what `draw` makes for a number of rows.
     pub fn draw(self, len: i64, draw: impl FnOnce(i64) -> Tensor) -> Tensor {
         self.draw_first(len * self.parts * self.ranks, len, draw)

@@ -1,7 +1,7 @@
 //! Convolutional layers of the autoencoder and of UNets, with diffusers' parameter names. Feature maps between layers are
 //! f32; convolutions compute in the network's kind.
 
-use dmdr_tensor::{Init, Kind, Lora, Scope, Tensor};
+use dmdr_tensor::{Init, Kind, Lora, Scope, Tensor, Weight};
 
 use crate::{
     Call,
@@ -11,7 +11,7 @@ use crate::{
 /// A convolution, plus the adapters that target it. Like [`Linear`] it computes in, and returns, the network's compute kind.
 #[derive(Debug)]
 pub(crate) struct Conv2d {
-    weight: Tensor,
+    weight: Weight,
     bias: Tensor,
     loras: Vec<Lora>,
     stride: i64,
@@ -23,7 +23,7 @@ impl Conv2d {
     /// `[in, out]` channels; stride 1, padded so that the size stays.
     pub(crate) fn new(scope: &Scope<'_>, [fan_in, fan_out]: [i64; 2], kernel: i64) -> Self {
         let shape = [fan_out, fan_in, kernel, kernel];
-        let weight = scope.weight("weight", &shape, Init::KaimingUniform);
+        let weight = scope.kernel(shape, Init::KaimingUniform);
         Self::of(scope, weight, scope.compute())
     }
 
@@ -31,11 +31,12 @@ impl Conv2d {
     pub(crate) fn precise(scope: &Scope<'_>, [fan_in, fan_out]: [i64; 2], kernel: i64) -> Self {
         let shape = [fan_out, fan_in, kernel, kernel];
         let weight = scope.param("weight", &shape, Init::KaimingUniform);
-        Self::of(scope, weight, Kind::Float)
+        Self::of(scope, weight.into(), Kind::Float)
     }
 
-    fn of(scope: &Scope<'_>, weight: Tensor, compute: Kind) -> Self {
-        let (fan_out, fan_in, kernel, _) = weight.size4().expect("weights are [out, in, k, k]");
+    fn of(scope: &Scope<'_>, weight: Weight, compute: Kind) -> Self {
+        let shape = weight.size();
+        let (fan_out, fan_in, kernel) = (shape[0], shape[1], shape[2]);
         Self {
             bias: scope.param("bias", &[fan_out], Init::Zeros),
             loras: scope.conv_loras([fan_out, fan_in, kernel, kernel]),
@@ -55,18 +56,17 @@ impl Conv2d {
         };
         let active = active(&self.loras, call);
         if active.is_empty() {
-            convolve(&self.weight, Some(&bias))
+            convolve(&self.weight.read(), Some(&bias))
         } else if call.train {
-            let base = convolve(&self.weight, Some(&bias));
+            let base = convolve(&self.weight.read(), Some(&bias));
             active.iter().fold(base, |y, (lora, scale)| {
                 let low = convolve(&lora.a, None);
                 y + low.conv2d(&cast(&lora.b), None::<&Tensor>, 1, 0, 1, 1) * *scale
             })
         } else {
-            let weight = self.weight.shallow_clone();
-            let merged = active.iter().fold(weight, |weight, (lora, scale)| {
+            let merged = active.iter().fold(self.weight.read(), |weight, (lora, scale)| {
                 let product = lora.b.flatten(1, 3).matmul(&lora.a.flatten(1, 3));
-                weight + product.view_as(&self.weight) * *scale
+                &weight + product.view_as(&weight) * *scale
             });
             convolve(&merged, Some(&bias))
         }

@@ -1,13 +1,13 @@
 //! Layers shared by all networks.
 
-use dmdr_tensor::{Device, Init, Kind, Lora, Scope, Tensor};
+use dmdr_tensor::{Device, Init, Kind, Lora, Scope, Tensor, Weight};
 
 use crate::Call;
 
 /// `y = x W^T + b`, plus the adapters that target it. The product is computed, and returned, in the network's compute kind.
 #[derive(Debug)]
 pub(crate) struct Linear {
-    weight: Tensor,
+    weight: Weight,
     bias: Option<Tensor>,
     loras: Vec<Lora>,
     compute: Kind,
@@ -22,8 +22,16 @@ impl Linear {
 
     /// `weight [out, in]` by `init` alone.
     pub(crate) fn without_bias(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Self {
-        let weight = scope.weight("weight", &[fan_out, fan_in], init);
+        let weight = scope.weight([fan_out, fan_in], init, scope.compute());
         Self::of(scope, weight, scope.compute())
+    }
+
+    /// The modulation of a block from what conditions it: zero at first, and computed in f32, for it acts on all channels
+    /// alike.
+    pub(crate) fn modulation(scope: &Scope<'_>, fan_in: i64, fan_out: i64) -> Self {
+        let bias = scope.param("bias", &[fan_out], Init::Zeros);
+        let weight = scope.weight([fan_out, fan_in], Init::Zeros, Kind::Float);
+        Self::of(scope, weight, Kind::Float).with(bias)
     }
 
     /// Like [`Self::new`], but computed in f32 whatever the network's compute kind: for small products at the edges of
@@ -41,13 +49,13 @@ impl Linear {
         init: Init,
     ) -> Self {
         let weight = scope.param("weight", &[fan_out, fan_in], init);
-        Self::of(scope, weight, Kind::Float)
+        Self::of(scope, weight.into(), Kind::Float)
     }
 
-    fn of(scope: &Scope<'_>, weight: Tensor, compute: Kind) -> Self {
-        let (fan_out, fan_in) = weight.size2().expect("weights are [out, in]");
+    fn of(scope: &Scope<'_>, weight: Weight, compute: Kind) -> Self {
+        let shape = weight.size();
         Self {
-            loras: scope.loras(fan_in, fan_out),
+            loras: scope.loras(shape[1], shape[0]),
             weight,
             bias: None,
             compute,
@@ -68,9 +76,9 @@ impl Linear {
         let active = active(&self.loras, call);
         let (x, bias) = (cast(x), self.bias.as_ref().map(cast));
         if active.is_empty() {
-            x.linear(&cast(&self.weight), bias.as_ref())
+            self.weight.linear(&x, bias.as_ref(), self.compute)
         } else if call.train {
-            let base = x.linear(&cast(&self.weight), bias.as_ref());
+            let base = self.weight.linear(&x, bias.as_ref(), self.compute);
             active.iter().fold(base, |y, (lora, scale)| {
                 let low = x.linear(&cast(&lora.a), none);
                 y + low.linear(&cast(&lora.b), none) * *scale
@@ -78,7 +86,7 @@ impl Linear {
         } else {
             let merged = active
                 .iter()
-                .fold(self.weight.shallow_clone(), |weight, (lora, scale)| {
+                .fold(self.weight.read(), |weight, (lora, scale)| {
                     weight + lora.b.matmul(&lora.a) * *scale
                 });
             x.linear(&cast(&merged), bias.as_ref())

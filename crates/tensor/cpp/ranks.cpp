@@ -64,6 +64,11 @@ char *dmdr_ranks_begin(void *group, at::Tensor *tensor, int how, int root, void 
   });
 }
 
+// Begins to fill `all` with the `part` of every process, in order.
+char *dmdr_ranks_gather(void *group, at::Tensor *part, at::Tensor *all, void **work) {
+  return guarded([&] { *work = static_cast<Group *>(group)->backend->_allgather_base(*all, *part).release(); });
+}
+
 // Waits for what was begun, and forgets it.
 char *dmdr_ranks_wait(void *work) {
   return guarded([&] {
@@ -74,6 +79,10 @@ char *dmdr_ranks_wait(void *work) {
 
 char *dmdr_ranks_tell(void *group, const char *key, const char *value) {
   return guarded([&] { static_cast<Group *>(group)->store->set(key, bytes(value)); });
+}
+
+char *dmdr_ranks_forget(void *group, const char *key) {
+  return guarded([&] { static_cast<Group *>(group)->store->deleteKey(key); });
 }
 
 // What was told under `key`; `value` stays nullptr if nothing was.

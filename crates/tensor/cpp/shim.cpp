@@ -32,6 +32,13 @@ struct Piece {
   void *data;
   at::Tensor *(*run)(void *data, at::Tensor *const *in, size_t n, char *message, size_t capacity);
   void (*drop)(void *data);
+
+  at::Tensor make(const std::vector<at::Tensor *> &in) const {
+    char message[512] = {};
+    const std::unique_ptr<at::Tensor> result(run(data, in.data(), in.size(), message, sizeof message));
+    TORCH_CHECK(result, "the piece panicked: ", message);
+    return *result;
+  }
 };
 
 // The node that stands for a piece in the graph: it keeps the piece's inputs, and runs it again for its gradients.
@@ -51,10 +58,7 @@ struct Recompute : autograd::Node {
     for (size_t i = 0; i < inputs.size(); ++i) starts.push_back(inputs[i].detach().requires_grad_(wanted[i]));
     std::vector<at::Tensor *> in;
     for (auto &start : starts) in.push_back(&start);
-    char message[512] = {};
-    const std::unique_ptr<at::Tensor> result(piece.run(piece.data, in.data(), in.size(), message, sizeof message));
-    TORCH_CHECK(result, "the piece panicked: ", message);
-    return *result;
+    return piece.make(in);
   }
 
   autograd::variable_list apply(autograd::variable_list &&cotangents) override {
@@ -88,6 +92,22 @@ Tensors leaves_of(const at::Tensor &result, const Tensors &starts) {
   }
   return leaves;
 }
+
+// A product with a weight that is made for each use and kept by none.
+struct Linear : autograd::Node {
+  Piece piece;
+
+  explicit Linear(Piece piece) : piece(piece) {}
+  Linear(const Linear &) = delete;
+  Linear &operator=(const Linear &) = delete;
+  ~Linear() override { piece.drop(piece.data); }
+
+  autograd::variable_list apply(autograd::variable_list &&cotangents) override {
+    const auto &cotangent = cotangents[0];
+    if (!cotangent.defined()) return {at::Tensor()};
+    return {cotangent.matmul(piece.make({}))};
+  }
+};
 
 // Counts what tensors take on the CPU; libtorch's allocator tells whoever is the profiler of a thread.
 struct Meter final : c10::MemoryReportingInfoBase {
@@ -135,6 +155,20 @@ char *dmdr_recompute(at::Tensor *const *in, size_t n, at::Tensor **out, Piece pi
       node->leaves = leaves_of(traced, starts);
       for (const auto &leaf : node->leaves) edges.push_back(autograd::impl::gradient_edge(leaf));
       node->set_next_edges(std::move(edges));
+      autograd::set_history(result, node);
+    }
+    *out = new at::Tensor(std::move(result));
+  });
+}
+
+// x W^T + b, where `piece`, which is given nothing, makes the weight for each use. `piece` is ours from here.
+char *dmdr_linear(const at::Tensor *x, const at::Tensor *bias, at::Tensor **out, Piece piece) {
+  return guarded([&] {
+    const std::shared_ptr<Linear> node(new Linear(piece), autograd::deleteNode);
+    const auto given = bias ? std::optional<at::Tensor>(bias->detach()) : std::nullopt;
+    auto result = at::linear(x->detach(), piece.make({}), given);
+    if (x->requires_grad() && c10::GradMode::is_enabled()) {
+      node->set_next_edges({autograd::impl::gradient_edge(*x)});
       autograd::set_history(result, node);
     }
     *out = new at::Tensor(std::move(result));

@@ -106,6 +106,12 @@ impl AdamW {
         &self.group
     }
 
+    /// Bytes of the moments that are its own.
+    pub fn num_bytes(&self) -> usize {
+        let bytes = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
+        self.state().values().map(bytes).sum()
+    }
+
     /// Scales `grads` so that their global L2 norm is at most `max_norm`; returns the norm before clipping, a scalar on their
     /// device, which nobody waits for.
     pub fn clip(grads: &mut [Tensor], max_norm: f64) -> Tensor {
@@ -239,7 +245,8 @@ impl AdamW {
         let (params, names) = (&self.group.tensors, &self.group.names);
         let counter = |param: &Tensor| Tensor::zeros([0i64; 0], (Kind::Float, param.device()));
         let counters = params.iter().map(counter).collect();
-        let expected = named(names, [params, params, &counters]);
+        let expected = named(names, [params, params, &counters]).into_iter();
+        let expected = expected.map(|(name, like)| (name, like.into())).collect();
         let report = LoadReport::compare(&expected, &weights::headers(&saved, path));
         if !report.fits() {
             return Err(TensorError::Mismatch {

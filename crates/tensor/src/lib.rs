@@ -28,6 +28,7 @@ mod save;
 mod scope;
 mod seed;
 mod shim;
+mod weight;
 mod weight_files;
 mod weights;
 
@@ -48,13 +49,14 @@ pub use panic::panic_message;
 pub use params::{ParamGroup, ParamStore};
 pub use phase::{PhaseClock, phase, wait_for};
 pub use random_weights::{are_weights_random, use_random_weights};
-pub use ranks::{Place, PlaceError, Ranks};
+pub use ranks::{Place, PlaceError, Ranks, unless_lost};
 pub use recompute::recompute;
 pub use runtime::{Runtime, precision_warning};
 pub use save::{check_finite, safetensors_bytes, write_tensors};
 pub use scope::{AdapterId, AdapterPlace, AdapterSpec, Lora, LoraInit, OutputLora, Scope};
 pub use seed::{mix, reseed, uniform};
 pub use tch::{Device, IndexOp, Kind, Tensor, get_num_threads, no_grad_guard, set_num_threads};
+pub use weight::{Keeping, Weight};
 pub use weight_files::WeightFiles;
 pub use weights::{read_metadata, read_numbers, read_tensors, read_tensors_where};
 

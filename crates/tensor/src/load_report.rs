@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use tch::Tensor;
-
-use crate::header::Header;
+use crate::{Weight, header::Header};
 
 /// How a file's tensors compare with what a network asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +19,7 @@ pub struct LoadReport {
 
 impl LoadReport {
     pub(crate) fn compare(
-        expected: &BTreeMap<String, Tensor>,
+        expected: &BTreeMap<String, Weight>,
         found: &BTreeMap<String, Header>,
     ) -> Self {
         let mut report = Self {

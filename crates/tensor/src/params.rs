@@ -10,8 +10,8 @@ use std::{
 use tch::{Device, Kind, Tensor, no_grad_guard};
 
 use crate::{
-    Init, LoadReport, TensorError, are_weights_random, gradients::gradients, header::Header,
-    phantom, random_weights, seed::reseed, weights,
+    Init, Keeping, LoadReport, TensorError, Weight, are_weights_random, gradients::gradients,
+    header::Header, phantom, random_weights, seed::reseed, weights,
 };
 
 /// The parameters of one network, by name. A duplicate name is a bug and panics.
@@ -24,7 +24,7 @@ pub struct ParamStore {
 
 #[derive(Debug)]
 struct Inner {
-    params: BTreeMap<String, Tensor>,
+    params: BTreeMap<String, Weight>,
     /// Names in `params` that are saved and loaded but never trained.
     buffers: BTreeSet<String>,
     device: Device,
@@ -40,7 +40,7 @@ enum Purpose {
     Training,
     Inference,
     /// Inference, with the weights of products in the compute kind.
-    CompactInference,
+    CompactInference(Keeping),
     /// They have a shape but no memory.
     Shapes,
 }
@@ -91,13 +91,22 @@ impl ParamStore {
     /// If the store is trainable.
     #[must_use]
     pub fn compact(self) -> Self {
+        self.keeping(Keeping::PLAIN)
+    }
+
+    /// The same, with weights of layers kept as `keeping` says.
+    ///
+    /// # Panics
+    /// As for [`Self::compact`].
+    #[must_use]
+    pub fn keeping(self, keeping: Keeping) -> Self {
         let mut inner = self.inner.borrow_mut();
         assert_eq!(
             inner.purpose,
             Purpose::Inference,
             "weights are trained in f32"
         );
-        inner.purpose = Purpose::CompactInference;
+        inner.purpose = Purpose::CompactInference(keeping);
         drop(inner);
         self
     }
@@ -129,7 +138,7 @@ impl ParamStore {
         let copies = params
             .params
             .iter()
-            .map(|(name, tensor)| (name.clone(), tensor.detach().copy()))
+            .map(|(name, param)| (name.clone(), param.read().detach().copy().into()))
             .collect();
         let mut inner = twin.inner.borrow_mut();
         inner.params = copies;
@@ -162,7 +171,7 @@ impl ParamStore {
         let mut inner = self.inner.borrow_mut();
         match inner.purpose {
             Purpose::Shapes => return inner.insert(name, unallocated(shape)),
-            Purpose::Inference | Purpose::CompactInference => {
+            Purpose::Inference | Purpose::CompactInference(_) => {
                 // It will be loaded or copied: a draw would be wasted, and would move the random state of whoever builds it.
                 let tensor = init.centre().tensor(shape, inner.device);
                 return inner.insert(name, tensor);
@@ -177,18 +186,49 @@ impl ParamStore {
         inner.insert(name, tensor)
     }
 
-    /// [`Self::create`] for a weight that only enters products in the compute kind.
+    /// [`Self::create`] for the kernel of a convolution, which only enters products in the compute kind. It is never kept in 8
+    /// bits: kernels are few where layers are many.
     ///
     /// # Panics
     /// If the name exists.
-    pub(crate) fn create_weight(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
+    pub(crate) fn create_kernel(&self, name: &str, shape: &[i64], init: Init) -> Weight {
+        let compute = self.compute();
+        self.create_layer(name, shape, init, compute, |keeping| Keeping {
+            in_8_bits: false,
+            ..keeping
+        })
+    }
+
+    /// [`Self::create`] for the weight of a linear layer, `[out, in]`, that only enters products in `compute`.
+    ///
+    /// # Panics
+    /// If the name exists.
+    pub(crate) fn create_matrix(
+        &self,
+        name: &str,
+        shape: [i64; 2],
+        init: Init,
+        compute: Kind,
+    ) -> Weight {
+        self.create_layer(name, &shape, init, compute, |keeping| keeping)
+    }
+
+    fn create_layer(
+        &self,
+        name: &str,
+        shape: &[i64],
+        init: Init,
+        compute: Kind,
+        kept: impl Fn(Keeping) -> Keeping,
+    ) -> Weight {
         let mut inner = self.inner.borrow_mut();
-        if inner.purpose != Purpose::CompactInference {
+        let Purpose::CompactInference(keeping) = inner.purpose else {
             drop(inner);
-            return self.create(name, shape, init);
-        }
-        let tensor = Tensor::zeros(shape, (inner.compute, inner.device));
-        inner.insert(name, tensor)
+            return self.create(name, shape, init).into();
+        };
+        let weight = Weight::zeros(shape, compute, inner.device, kept(keeping));
+        inner.define(name, weight.shallow_clone());
+        weight
     }
 
     /// Creates buffer `name`: saved and loaded like a parameter, but never trained.
@@ -215,7 +255,7 @@ impl ParamStore {
     /// Shape of every parameter and buffer, by name: exactly what a weight file must hold.
     pub fn shapes(&self) -> BTreeMap<String, Vec<i64>> {
         let inner = self.inner.borrow();
-        let shape = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.size());
+        let shape = |(name, param): (&String, &Weight)| (name.clone(), param.size());
         inner.params.iter().map(shape).collect()
     }
 
@@ -226,7 +266,7 @@ impl ParamStore {
             .params
             .iter()
             .filter(|(name, _)| !inner.buffers.contains(*name))
-            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+            .map(|(name, param)| (name.clone(), param.read()))
             .unzip();
         ParamGroup { names, tensors }
     }
@@ -234,7 +274,7 @@ impl ParamStore {
     /// All parameters and buffers by name, without gradient.
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         let inner = self.inner.borrow();
-        let detached = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.detach());
+        let detached = |(name, param): (&String, &Weight)| (name.clone(), param.read().detach());
         inner.params.iter().map(detached).collect()
     }
 
@@ -243,18 +283,22 @@ impl ParamStore {
     /// # Panics
     /// If there is none.
     pub fn tensor(&self, name: &str) -> Tensor {
-        self.inner.borrow().params[name].shallow_clone()
+        self.inner.borrow().params[name].read()
     }
 
     /// Number of scalars.
     pub fn num_scalars(&self) -> usize {
-        self.inner.borrow().params.values().map(Tensor::numel).sum()
+        self.inner.borrow().params.values().map(Weight::numel).sum()
     }
 
-    /// Bytes they take.
+    /// Bytes they take on the device between uses.
     pub fn num_bytes(&self) -> usize {
-        let bytes = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
-        self.inner.borrow().params.values().map(bytes).sum()
+        self.inner
+            .borrow()
+            .params
+            .values()
+            .map(Weight::num_bytes)
+            .sum()
     }
 
     /// Fills every parameter from a safetensors file. Names and shapes must agree exactly; f16 and bf16 are widened. On the
@@ -310,7 +354,9 @@ impl ParamStore {
     /// What takes the place of loading where weights are random.
     pub(crate) fn draw(&self) -> LoadReport {
         if !phantom::is_phantom(self.device()) {
-            random_weights::draw(self.tensors());
+            for (name, param) in &self.inner.borrow().params {
+                param.write(&random_weights::draw(name, &param.size(), self.device()));
+            }
         }
         LoadReport::default()
     }
@@ -333,8 +379,7 @@ impl ParamStore {
     }
 
     fn set(&self, name: &str, value: &Tensor) {
-        let _guard = no_grad_guard();
-        self.tensor(name).copy_(value);
+        self.inner.borrow().params[name].write(value);
     }
 
     /// Writes all parameters as `kind` (f32, or f16/bf16 for assets) with string metadata, atomically.
@@ -347,7 +392,7 @@ impl ParamStore {
         kind: Kind,
         metadata: &BTreeMap<String, String>,
     ) -> Result<(), TensorError> {
-        crate::write_tensors(path, &self.inner.borrow().params, kind, metadata)
+        crate::write_tensors(path, &self.tensors(), kind, metadata)
     }
 
     /// Copies the values of `other`, which must have the same names and shapes.
@@ -362,7 +407,7 @@ impl ParamStore {
             "stores of different networks"
         );
         for (param, value) in mine.params.values().zip(theirs.params.values()) {
-            param.shallow_clone().copy_(value);
+            param.write(&value.read());
         }
     }
 
@@ -378,7 +423,7 @@ impl ParamStore {
             "stores of different networks"
         );
         for (param, value) in mine.params.values().zip(theirs.params.values()) {
-            let _ = param.shallow_clone().lerp_(value, 1.0 - decay);
+            let _ = param.read().lerp_(&value.read(), 1.0 - decay);
         }
     }
 }
@@ -408,9 +453,13 @@ impl Inner {
     }
 
     fn insert(&mut self, name: &str, tensor: Tensor) -> Tensor {
-        let previous = self.params.insert(name.to_owned(), tensor.shallow_clone());
-        assert!(previous.is_none(), "parameter `{name}` is defined twice");
+        self.define(name, tensor.shallow_clone().into());
         tensor
+    }
+
+    fn define(&mut self, name: &str, param: Weight) {
+        let previous = self.params.insert(name.to_owned(), param);
+        assert!(previous.is_none(), "parameter `{name}` is defined twice");
     }
 }
 

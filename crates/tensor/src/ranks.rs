@@ -1,11 +1,15 @@
 //! The processes that train together, on libtorch's own store and process group (Gloo).
 
 mod place;
+mod serve;
 
 use std::{
     collections::VecDeque,
     process,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -13,6 +17,7 @@ use std::{
 use tch::{Tensor, no_grad_guard};
 
 pub use place::{Place, PlaceError};
+pub use serve::unless_lost;
 
 use crate::{
     TensorError,
@@ -42,6 +47,11 @@ struct Shared {
     timeout: Duration,
     /// Collectives that this process has begun.
     begun: AtomicU64,
+    /// What each process keeps a part of, and how often the first one has asked for some.
+    parts: Mutex<Vec<Tensor>>,
+    asked: AtomicU64,
+    /// Whether the first process computes by itself.
+    is_led: AtomicBool,
 }
 
 impl PartialEq for Ranks {
@@ -71,6 +81,9 @@ impl Ranks {
             group,
             timeout,
             begun: AtomicU64::new(0),
+            parts: Mutex::default(),
+            asked: AtomicU64::new(0),
+            is_led: AtomicBool::new(false),
         }));
         let ranks = Self {
             rank: place.rank,
@@ -144,9 +157,8 @@ impl Ranks {
         on_their_way.into_iter().try_for_each(finish)
     }
 
-    /// So many processes that never meet, for arithmetic.
-    #[cfg(test)]
-    pub(crate) fn counted(count: u32) -> Self {
+    /// So many processes that never meet, as the first of them sees them: for rehearsals.
+    pub fn counted(count: u32) -> Self {
         Self {
             count,
             ..Self::ALONE
@@ -398,6 +410,34 @@ mod tests {
             );
             assert_eq!(found.join().expect("it ends"), expected);
         }
+    }
+
+    #[test]
+    fn what_all_keep_in_parts_is_whole_for_each_and_for_the_first_alone() {
+        let all = two(Duration::from_secs(60)).map(|joined| {
+            thread::spawn(move || {
+                let ranks = joined.join().expect("it meets the other");
+                let part = Tensor::from_slice(&[ranks.rank() as f32; 3]);
+                let index = ranks.share(&part);
+                let read = || Vec::<f32>::try_from(ranks.gather(&part, index)).expect("f32");
+                let together = read();
+                // Longer than anybody naps.
+                let by_itself = if ranks.is_first() {
+                    ranks.lead(|| {
+                        thread::sleep(Duration::from_millis(200));
+                        [read(), read()].concat()
+                    })
+                } else {
+                    ranks.serve().map(|()| Vec::new())
+                };
+                ranks.sum(&[1.0]).expect("both go on");
+                (together, by_itself.expect("both live"))
+            })
+        });
+        let [first, second] = all.map(|found| found.join().expect("it ends"));
+        let whole = [0f32, 0.0, 0.0, 1.0, 1.0, 1.0];
+        assert_eq!(first, (whole.to_vec(), whole.repeat(2)));
+        assert_eq!(second, (whole.to_vec(), Vec::new()));
     }
 
     #[test]

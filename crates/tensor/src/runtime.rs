@@ -5,7 +5,7 @@ use std::time::Duration;
 use dmdr_config::{Device as DeviceConfig, Precision};
 use tch::{Device, Kind};
 
-use crate::{ParamStore, Place, Ranks, TensorError, device};
+use crate::{Keeping, ParamStore, Place, Ranks, TensorError, device};
 
 /// Made once by a command and handed down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Runtime {
     pub compute: Kind,
     /// The processes that train together.
     pub ranks: Ranks,
+    /// Where networks that are never trained wait between uses, and how.
+    pub keeping: Keeping,
 }
 
 impl Runtime {
@@ -68,6 +70,7 @@ impl Runtime {
             device,
             compute: Kind::Float,
             ranks: Ranks::ALONE,
+            keeping: Keeping::PLAIN,
         }
     }
 
@@ -75,7 +78,7 @@ impl Runtime {
     pub fn store(self) -> ParamStore {
         ParamStore::frozen(self.device)
             .with_compute(self.compute)
-            .compact()
+            .keeping(self.keeping)
     }
 }
 

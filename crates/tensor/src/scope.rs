@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use tch::Tensor;
 
-use crate::{Init, ParamStore, TensorError};
+use crate::{Init, ParamStore, TensorError, Weight};
 
 /// Which adapter of a network, in the order the specs were given when it was built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,9 +213,15 @@ impl<'a> Scope<'a> {
         self.store.create(&self.name(name), shape, init)
     }
 
-    /// Creates weight `name` here, which is only read as a factor of products in [`Self::compute`].
-    pub fn weight(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
-        self.store.create_weight(&self.name(name), shape, init)
+    /// Creates the weight of a linear layer here, `[out, in]`, which is only read as a factor of products in `compute`.
+    pub fn weight(&self, shape: [i64; 2], init: Init, compute: tch::Kind) -> Weight {
+        let name = self.name("weight");
+        self.store.create_matrix(&name, shape, init, compute)
+    }
+
+    /// Creates the kernel of a convolution here, `[out, in, k, k]`, which is only read as a factor of products in [`Self::compute`].
+    pub fn kernel(&self, shape: [i64; 4], init: Init) -> Weight {
+        self.store.create_kernel(&self.name("weight"), &shape, init)
     }
 
     /// Creates buffer `name` here, which is saved and loaded like a parameter but never trained; `value` is asked for

@@ -4,6 +4,7 @@ mod assembly;
 mod error;
 mod hub;
 mod interop;
+mod memory;
 pub mod pretrain;
 mod run;
 mod source;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use dmdr_config::{Experiment, Lora, Tuning};
 use dmdr_console::{environment, neighbours, progress::print_data};
 use dmdr_tensor::{
-    Device, LIBTORCH_VERSION, Runtime, device, get_num_threads, open_cuda, precision_warning,
+    Device, LIBTORCH_VERSION, Ranks, Runtime, device, get_num_threads, open_cuda, precision_warning,
     total_memory_bytes,
 };
 use dmdr_train::{Assembly, Corpus, Rehearsal};
@@ -46,7 +46,10 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
             (device, total_memory_bytes(device).ok())
         }
     };
-    let runtime = Runtime::on(target, experiment.precision);
+    let runtime = Runtime {
+        ranks: Ranks::counted(args.processes),
+        ..Runtime::on(target, experiment.precision)
+    };
     print_data(&format!(
         "products   {:?} (precision = {:?})",
         runtime.compute, experiment.precision

@@ -197,7 +197,7 @@ impl Block {
             attn: Attention::joint(&scope.sub("attn"), dim, heads, context_dim),
             norm2: LayerNorm::plain(dim),
             mlp: Mlp::new(&scope.sub("mlp"), dim, 4 * dim),
-            modulation: Linear::precise(&scope.sub("modulation"), dim, 6 * dim, Init::Zeros),
+            modulation: Linear::modulation(&scope.sub("modulation"), dim, 6 * dim),
         }
     }
 

@@ -74,7 +74,7 @@ impl JointBlock {
         let dim = config.dim();
         let is_dual = config.dual_attention_layers.contains(&index);
         let is_last = index == config.num_layers - 1;
-        let adaln = |name, parts| Linear::precise(&scope.sub(name), dim, parts * dim, Init::Zeros);
+        let adaln = |name, parts| Linear::modulation(&scope.sub(name), dim, parts * dim);
         let square = |name| Linear::new(&scope.sub(name), dim, dim, Init::XavierUniform);
         let attn = scope.sub("attn");
         Self {

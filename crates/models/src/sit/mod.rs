@@ -230,12 +230,7 @@ impl Block {
             norm: LayerNorm::plain(dim),
             attn: Attention::new(&scope.sub("attn"), dim, heads),
             mlp: Mlp::new(&scope.sub("mlp"), dim, 4 * dim),
-            modulation: Linear::precise(
-                &scope.sub("adaLN_modulation.1"),
-                dim,
-                6 * dim,
-                Init::Zeros,
-            ),
+            modulation: Linear::modulation(&scope.sub("adaLN_modulation.1"), dim, 6 * dim),
         }
     }
 

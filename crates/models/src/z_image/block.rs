@@ -133,7 +133,7 @@ impl Block {
             norms: norms.map(|name| RmsNorm::new(&scope.sub(name), dim, config.norm_eps)),
             modulation: is_modulated.then(|| {
                 let scope = scope.sub("adaLN_modulation.0");
-                Linear::precise(&scope, config.time_dim(), 4 * dim, Init::Zeros)
+                Linear::modulation(&scope, config.time_dim(), 4 * dim)
             }),
         }
     }

@@ -33,6 +33,16 @@ struct Piece {
     drop: unsafe extern "C" fn(*mut c_void),
 }
 
+impl Piece {
+    fn of<F: Fn(&[Tensor]) -> Tensor + 'static>(piece: F) -> Self {
+        Self {
+            data: Box::into_raw(Box::new(piece)).cast(),
+            run: run_piece::<F>,
+            drop: drop_piece::<F>,
+        }
+    }
+}
+
 unsafe extern "C" {
     fn dmdr_fused_adamw(
         params: *const *mut c_void,
@@ -51,6 +61,12 @@ unsafe extern "C" {
     fn dmdr_recompute(
         inputs: *const *mut c_void,
         n: usize,
+        output: *mut *mut c_void,
+        piece: Piece,
+    ) -> *mut c_char;
+    fn dmdr_linear(
+        x: *mut c_void,
+        bias: *mut c_void,
         output: *mut *mut c_void,
         piece: Piece,
     ) -> *mut c_char;
@@ -218,16 +234,28 @@ pub(crate) fn recompute<F: Fn(&[Tensor]) -> Tensor + 'static>(
         .map(|tensor| tensor.as_ptr().cast_mut().cast())
         .collect();
     let mut output = ptr::null_mut();
-    let piece = Piece {
-        data: Box::into_raw(Box::new(piece)).cast(),
-        run: run_piece::<F>,
-        drop: drop_piece::<F>,
-    };
+    let piece = Piece::of(piece);
     // SAFETY: the array holds `n` live `at::Tensor*`. The shim owns `piece` from here on and drops it once. It calls it only
     // while this thread waits, in here or in a backward pass, though libtorch's engine may do so on a thread of its own.
     let message =
         unsafe { dmdr_recompute(pointers.as_ptr(), pointers.len(), &raw mut output, piece) };
     result("recomputation", message)?;
+    // SAFETY: on success a new `at::Tensor`, ours.
+    Ok(unsafe { Tensor::from_ptr(output.cast()) })
+}
+
+/// `x W^T + b` with the weight that `piece`, which is given nothing, makes for each use.
+pub(crate) fn linear<F: Fn(&[Tensor]) -> Tensor + 'static>(
+    x: &Tensor,
+    bias: Option<&Tensor>,
+    piece: F,
+) -> Result<Tensor, TensorError> {
+    let pointer = |tensor: &Tensor| tensor.as_ptr().cast_mut().cast();
+    let bias = bias.map_or(ptr::null_mut(), pointer);
+    let mut output = ptr::null_mut();
+    // SAFETY: live tensors; of `piece` as in `recompute`.
+    let message = unsafe { dmdr_linear(pointer(x), bias, &raw mut output, Piece::of(piece)) };
+    result("linear layer", message)?;
     // SAFETY: on success a new `at::Tensor`, ours.
     Ok(unsafe { Tensor::from_ptr(output.cast()) })
 }

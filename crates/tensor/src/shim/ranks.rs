@@ -26,9 +26,16 @@ unsafe extern "C" {
         root: c_int,
         work: *mut *mut c_void,
     ) -> *mut c_char;
+    fn dmdr_ranks_gather(
+        group: *mut c_void,
+        part: *mut c_void,
+        all: *mut c_void,
+        work: *mut *mut c_void,
+    ) -> *mut c_char;
     fn dmdr_ranks_wait(work: *mut c_void) -> *mut c_char;
     fn dmdr_ranks_tell(group: *mut c_void, key: *const c_char, value: *const c_char)
     -> *mut c_char;
+    fn dmdr_ranks_forget(group: *mut c_void, key: *const c_char) -> *mut c_char;
     fn dmdr_ranks_ask(
         group: *mut c_void,
         key: *const c_char,
@@ -121,12 +128,31 @@ impl Group {
         result("an exchange with the other processes", message).map(|()| Work(work))
     }
 
+    /// Begins to fill `all` with the `part` of every process, in order.
+    pub(crate) fn gather(&self, part: &Tensor, all: &Tensor) -> Result<Work, TensorError> {
+        let mut work = std::ptr::null_mut();
+        let pointer = |tensor: &Tensor| tensor.as_ptr().cast_mut().cast();
+        // SAFETY: a live group and live tensors, of which libtorch keeps references.
+        let message =
+            unsafe { dmdr_ranks_gather(self.0, pointer(part), pointer(all), &raw mut work) };
+        result("an exchange with the other processes", message).map(|()| Work(work))
+    }
+
     /// Tells all processes something.
     pub(crate) fn tell(&self, key: &str, value: &str) -> Result<(), TensorError> {
         let (key, value) = (c_string(key)?, c_string(value)?);
         // SAFETY: a live group and NUL-terminated strings.
         result("the store", unsafe {
             dmdr_ranks_tell(self.0, key.as_ptr(), value.as_ptr())
+        })
+    }
+
+    /// Forgets what was told.
+    pub(crate) fn forget(&self, key: &str) -> Result<(), TensorError> {
+        let key = c_string(key)?;
+        // SAFETY: as above.
+        result("the store", unsafe {
+            dmdr_ranks_forget(self.0, key.as_ptr())
         })
     }
 

@@ -20,7 +20,7 @@ use dmdr_tensor::{Ranks, Runtime, phantom};
 
 use crate::{
     Backbone, Corpus, Distillation, Source, TrainError, Trainer, assembly::rewards::rewards,
-    build_nets, open_source, run::nets::Placing, source::source_with,
+    build_nets, memory, open_source, run::nets::Placing, source::source_with,
 };
 
 /// Makes a method of its parts.
@@ -139,7 +139,11 @@ impl<'a> Assembly<'a> {
         let complaints = Complaints::default();
         let rl = match recipe.rl() {
             Some(part) => {
-                let rewards = rewards(experiment, &*source, self.runtime, &complaints)?;
+                let runtime = Runtime {
+                    keeping: memory::rewards(experiment),
+                    ..self.runtime
+                };
+                let rewards = rewards(experiment, &*source, runtime, &complaints)?;
                 let algorithm = part.algorithm.on_more_groups(experiment.accumulate);
                 let part = RlPart { algorithm, ..part };
                 Some(RlTerm::new(part, rewards, times.clone(), schedule)?)
@@ -158,15 +162,11 @@ impl<'a> Assembly<'a> {
             Some((_, build)) => build(parts)?,
             None => build(&experiment.method, parts)?,
         };
-        let sharing = if experiment.shard_moments {
-            self.runtime.ranks
-        } else {
-            Ranks::ALONE
-        };
+        let sharing = memory::shared(experiment.memory.shard_moments, self.runtime);
         nets.train_among(&experiment.optim, sharing);
         let iterations = recipe.plan().iterations;
         let trainer = Trainer::new(method, nets, iterations, experiment.seed)
-            .divided(division(experiment, recipe))
+            .divided(division(experiment, recipe, self.runtime.ranks))
             .among(self.runtime.ranks);
         let runtime = self.runtime;
         Distillation::of_parts(
@@ -176,12 +176,18 @@ impl<'a> Assembly<'a> {
 }
 
 /// In how many parts the batches of `experiment` are computed, and how many there can be.
-fn division(experiment: &Experiment, recipe: &dyn Recipe) -> Division {
+fn division(experiment: &Experiment, recipe: &dyn Recipe, ranks: Ranks) -> Division {
     let groups = recipe.rl().and_then(|part| part.algorithm.needs().groups);
     let batch_size = recipe.plan().batch_size;
     let divided = groups.map_or(batch_size, |groups| gcd(batch_size, groups.num_prompts));
     let parts = experiment.accumulate;
-    Division::new(parts, divided * parts)
+    // What several processes fetch together, none may fetch once more.
+    let most = if experiment.memory.shard_base && ranks != Ranks::ALONE {
+        parts
+    } else {
+        divided * parts
+    };
+    Division::new(parts, most)
 }
 
 fn gcd(a: usize, b: usize) -> usize {
@@ -211,7 +217,10 @@ pub fn networks(
 ) -> Result<(Backbone, Nets), TrainError> {
     let backbone = source.backbone(experiment)?;
     let placing = Placing {
-        runtime,
+        runtime: Runtime {
+            keeping: memory::base(experiment, runtime),
+            ..runtime
+        },
         recomputes: experiment.gradient_checkpointing,
         seed: experiment.seed,
     };

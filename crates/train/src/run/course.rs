@@ -114,9 +114,12 @@ pub(crate) fn train(
         check_nothing_lost(run, events.checkpoint_every)?;
     }
     let mut recorder = Recorder::open(run, resumed)?;
-    if resumed.is_none_or(|(update, _)| update == 0) && events.sample_every > 0 {
-        course.begin(run, observer)?;
-    }
+    ranks.lead(|| {
+        if resumed.is_none_or(|(update, _)| update == 0) && events.sample_every > 0 {
+            course.begin(run, observer)?;
+        }
+        Ok::<_, TrainError>(())
+    })??;
     course.recall(&dmdr_events::read(run.metrics())?);
     let start = resumed.map_or(0, |(update, _)| update);
     ranks.of_first(&[start as f64])?;
@@ -138,21 +141,24 @@ pub(crate) fn train(
 
         // Nothing below can change a number of the training: every update reseeds.
         let done = update + 1;
-        if due(done, events.log_every) {
-            recorder.record(update, Kind::Train, &numbers)?;
-        }
-        observer.updated(done, num_updates, &numbers);
-        pass_on(course, done, observer);
-        if due(done, events.sample_every) {
-            sample(course, run, done, observer)?;
-        }
-        if due(done, events.evaluate_every) {
-            let values = course.evaluate()?;
-            recorder.record(update, Kind::Evaluate, &values)?;
-            observer.evaluated(done, &values);
+        ranks.lead(|| {
+            if due(done, events.log_every) {
+                recorder.record(update, Kind::Train, &numbers)?;
+            }
+            observer.updated(done, num_updates, &numbers);
             pass_on(course, done, observer);
-            course.judge(update, &values, run, observer)?;
-        }
+            if due(done, events.sample_every) {
+                sample(course, run, done, observer)?;
+            }
+            if due(done, events.evaluate_every) {
+                let values = course.evaluate()?;
+                recorder.record(update, Kind::Evaluate, &values)?;
+                observer.evaluated(done, &values);
+                pass_on(course, done, observer);
+                course.judge(update, &values, run, observer)?;
+            }
+            Ok::<_, TrainError>(())
+        })??;
         let stop = ranks.max(&[f64::from(observer.interrupted())])? != [0.0];
         let is_last = done == num_updates || course.is_over();
         let saves = due(done, events.checkpoint_every) || stop || is_last;
@@ -170,7 +176,7 @@ pub(crate) fn train(
             return Ok(Outcome::Interrupted { update: done });
         }
     }
-    course.finish(run, observer)?;
+    ranks.lead(|| course.finish(run, observer))??;
     Ok(Outcome::Finished)
 }
 
@@ -185,6 +191,7 @@ pub(crate) fn follow(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
     let ranks = schedule.ranks;
+    ranks.serve()?;
     let start = ranks.of_first(&[0.0])?[0] as u64;
     if start > 0 {
         let checkpoints = schedule.checkpoints(run);
@@ -199,6 +206,7 @@ pub(crate) fn follow(
         course.heed(decided[1]);
         course.update(update, run.path())?;
         pass_on(course, update + 1, observer);
+        ranks.serve()?;
         let stop = ranks.max(&[f64::from(observer.interrupted())])? != [0.0];
         if ranks.of_first(&[0.0])? != [0.0] {
             gather(&mut course.parts())?;
@@ -207,6 +215,7 @@ pub(crate) fn follow(
             return Ok(Outcome::Interrupted { update: update + 1 });
         }
     }
+    ranks.serve()?;
     Ok(Outcome::Finished)
 }
 

@@ -6,7 +6,7 @@ use dmdr_batches::Prompts;
 use dmdr_config::{Experiment, Method, NetForm, NetId, NetSpec, Recipe};
 use dmdr_eval::Measure;
 use dmdr_events::{EventsError, OwnedRun, Record, RunDir, atomic_write};
-use dmdr_methods::{Batch, Feed, FeedError, Share};
+use dmdr_methods::{Batch, Feed, FeedError, Nets, Share};
 use dmdr_rewards::Complaints;
 use dmdr_tensor::{Kind, Ranks, Runtime, Tensor};
 
@@ -112,6 +112,11 @@ impl<'a> Distillation<'a> {
             complaints,
             notes: BTreeMap::new(),
         })
+    }
+
+    /// The networks.
+    pub(crate) fn nets(&self) -> &Nets {
+        self.trainer.nets()
     }
 
     /// What is allowed but probably not meant, and only known once everything is loaded.

@@ -3,14 +3,16 @@
 use dmdr_config::{Lora, LoraInit as LoraInitConfig, Motion, NetForm, NetSpec, Start};
 use dmdr_methods::{Net, Nets, Network, Teacher};
 use dmdr_models::{Architecture, Discriminator, Guidance};
-use dmdr_tensor::{AdapterId, AdapterPlace, AdapterSpec, LoraInit, ParamStore, Runtime};
+use dmdr_tensor::{
+    AdapterId, AdapterPlace, AdapterSpec, Keeping, LoraInit, ParamStore, Runtime,
+};
 
 use crate::{TrainError, interop::lora_file::load_pairs};
 
 /// Where networks live and how they compute.
 #[derive(Debug, Clone, Copy)]
 pub struct Placing {
-    /// The device, and the kind of large products.
+    /// The device, the kind of large products, and how the teacher's weights wait.
     pub runtime: Runtime,
     /// Whether blocks compute their activations again for the gradient.
     pub recomputes: bool,
@@ -47,8 +49,8 @@ pub fn build_nets(
     let store = ParamStore::frozen(placing.runtime.device)
         .with_compute(placing.runtime.compute)
         .with_recomputation(placing.recomputes);
-    let store = if architecture.is_compact() {
-        store.compact()
+    let store = if architecture.is_compact() || placing.runtime.keeping != Keeping::PLAIN {
+        store.keeping(placing.runtime.keeping)
     } else {
         store
     };

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use dmdr_config::Motion;
 use dmdr_methods::Nets;
 use dmdr_tensor::{ParamStore, phantom};
 
@@ -37,8 +36,8 @@ impl Rehearsal {
         let encoding = count.peak_bytes() - source_bytes;
 
         let (backbone, nets) = assembly.networks(&*source)?;
-        let resident = resident(source_bytes, &nets);
         let mut distillation = assembly.assemble(source, backbone, nets)?;
+        let resident = resident(source_bytes, distillation.nets());
         let all = count.live_bytes();
         let named: u64 = resident.iter().map(|(_, bytes)| bytes).sum();
         let others = ("rewards and metrics".to_owned(), all.saturating_sub(named));
@@ -74,10 +73,10 @@ fn resident(source: u64, nets: &Nets) -> Vec<(String, u64)> {
         ("teacher".to_owned(), bytes(&nets.frozen().store)),
     ];
     for net in nets.iter() {
-        let (name, bytes) = (net.id.words(), bytes(&net.store));
-        resident.push((name.clone(), bytes));
-        if net.motion == Motion::Trained {
-            resident.push((format!("{name}'s moments"), 2 * bytes));
+        let name = net.id.words();
+        resident.push((name.clone(), bytes(&net.store)));
+        if let Some(moments) = nets.moment_bytes(net.id) {
+            resident.push((format!("{name}'s moments"), moments as u64));
         }
     }
     resident

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use dmdr_events::atomic_write;
 use dmdr_methods::{Division, Feed, Method, MethodError, Nets, NotFinished, NotFinite, Update};
-use dmdr_tensor::{Kind, Ranks, safetensors_bytes};
+use dmdr_tensor::{Kind, Ranks, safetensors_bytes, unless_lost};
 
 use crate::{Part, TrainError};
 
@@ -106,7 +106,7 @@ impl<M: Method + ?Sized> Trainer<M> {
         } = self;
         let update = Update::new(*seed, index, *iterations, nets, feed, factors);
         let mut update = update.divided(*division).among(*ranks);
-        method.update(&mut update).map_err(of_method)?;
+        unless_lost(|| method.update(&mut update))?.map_err(of_method)?;
         *division = update.division();
         update.finish().map_err(|error| match error {
             NotFinished::Number(found) => post_mortem(*found, index, run, *ranks),

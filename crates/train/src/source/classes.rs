@@ -11,7 +11,7 @@ use dmdr_models::{
 use dmdr_tensor::{Device, ParamStore, Ranks, Tensor, mix};
 
 use super::Source;
-use crate::{Backbone, TrainError};
+use crate::{Backbone, TrainError, memory};
 
 /// The sequence of classes of the sample sheets.
 const SHEET: u64 = 0x5EE7;
@@ -46,7 +46,7 @@ impl Classes {
                 reason: "a class-conditional teacher predicts latents; name its autoencoder"
                     .to_owned(),
             })?;
-        let store = ParamStore::frozen(device);
+        let store = ParamStore::frozen(device).keeping(memory::rewards(experiment));
         let vae = AutoencoderKl::new(&store, load_diffusers_config::<AutoencoderKl>(folder)?)?;
         AutoencoderKl::load(&store, folder)?;
         Ok(Self {

@@ -12,7 +12,7 @@ use dmdr_prompts::PromptsError;
 use dmdr_tensor::{ParamStore, Ranks, Runtime, are_weights_random, no_grad_guard, phantom};
 
 use super::Source;
-use crate::{Backbone, Corpus, TrainError};
+use crate::{Backbone, Corpus, TrainError, memory};
 
 /// Prompts encoded together; one shard of the cache.
 const SHARD: usize = 32;
@@ -67,7 +67,8 @@ impl Published {
         let max_sequence_length = sequence_length(family, &experiment.teacher)?;
         let rule = rule(&*pipeline, max_sequence_length)?;
         let vae_folder = folder.join("vae");
-        let store = ParamStore::frozen(runtime.device);
+        let keeping = memory::rewards(experiment);
+        let store = ParamStore::frozen(runtime.device).keeping(keeping);
         let config = load_diffusers_config::<AutoencoderKl>(&vae_folder)?;
         check_shift_factor(family, &vae_folder, config.shift_factor)?;
         let vae = AutoencoderKl::new(&store, config)?;
