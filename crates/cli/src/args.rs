@@ -413,6 +413,12 @@ pub(crate) struct DoctorArgs {
     /// Plan for a device with this much memory. It need not be here.
     #[arg(long, value_name = "GIB", value_parser = positive)]
     pub(crate) memory: Option<f64>,
+    /// Find out what to set so that a run fits into this much memory.
+    #[arg(long, value_name = "GIB", value_parser = positive, conflicts_with = "memory")]
+    pub(crate) fit: Option<f64>,
+    /// Plan for random weights. A pipeline's folder then needs only its configs.
+    #[arg(long)]
+    pub(crate) random_weights: bool,
     /// Plan for one of so many processes.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) processes: u32,

@@ -240,7 +240,8 @@ fn a_divided_base_is_the_base() {
         train(&plain, &[]);
         train(&divided, &["memory.shard_base=true"]);
         same(&root.join(&plain), &root.join(&divided));
-        let files = [&plain, &divided].map(|run| weights(&root.join(run).join("student.safetensors")));
+        let files =
+            [&plain, &divided].map(|run| weights(&root.join(run).join("student.safetensors")));
         assert!(files[0] == files[1], "{name}: the same student");
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpointing::Checkpointing;
 use crate::device::Device;
 use crate::events::{Evaluation, Events};
 use crate::guard::Guard;
@@ -44,10 +45,10 @@ pub struct Experiment {
         skip_serializing_if = "is_one"
     )]
     pub accumulate: usize,
-    /// Whether the blocks of the denoising networks compute their activations again for the gradient instead of keeping
-    /// them: a third more work, in a fraction of the memory.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub gradient_checkpointing: bool,
+    /// Whether the blocks of the denoising networks, or which share of them, compute their activations again for the gradient
+    /// instead of keeping them: for all of them a third more work, in a fraction of the memory.
+    #[serde(default, skip_serializing_if = "Checkpointing::is_off")]
+    pub gradient_checkpointing: Checkpointing,
     /// How and where weights wait between their uses.
     #[serde(default, skip_serializing_if = "Memory::is_plain")]
     pub memory: Memory,
@@ -122,11 +123,12 @@ impl Default for Assets {
 
 impl Experiment {
     /// What a run that goes on must share with its beginning: all but where reward models elsewhere are and how they are
-    /// asked, `accumulate`, which goes with the number of processes, and where weights wait.
+    /// asked, `accumulate`, which goes with the number of processes, where weights wait, and what is computed again.
     #[must_use]
     pub fn resumable(&self) -> Self {
         let mut same = self.clone();
         same.accumulate = 1;
+        same.gradient_checkpointing = Checkpointing::default();
         same.memory = same.memory.of_bits();
         for model in same.models_mut() {
             *model = model.placeless();

@@ -9,6 +9,7 @@
 //! Relative paths in a configuration are relative to the working directory of the command.
 
 mod check;
+mod checkpointing;
 mod curve;
 mod device;
 mod difference;
@@ -39,6 +40,7 @@ mod table;
 mod time;
 mod world;
 
+pub use checkpointing::Checkpointing;
 pub use curve::Curve;
 pub use device::Device;
 pub use difference::{Difference, differences};

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use dmdr_config::{
-    Augmentation, Curve, Device, DistributionMatching, Dmdr, Dpo, Ema, Evaluation, Events,
-    Experiment, FakeForm, FakeScore, FakeScoreLoss, Groups, Grpo, Guard, GuardAction, KindShares,
-    Lora, LoraInit, Memory, Method, NetId, Optim, Optimizer, Precision, ReinforcementLearning, Reward,
-    RewardModel, RewardWeights, RlAlgorithm, RlAlone, StepWeighting, Student, Teacher,
-    TimeDistribution, Transition, Tuning, World, WorldPreset,
+    Augmentation, Checkpointing, Curve, Device, DistributionMatching, Dmdr, Dpo, Ema, Evaluation,
+    Events, Experiment, FakeForm, FakeScore, FakeScoreLoss, Groups, Grpo, Guard, GuardAction,
+    KindShares, Lora, LoraInit, Memory, Method, NetId, Optim, Optimizer, Precision,
+    ReinforcementLearning, Reward, RewardModel, RewardWeights, RlAlgorithm, RlAlone, StepWeighting,
+    Student, Teacher, TimeDistribution, Transition, Tuning, World, WorldPreset,
 };
 use proptest::prelude::*;
 
@@ -322,7 +322,11 @@ fn experiment() -> impl Strategy<Value = Experiment> {
                 shard_base: !mini,
                 shard_moments: mini,
             },
-            gradient_checkpointing: mini,
+            gradient_checkpointing: if mini {
+                Checkpointing::ALL
+            } else {
+                Checkpointing::of(0.5)
+            },
             world: World::Preset([WorldPreset::Geneval, WorldPreset::Mini][usize::from(mini)]),
             kinds: KindShares {
                 counting: shift,

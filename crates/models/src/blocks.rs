@@ -10,24 +10,27 @@ use crate::Call;
 #[derive(Debug)]
 pub(crate) struct Blocks<B> {
     blocks: Vec<Rc<B>>,
-    keeps_activations: bool,
+    /// So many, from the first on, compute activations again. The others' are gone by the time these are.
+    recomputed: usize,
 }
 
 impl<B: 'static> Blocks<B> {
     /// Blocks of a diffusion network, which keeps activations unless its store says otherwise.
     pub(crate) fn new(scope: &Scope<'_>, blocks: impl Iterator<Item = B>) -> Self {
+        let blocks: Vec<Rc<B>> = blocks.map(Rc::new).collect();
         Self {
-            blocks: blocks.map(Rc::new).collect(),
-            keeps_activations: !scope.recomputes(),
+            recomputed: (scope.recomputed() * blocks.len() as f64).ceil() as usize,
+            blocks,
         }
     }
 
     /// Blocks of a frozen tower, whose activations are always computed again: a reward is a small part of an update's work
     /// and would be a large part of its memory.
     pub(crate) fn of_tower(blocks: impl Iterator<Item = B>) -> Self {
+        let blocks: Vec<Rc<B>> = blocks.map(Rc::new).collect();
         Self {
-            blocks: blocks.map(Rc::new).collect(),
-            keeps_activations: false,
+            recomputed: blocks.len(),
+            blocks,
         }
     }
 
@@ -45,7 +48,7 @@ impl<B: 'static> Blocks<B> {
         run: impl Fn(&B, &[Tensor], &Call<'_>) -> Tensor + 'static,
     ) -> Tensor {
         let block = &self.blocks[index];
-        let output = if self.keeps_activations {
+        let output = if index >= self.recomputed {
             let inputs: Vec<Tensor> = inputs.iter().map(|input| input.shallow_clone()).collect();
             run(block, &inputs, &call.untapped())
         } else {

@@ -64,10 +64,12 @@ impl Conv2d {
                 y + low.conv2d(&cast(&lora.b), None::<&Tensor>, 1, 0, 1, 1) * *scale
             })
         } else {
-            let merged = active.iter().fold(self.weight.read(), |weight, (lora, scale)| {
-                let product = lora.b.flatten(1, 3).matmul(&lora.a.flatten(1, 3));
-                &weight + product.view_as(&weight) * *scale
-            });
+            let merged = active
+                .iter()
+                .fold(self.weight.read(), |weight, (lora, scale)| {
+                    let product = lora.b.flatten(1, 3).matmul(&lora.a.flatten(1, 3));
+                    &weight + product.view_as(&weight) * *scale
+                });
             convolve(&merged, Some(&bias))
         }
     }

@@ -31,7 +31,8 @@ struct Inner {
     purpose: Purpose,
     seed: u64,
     compute: Kind,
-    recomputes: bool,
+    /// The share of blocks.
+    recomputed: f64,
 }
 
 /// What parameters are for.
@@ -70,7 +71,7 @@ impl ParamStore {
             purpose,
             seed,
             compute: Kind::Float,
-            recomputes: false,
+            recomputed: 0.0,
         };
         Self {
             inner: Rc::new(RefCell::new(inner)),
@@ -111,17 +112,17 @@ impl ParamStore {
         self
     }
 
-    /// Whether the activations of this network's blocks are computed again on the way back instead of being kept
-    /// ([`crate::recompute`]).
+    /// The share of this network's blocks, in `[0, 1]`, whose activations are computed again on the way back instead of being
+    /// kept ([`crate::recompute`]).
     #[must_use]
-    pub fn with_recomputation(self, recomputes: bool) -> Self {
-        self.inner.borrow_mut().recomputes = recomputes;
+    pub fn with_recomputation(self, share: f64) -> Self {
+        self.inner.borrow_mut().recomputed = share;
         self
     }
 
     /// See [`Self::with_recomputation`].
-    pub fn recomputes(&self) -> bool {
-        self.inner.borrow().recomputes
+    pub fn recomputed(&self) -> f64 {
+        self.inner.borrow().recomputed
     }
 
     /// See [`Self::with_compute`].
@@ -170,7 +171,7 @@ impl ParamStore {
     pub(crate) fn create(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
         let mut inner = self.inner.borrow_mut();
         match inner.purpose {
-            Purpose::Shapes => return inner.insert(name, unallocated(shape)),
+            Purpose::Shapes => return inner.insert(name, phantom::unallocated(shape, Kind::Float)),
             Purpose::Inference | Purpose::CompactInference(_) => {
                 // It will be loaded or copied: a draw would be wasted, and would move the random state of whoever builds it.
                 let tensor = init.centre().tensor(shape, inner.device);
@@ -242,7 +243,7 @@ impl ParamStore {
         value: impl FnOnce() -> Tensor,
     ) -> Tensor {
         let tensor = if self.inner.borrow().purpose == Purpose::Shapes {
-            unallocated(shape)
+            phantom::unallocated(shape, Kind::Float)
         } else {
             value().to_device(self.device())
         };
@@ -461,11 +462,6 @@ impl Inner {
         let previous = self.params.insert(name.to_owned(), param);
         assert!(previous.is_none(), "parameter `{name}` is defined twice");
     }
-}
-
-/// A tensor of `shape` that needs no memory.
-fn unallocated(shape: &[i64]) -> Tensor {
-    Tensor::from(0f32).expand(shape, false)
 }
 
 /// The parameters one optimiser owns, in name order.

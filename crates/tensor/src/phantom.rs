@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tch::Device;
+use tch::{Device, Kind, Tensor};
 
 use crate::shim;
 
@@ -14,6 +14,11 @@ use crate::shim;
 pub fn device() -> Device {
     shim::phantom_install();
     Device::Vulkan
+}
+
+/// Zeros of `shape` on the CPU that need no memory.
+pub(crate) fn unallocated(shape: &[i64], kind: Kind) -> Tensor {
+    Tensor::zeros([0i64; 0], (kind, Device::Cpu)).expand(shape, false)
 }
 
 /// Whether `device` is the phantom.
@@ -62,8 +67,6 @@ impl Count {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Kind, Tensor};
-
     use super::*;
     use crate::gradients::gradients;
 

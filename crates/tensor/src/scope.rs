@@ -269,9 +269,9 @@ impl<'a> Scope<'a> {
         self.store.compute()
     }
 
-    /// Whether blocks of the network compute their activations again on the way back.
-    pub fn recomputes(&self) -> bool {
-        self.store.recomputes()
+    /// The share of the network's blocks that compute their activations again on the way back.
+    pub fn recomputed(&self) -> f64 {
+        self.store.recomputed()
     }
 
     fn name(&self, name: &str) -> String {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor, no_grad_guard};
 
-use crate::{Ranks, has_tangent, shim};
+use crate::{Ranks, has_tangent, phantom, shim};
 
 /// How a store keeps the frozen weights of layers between their uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,7 @@ impl Weight {
                 (false, _) => zeros(device),
                 // From pinned memory a card copies while it computes.
                 (true, Device::Cuda(_)) => zeros(Device::Cpu).pin_memory(device),
+                (true, device) if phantom::is_phantom(device) => phantom::unallocated(shape, kind),
                 (true, _) => zeros(Device::Cpu),
             }
         };
@@ -203,7 +204,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{gradients::gradients, phantom, reseed};
+    use crate::{gradients::gradients, reseed};
 
     fn random(shape: &[i64]) -> Tensor {
         Tensor::randn(shape, (Kind::Float, Device::Cpu))

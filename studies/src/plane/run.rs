@@ -199,7 +199,7 @@ fn nets(
     };
     let placing = Placing {
         runtime: Runtime::f32(Device::Cpu),
-        recomputes: false,
+        recomputed: 0.0,
         seed,
     };
     let guidance = Guidance {

@@ -4,7 +4,7 @@
 
 use std::{path::Path, sync::LazyLock};
 
-use dmdr_tensor::{Init, ParamStore, Scope, Tensor, read_tensors};
+use dmdr_tensor::{Init, ParamStore, Scope, Tensor, are_weights_random, read_tensors};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -164,7 +164,9 @@ impl ClipPair {
         config: ClipPairConfig,
     ) -> Result<Self, ModelError> {
         let net = Self::new(store, config)?;
-        if path.is_dir() {
+        if are_weights_random() {
+            store.load(path)?;
+        } else if path.is_dir() {
             // Old versions saved the numbers of the positions.
             let rename =
                 |name: &str| (!name.ends_with(".embeddings.position_ids")).then(|| name.to_owned());

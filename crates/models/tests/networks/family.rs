@@ -82,7 +82,7 @@ impl Family {
         [dit, sit, sd3, sdxl, z_image, point_net]
             .map(|family| {
                 let store = ParamStore::trainable(build.device, 7)
-                    .with_recomputation(build.recomputes)
+                    .with_recomputation(f64::from(build.recomputes))
                     .with_compute(build.compute);
                 let mut family = family(store);
                 reseed(&[11]);

@@ -32,7 +32,7 @@ impl<N: Denoiser> Backbone<'_, N> {
             let lora = ParamStore::trainable(device(), 0);
             let targets: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
             let specs = [AdapterSpec::new(2, 4.0, &targets, lora.clone()).at(self.place)];
-            let store = ParamStore::frozen(device()).with_recomputation(recomputes);
+            let store = ParamStore::frozen(device()).with_recomputation(f64::from(recomputes));
             let net = (self.build)(&store, &specs);
             store.copy_from(self.weights);
             let conditions = (&self.cond, self.null.clone());

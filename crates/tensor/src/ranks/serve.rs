@@ -49,7 +49,9 @@ impl Ranks {
             return part.shallow_clone();
         }
         let all = self.room_for(part);
-        let Some(shared) = self.shared else { return all };
+        let Some(shared) = self.shared else {
+            return all;
+        };
         let fetch = || {
             if self.is_first() && shared.is_led.load(Ordering::Relaxed) {
                 self.say(shared, &index.to_string())?;

@@ -221,7 +221,7 @@ pub fn networks(
             keeping: memory::base(experiment, runtime),
             ..runtime
         },
-        recomputes: experiment.gradient_checkpointing,
+        recomputed: experiment.gradient_checkpointing.share(),
         seed: experiment.seed,
     };
     let guidance = Guidance {

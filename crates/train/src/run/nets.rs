@@ -3,9 +3,7 @@
 use dmdr_config::{Lora, LoraInit as LoraInitConfig, Motion, NetForm, NetSpec, Start};
 use dmdr_methods::{Net, Nets, Network, Teacher};
 use dmdr_models::{Architecture, Discriminator, Guidance};
-use dmdr_tensor::{
-    AdapterId, AdapterPlace, AdapterSpec, Keeping, LoraInit, ParamStore, Runtime,
-};
+use dmdr_tensor::{AdapterId, AdapterPlace, AdapterSpec, Keeping, LoraInit, ParamStore, Runtime};
 
 use crate::{TrainError, interop::lora_file::load_pairs};
 
@@ -14,8 +12,8 @@ use crate::{TrainError, interop::lora_file::load_pairs};
 pub struct Placing {
     /// The device, the kind of large products, and how the teacher's weights wait.
     pub runtime: Runtime,
-    /// Whether blocks compute their activations again for the gradient.
-    pub recomputes: bool,
+    /// The share of blocks that compute their activations again for the gradient.
+    pub recomputed: f64,
     /// Of the first values of what starts at random.
     pub seed: u64,
 }
@@ -29,7 +27,7 @@ impl Placing {
         match (is_trained, is_adapter) {
             (true, false) => ParamStore::trainable(device, self.seed)
                 .with_compute(compute)
-                .with_recomputation(self.recomputes),
+                .with_recomputation(self.recomputed),
             (true, true) => ParamStore::trainable(device, self.seed),
             (false, _) => ParamStore::frozen(device).with_compute(compute),
         }
@@ -48,7 +46,7 @@ pub fn build_nets(
 ) -> Result<Nets, TrainError> {
     let store = ParamStore::frozen(placing.runtime.device)
         .with_compute(placing.runtime.compute)
-        .with_recomputation(placing.recomputes);
+        .with_recomputation(placing.recomputed);
     let store = if architecture.is_compact() || placing.runtime.keeping != Keeping::PLAIN {
         store.keeping(placing.runtime.keeping)
     } else {

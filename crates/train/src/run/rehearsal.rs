@@ -84,7 +84,7 @@ fn resident(source: u64, nets: &Nets) -> Vec<(String, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use dmdr_config::{Experiment, Method, Precision, Tuning};
+    use dmdr_config::{Checkpointing, Experiment, Method, Precision, Tuning};
     use dmdr_tensor::{Device, Meter, Runtime};
 
     use super::*;
@@ -131,7 +131,7 @@ mod tests {
         let mut lora = plain.clone();
         lora.student.tuning = Tuning::Lora(lora.fake_score.lora());
         let mut again = plain.clone();
-        again.gradient_checkpointing = true;
+        again.gradient_checkpointing = Checkpointing::ALL;
         let mut f32s = demo();
         f32s.precision = Precision::F32;
         for (name, experiment) in [

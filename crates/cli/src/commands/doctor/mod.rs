@@ -1,16 +1,19 @@
 //! `dmdr doctor`: files, device, and memory of a distillation, before any work.
 
+mod fit;
+
 use std::{fs, io, path::Path, process::ExitCode, rc::Rc};
 
 use anyhow::Result;
-use dmdr_config::{Experiment, Lora, Tuning};
+use dmdr_config::{Checkpointing, Experiment, ReferencedFile};
 use dmdr_console::{environment, neighbours, progress::print_data};
 use dmdr_tensor::{
-    Device, LIBTORCH_VERSION, Ranks, Runtime, device, get_num_threads, open_cuda, precision_warning,
-    total_memory_bytes,
+    Device, LIBTORCH_VERSION, Ranks, Runtime, device, get_num_threads, open_cuda,
+    precision_warning, total_memory_bytes, use_random_weights,
 };
 use dmdr_train::{Assembly, Corpus, Rehearsal};
 
+use self::fit::{Fitted, fit, switches};
 use super::check_files;
 use crate::args::DoctorArgs;
 
@@ -25,18 +28,17 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     for warning in experiment.warnings() {
         print_data(&format!("warning    {warning}"));
     }
-    check_files(&experiment.referenced_files())?;
-    for file in experiment.referenced_files() {
-        let bytes = num_bytes(&file.path)?;
-        let path = file.path.display();
-        print_data(&format!("file       {path} ({})", in_words(bytes)));
+    if args.random_weights {
+        use_random_weights();
+    } else {
+        print_files(&experiment.referenced_files())?;
     }
     let corpus = Corpus::read(&experiment)?.map(Rc::new);
     if let Some(corpus) = &corpus {
         print_prompts(corpus)?;
     }
     let name = experiment.device.to_string();
-    let (target, capacity) = match args.memory {
+    let (target, capacity) = match args.fit.or(args.memory) {
         // It need not be here, so nobody is asked.
         Some(gib) if name == "cpu" => (Device::Cpu, Some(gibibytes(gib))),
         Some(gib) => (Device::Cuda(0), Some(gibibytes(gib))),
@@ -66,11 +68,12 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     for (name, bytes) in &rehearsal.resident {
         print_line(name, *bytes, "");
     }
-    let kept = ["kept", "computed again (gradient_checkpointing)"];
-    let note = format!(
-        "activations, {}, and gradients",
-        kept[usize::from(experiment.gradient_checkpointing)]
-    );
+    let kept = if experiment.gradient_checkpointing == Checkpointing::default() {
+        "kept"
+    } else {
+        "computed again (gradient_checkpointing)"
+    };
+    let note = format!("activations, {kept}, and gradients");
     print_line("an update", rehearsal.update, &note);
     if corpus.is_some() {
         print_line(
@@ -84,13 +87,20 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     });
     print_line("at most", rehearsal.peak(), &of);
 
+    let peak_of = |changed: &Experiment| {
+        let assembly = Assembly::of(changed, runtime).with_corpus(corpus.clone());
+        Ok(Rehearsal::of(&assembly)?.peak())
+    };
+    if let Some(gib) = args.fit {
+        return print_fitted(fit(&experiment, gibibytes(gib), &peak_of)?, gib);
+    }
     let fits = |peak: u64| capacity.is_none_or(|capacity| peak <= capacity);
     print_data("switches");
-    for (switch, changed) in switches(&experiment) {
-        let assembly = Assembly::of(&changed, runtime).with_corpus(corpus.clone());
-        let peak = Rehearsal::of(&assembly)?.peak();
+    for switch in switches(&experiment) {
+        let peak = peak_of(&switch.changed)?;
         let verdict = if fits(peak) { "" } else { "does not fit" };
-        print_data(&format!("  {switch:<36} {:>10}  {verdict}", in_words(peak)));
+        let line = format!("  {:<36} {:>10}  {verdict}", switch.label, in_words(peak));
+        print_data(line.trim_end());
     }
     if fits(rehearsal.peak()) {
         print_data("ready to train");
@@ -98,6 +108,24 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     }
     print_data("does not fit: use one or more of the switches");
     Ok(ExitCode::FAILURE)
+}
+
+/// What to set so that a run takes `gib` at most.
+fn print_fitted(fitted: Option<Fitted>, gib: f64) -> Result<ExitCode> {
+    let Some(Fitted { sets, peak }) = fitted else {
+        print_data(&format!(
+            "does not fit into {gib} GiB, whatever is set: take a smaller student, or fewer rewards"
+        ));
+        return Ok(ExitCode::FAILURE);
+    };
+    print_data(&format!("fits into {gib} GiB with {}", in_words(peak)));
+    for set in &sets {
+        print_data(&format!("  --set {set}"));
+    }
+    if sets.is_empty() {
+        print_data("  as it is");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What is there of CUDA, where the run is on it.
@@ -124,6 +152,16 @@ fn print_slowness(experiment: &Experiment, target: Device) {
     }
 }
 
+fn print_files(files: &[ReferencedFile]) -> Result<()> {
+    check_files(files)?;
+    for file in files {
+        let bytes = num_bytes(&file.path)?;
+        let path = file.path.display();
+        print_data(&format!("file       {path} ({})", in_words(bytes)));
+    }
+    Ok(())
+}
+
 fn print_prompts(corpus: &Corpus) -> Result<()> {
     for line in corpus.census() {
         print_data(&line);
@@ -132,59 +170,6 @@ fn print_prompts(corpus: &Corpus) -> Result<()> {
         print_data(&format!("warning    {warning}"));
     }
     Ok(())
-}
-
-/// What else could be set, and the experiment with it.
-fn switches(experiment: &Experiment) -> Vec<(String, Experiment)> {
-    let changed = |change: &dyn Fn(&mut Experiment)| {
-        let mut changed = experiment.clone();
-        change(&mut changed);
-        changed
-    };
-    let recomputes = !experiment.gradient_checkpointing;
-    let mut switches = vec![(
-        format!("gradient_checkpointing = {recomputes}"),
-        changed(&|changed| changed.gradient_checkpointing = recomputes),
-    )];
-    switches.extend(halved(experiment));
-    if experiment.student.tuning == Tuning::Full && experiment.student.init.is_none() {
-        let lora = Lora {
-            targets: None,
-            ..experiment.fake_score.lora()
-        };
-        switches.push((
-            format!("student.tuning = lora, rank {}", lora.rank),
-            changed(&|changed| changed.student.tuning = Tuning::Lora(lora.clone())),
-        ));
-    }
-    // What the config's rules refuse, such as more prompts in groups than a batch has, is no way out.
-    switches.retain(|(_, changed)| changed.check().is_ok());
-    switches
-}
-
-/// Half the batch twice, which is the same batch.
-fn halved(experiment: &Experiment) -> Option<(String, Experiment)> {
-    let recipe = experiment.method.recipe();
-    let half = |count: usize| (count >= 2 && count.is_multiple_of(2)).then_some(count / 2);
-    let batch_size = half(recipe.plan().batch_size)?;
-    let accumulate = experiment.accumulate * 2;
-    // By their keys, so that nobody has to know every method.
-    let mut sets = vec![
-        format!(
-            "method.{}.batch_size={batch_size}",
-            experiment.method.name()
-        ),
-        format!("accumulate={accumulate}"),
-    ];
-    if let Some(part) = recipe.rl()
-        && let Some(groups) = part.algorithm.needs().groups
-    {
-        let (key, name, count) = (part.key, part.algorithm.name(), half(groups.num_prompts)?);
-        sets.push(format!("{key}.algorithm.{name}.groups.num_prompts={count}"));
-    }
-    let changed = Experiment::parse(Path::new("config"), &experiment.to_toml(), &sets);
-    let switch = format!("batch_size = {batch_size}, accumulate = {accumulate}");
-    changed.ok().map(|changed| (switch, changed))
 }
 
 fn print_line(name: &str, bytes: u64, note: &str) {
