@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Seconds per update, ours and plain PyTorch's, in turns on the same machine: `make bench`.
+"""Seconds and memory of an update, ours and plain PyTorch's, in turns on the same machine: `make bench`.
 
-Each row is run `--rounds` times in turns, so that a slow spell of the machine hits both; the median update of each round
-counts, without the first ones. The ratio is PyTorch's time over ours. The table goes to stdout, progress to stderr.
+Each row is measured in `--rounds` turns of `dmdr`, PyTorch as it is (eager) and PyTorch with `torch.compile`, so that a slow
+spell of the machine hits all. The median update of a turn counts, without the first ones. Ratios are PyTorch's time over ours.
+Memory is the peak of the whole process, each in a process of its own. Tables go to stdout, progress to stderr.
 """
 
 from __future__ import annotations
@@ -15,75 +16,157 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 DMDR = ROOT / "target/release/dmdr"
 PEER = ROOT / ".venv-peer/bin/python"
 WARM_UP = 2
 
-# Name, our config, our overrides, the peer's name for it, batch.
-STEPS = [
-    ("teacher update", "pretrain", "configs/teacher-base.toml", "num_updates", "teacher", 64),
-    ("DMD update, TTUR 3", "train", "configs/dmd.toml", "method.dmdr.num_updates", "dmd", 16),
-]
+
+class Step(NamedTuple):
+    """An update, as each side knows it."""
+
+    name: str
+    command: str
+    config: str
+    key: str
+    what: str
+    batch: int
 
 
-def ours(command: str, config: str, key: str, steps: int, precision: str) -> list[float]:
+TEACHER = Step("teacher update, batch 64", "pretrain", "configs/teacher-base.toml", "num_updates", "teacher", 64)
+DMD = Step("DMD update, TTUR 3, batch 16", "train", "configs/dmd.toml", "method.dmdr.num_updates", "dmd", 16)
+# Batch, and whether our blocks are computed again.
+MEMORY = [(16, False), (128, True)]
+
+
+def ours(step: Step, updates: int, precision: str, *sets: str) -> tuple[list[float], int]:
+    """Seconds of each update, and the peak of the process in bytes."""
     with tempfile.TemporaryDirectory() as root:
         quiet = ["events.sample_every=0", "events.checkpoint_every=0", "events.log_every=1"]
-        if command == "train":
+        if step.command == "train":
             quiet.append("events.evaluate_every=0")
-        sets = [f"{key}={steps}", "name=bench", f"precision={precision}", *quiet]
-        arguments = [DMDR, "--quiet", command, config, "--root", root, *(f"--set={item}" for item in sets)]
-        subprocess.run(arguments, cwd=ROOT, check=True)
-        lines = (Path(root) / "bench/metrics.jsonl").read_text().splitlines()
+        all_sets = [f"{step.key}={updates}", "name=bench", f"precision={precision}", *quiet, *sets]
+        arguments = [DMDR, "--quiet", step.command, step.config, "--root", root, *(f"--set={item}" for item in all_sets)]
+        process = subprocess.Popen(arguments, cwd=ROOT)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status != 0:
+            raise SystemExit(f"{arguments} failed")
+        lines = (Path(root) / "bench/metrics.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
-    return [record["values"]["time/update_s"] for record in records if record["kind"] == "train"]
+    seconds = [record["values"]["time/update_s"] for record in records if record["kind"] == "train"]
+    return seconds, usage.ru_maxrss * 1024
 
 
-def peer(what: str, batch: int, steps: int, precision: str) -> list[float]:
-    arguments = [PEER, "tools/peer/steps.py", what, f"--batch-size={batch}", f"--steps={steps}"]
-    if precision == "bf16":
-        arguments.append("--bf16")
-    output = subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return [float(line) for line in output.split()]
+class Peer:
+    """A process of PyTorch that does updates when it is asked."""
+
+    def __init__(self, step: Step, precision: str, *flags: str, batch: int | None = None) -> None:
+        arguments = [PEER, "tools/peer/steps.py", step.what, f"--batch-size={batch or step.batch}", *flags]
+        if precision == "bf16":
+            arguments.append("--bf16")
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(arguments, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
+
+    def __call__(self, updates: int) -> tuple[list[float], int]:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(f"{updates}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("the peer failed")
+        found = json.loads(line)
+        return found["seconds"], found["peak_bytes"]
+
+    def end(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
 
 
 def median(seconds: list[float]) -> float:
     return statistics.median(seconds[WARM_UP:])
 
 
+def spread(values: list[float], digits: int) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+def row_of_times(step: Step, precision: str, rounds: int, updates: int) -> str:
+    """Seconds of the three, and the two ratios."""
+    started = time.monotonic()
+    peers = [Peer(step, precision), Peer(step, precision, "--compile")]
+    peers[1](WARM_UP)
+    say(f"{step.name}, {precision}: compiled in {time.monotonic() - started:.0f} s")
+    turns = []
+    for number in range(rounds):
+        say(f"{step.name}, {precision}: round {number + 1} of {rounds}")
+        turns.append([median(ours(step, updates, precision)[0]), *(median(peer(updates)[0]) for peer in peers)])
+    for peer in peers:
+        peer.end()
+    mine = [turn[0] for turn in turns]
+    cells = [spread(mine, 3)]
+    for side in (1, 2):
+        cells += [spread([turn[side] for turn in turns], 3), spread([turn[side] / turn[0] for turn in turns], 2)]
+    return f"| {step.name} | {precision} | {' | '.join(cells)} |"
+
+
+def row_of_memory(batch: int, is_again: bool) -> str:
+    """Peaks of a DMD update: ours, PyTorch's as it is, and with its own checkpointing."""
+    say(f"memory, batch {batch}")
+    again = "true" if is_again else "false"
+    _, mine = ours(DMD, 3, "f32", f"method.dmdr.batch_size={batch}", f"gradient_checkpointing={again}")
+    peaks = []
+    for flags in ([], ["--checkpoint"]):
+        peer = Peer(DMD, "f32", *flags, batch=batch)
+        peaks.append(peer(3)[1])
+        peer.end()
+    cells = [f"{peak / 2**20:.0f} | {mine / peak:.2f}" for peak in peaks]
+    return f"| {batch} | {'computed again' if is_again else 'kept'} | {mine / 2**20:.0f} | {' | '.join(cells)} |"
+
+
 def machine() -> str:
     try:
-        cpuinfo = Path("/proc/cpuinfo").read_text()
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         name = next(line.split(":")[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name"))
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} threads"
 
 
+def has_bf16() -> bool:
+    """Whether the processor multiplies bf16; emulated, it takes many times as long."""
+    try:
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
+def say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=8, help="updates of a turn")
     args = parser.parse_args()
+    started = time.monotonic()
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    print(f"{machine()}; commit {commit.stdout.strip()}; {args.rounds} rounds of {args.steps} updates; seconds an update, median (range)\n")
-    print("| update | precision | dmdr | PyTorch | ratio |\n|---|---|---|---|---|")
-    for name, command, config, key, what, batch in STEPS:
-        for precision in ("f32", "bf16"):
-            rounds = []
-            for number in range(args.rounds):
-                print(f"{name}, {precision}: round {number + 1} of {args.rounds}", file=sys.stderr)
-                a = median(ours(command, config, key, args.steps, precision))
-                b = median(peer(what, batch, args.steps, precision))
-                rounds.append((a, b))
-            a, b = ([pair[side] for pair in rounds] for side in (0, 1))
-            ratios = [theirs / mine for mine, theirs in rounds]
-            cells = [f"{statistics.median(x):.3f} ({min(x):.3f}-{max(x):.3f})" for x in (a, b)]
-            ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-            print(f"| {name}, batch {batch} | {precision} | {cells[0]} | {cells[1]} | {ratio} |", flush=True)
+    print(f"{machine()}; commit {commit.stdout.strip()}; {args.rounds} rounds of {args.steps} updates\n")
+    print("Seconds an update, median (range):\n")
+    print("| update | precision | dmdr | eager | eager / dmdr | compiled | compiled / dmdr |\n|---|---|---|---|---|---|---|")
+    for step in (DMD, TEACHER):
+        for precision in ["f32"] + ["bf16"] * has_bf16():
+            print(row_of_times(step, precision, args.rounds, args.steps), flush=True)
+    print("\nPeak memory of the process in a DMD update, f32, MiB:\n")
+    print("| batch | our activations | dmdr | PyTorch | ratio | PyTorch, checkpointed | ratio |\n|---|---|---|---|---|---|---|")
+    for batch, is_again in MEMORY:
+        print(row_of_memory(batch, is_again), flush=True)
+    say(f"{time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

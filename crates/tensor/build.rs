@@ -16,11 +16,15 @@ fn main() {
         .cpp(true)
         .std("c++17")
         .warnings(false)
+        // So that loops over numbers become vectors; no number changes.
+        .flag_if_supported("-fno-math-errno")
+        .flag_if_supported("-fno-trapping-math")
         .include("cpp")
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .files([
             "cpp/shim.cpp",
+            "cpp/gelu.cpp",
             "cpp/phantom.cpp",
             "cpp/cuda.cpp",
             "cpp/ranks.cpp",

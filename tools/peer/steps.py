@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
 """One update of the teacher and one of DMD in plain PyTorch, timed: the peer of `make bench`.
 
-    steps.py teacher|dmd --batch-size N --steps N [--bf16]
+    steps.py teacher|dmd --batch-size N [--bf16] [--compile] [--checkpoint]
 
 The same networks, sizes and order of work as `dmdr pretrain` and `dmdr train` without rewards; the text is encoded and
-the scenes are drawn beforehand, which only the peer is spared. Prints the seconds of each update, one a line.
+the scenes are drawn beforehand, which only the peer is spared. It stays and waits: for each number on a line of stdin it
+does so many updates, and prints the seconds of each and then the peak of its memory in bytes, in one line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import resource
+import sys
 import time
 from pathlib import Path
 
 import torch
+import torch.utils.checkpoint
 from models import Dit, inject_lora
 from safetensors.torch import load_file
 from torch import Tensor
@@ -30,6 +35,21 @@ def teacher() -> Dit:
     weights = load_file(ROOT / "assets/teacher.safetensors")
     net.load_state_dict({key: value.float() for key, value in weights.items()})
     return net
+
+
+class Again(torch.nn.Module):
+    """A block that computes its activations again for the gradient."""
+
+    def __init__(self, block: torch.nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, *args: Tensor) -> Tensor:
+        return torch.utils.checkpoint.checkpoint(self.block, *args, use_reentrant=False)
+
+
+def checkpointed(net: Dit) -> None:
+    net.blocks = torch.nn.ModuleList([Again(block) for block in net.blocks])
 
 
 def condition(batch: int) -> tuple[Tensor, Tensor]:
@@ -67,6 +87,9 @@ class TeacherStep:
         self.optimizer = torch.optim.AdamW(self.params, lr=1e-5, betas=(0.9, 0.99), fused=True)
         self.cond = condition(batch)
 
+    def networks(self) -> list[Dit]:
+        return [self.net]
+
     def __call__(self) -> None:
         x0 = torch.rand(self.batch, 3, 32, 32) * 2 - 1
         t = torch.randn(self.batch).sigmoid()
@@ -88,6 +111,9 @@ class DmdStep:
         self.optimizer = torch.optim.AdamW(self.params, lr=1e-5, **options)
         self.ema = [param.detach().clone() for param in self.params]
         self.cond, self.null = condition(batch), condition(1)
+
+    def networks(self) -> list[Dit]:
+        return [self.base, self.student]
 
     def at(self, scale: float) -> Dit:
         for lora in self.loras:
@@ -121,7 +147,7 @@ class DmdStep:
             t = torch.rand(self.batch).clamp(0.02, 0.98)
             x_t = add_noise(x0, t)
             both = [torch.cat([c, n.expand_as(c)]) for c, n in zip(self.cond, self.null, strict=True)]
-            real = self.at(0.5)(torch.cat([x_t, x_t]), torch.cat([t, t]), *both).float()
+            real = self.at(0.0)(torch.cat([x_t, x_t]), torch.cat([t, t]), *both).float()
             conditional, unconditional = real.chunk(2)
             real = unconditional + GUIDANCE * (conditional - unconditional)
             fake = self.at(1.0)(x_t, t, *self.cond).float()
@@ -135,16 +161,26 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["teacher", "dmd"])
     parser.add_argument("--batch-size", type=int, required=True)
-    parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--checkpoint", action="store_true")
     args = parser.parse_args()
     torch.manual_seed(0)
     one = {"teacher": TeacherStep, "dmd": DmdStep}[args.what](args.batch_size)
-    for _ in range(args.steps):
-        started = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-            one()
-        print(time.perf_counter() - started, flush=True)
+    for net in one.networks():
+        if args.checkpoint:
+            checkpointed(net)
+        if args.compile:
+            net.compile()
+    for line in sys.stdin:
+        seconds = []
+        for _ in range(int(line)):
+            started = time.perf_counter()
+            with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+                one()
+            seconds.append(time.perf_counter() - started)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps({"seconds": seconds, "peak_bytes": peak}), flush=True)
 
 
 if __name__ == "__main__":

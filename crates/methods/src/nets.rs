@@ -3,7 +3,7 @@
 use dmdr_config::{Motion, NetId, Optim};
 use dmdr_diffusion::Schedule;
 use dmdr_models::{Denoiser, Discriminator, Guidance, View};
-use dmdr_tensor::{AdamW, AdapterId, Device, ParamStore, Ranks, Tensor};
+use dmdr_tensor::{AdamW, AdapterId, Device, ParamGroup, ParamStore, Ranks};
 
 use crate::optimizer::Optimizer;
 
@@ -219,12 +219,16 @@ impl Nets {
     ///
     /// # Panics
     /// As there.
-    pub(crate) fn trained_params(&self, ids: &[NetId]) -> Vec<Tensor> {
+    pub(crate) fn trained_params(&self, ids: &[NetId]) -> ParamGroup {
         let found = self.nets.iter().filter(|net| ids.contains(&net.id));
         let found: Vec<_> = found.filter_map(|net| net.optimizer.as_ref()).collect();
         assert!(found.len() == ids.len(), "{ids:?} are not all trained");
-        let params = found.into_iter().flat_map(Optimizer::params);
-        params.map(Tensor::shallow_clone).collect()
+        let groups = found.iter().map(|optimizer| optimizer.group());
+        let params = groups.flat_map(|group| group.names.iter().zip(&group.tensors));
+        let (names, tensors) = params
+            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+            .unzip();
+        ParamGroup { names, tensors }
     }
 
     /// The trained networks of these names, with their optimisers.

@@ -36,8 +36,8 @@ impl Optimizer {
     }
 
     /// The parameters that it changes.
-    pub(crate) fn params(&self) -> &[Tensor] {
-        &self.adamw.group().tensors
+    pub(crate) fn group(&self) -> &ParamGroup {
+        self.adamw.group()
     }
 
     /// Clips `grads` to the largest norm; gives the norm before, a scalar on the device.

@@ -55,6 +55,16 @@ impl Share {
         })
     }
 
+    /// In how many parts its process computes a batch.
+    pub(crate) fn num_parts(self) -> usize {
+        self.parts as usize
+    }
+
+    /// Whether no part of its process comes behind it.
+    pub(crate) fn is_last(self) -> bool {
+        self.part + 1 == self.parts
+    }
+
     /// All that its process has.
     pub(crate) fn process(self) -> Self {
         Self {

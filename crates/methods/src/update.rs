@@ -1,14 +1,17 @@
 //! The verbs of an update. Each keeps what a run promises: draws by seed and place, gradients of one network's group alone,
 //! and no change once a number is not finite.
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
 
 use dmdr_batches::Prompts;
 use dmdr_config::NetId;
 use dmdr_models::View;
 use dmdr_tensor::{
-    Generators, Kind, Numbers, Ranks, Tensor, TensorError, add_to, divide, gradients, phase,
-    read_scalars, reseed,
+    Accumulation, Generators, Kind, Numbers, Ranks, Tensor, TensorError, phase, read_scalars,
+    reseed,
 };
 
 use crate::{
@@ -92,15 +95,6 @@ fn skip_unless_finite(before: Option<Tensor>, checked: &[(String, Tensor)]) -> T
         None => skip,
         Some(before) => skip.maximum(&before),
     }
-}
-
-/// `sum` with `gradients` of the same parameters; without any as yet, these.
-fn added(mut sum: Vec<Tensor>, gradients: Vec<Tensor>) -> Vec<Tensor> {
-    if sum.is_empty() {
-        return gradients;
-    }
-    add_to(&mut sum, &gradients);
-    sum
 }
 
 impl<'a> Update<'a> {
@@ -333,24 +327,35 @@ impl<'a> Update<'a> {
         ids: &[NetId],
         mut losses: impl FnMut(&Self, Share) -> Result<Losses, MethodError>,
     ) -> Result<(), MethodError> {
-        let params = self.nets.trained_params(ids);
-        let (losses, mut grads) = self.fold_parts(
-            <(Vec<Losses>, Vec<Tensor>)>::default,
-            |(mut all, sum), part| {
+        let sum = Accumulation::new(&self.nets.trained_params(ids), self.ranks);
+        let sum = RefCell::new(sum);
+        let losses = self.fold_parts(
+            || {
+                sum.borrow_mut().restart();
+                Vec::new()
+            },
+            |mut all, part| {
                 let losses = losses(self, part)?;
-                let total = losses.total();
-                let grads = phase("backward", || gradients(&total, &params))?;
+                let (total, parts) = (losses.total(), part.num_parts());
+                phase("backward", || {
+                    sum.borrow_mut().add(&total, part.is_last(), parts)
+                })?;
                 all.push(losses.detach());
-                Ok((all, added(sum, grads)))
+                Ok(all)
             },
         )?;
-        divide(&mut grads, losses.len());
+        let finish = || sum.into_inner().finish();
+        let grads = if self.ranks == Ranks::ALONE {
+            finish()?
+        } else {
+            phase("processes", finish)?
+        };
         let mut losses = Losses::of_parts(losses);
         if self.ranks != Ranks::ALONE {
             // Of all processes together: so all see the same, and skip the same.
-            grads.push(losses.values());
-            phase("processes", || self.ranks.mean(&mut grads))?;
-            losses.set_values(&grads.pop().expect("the losses"));
+            let mut values = [losses.values()];
+            phase("processes", || self.ranks.mean(&mut values))?;
+            losses.set_values(&values[0]);
         }
         let mut grads = grads.into_iter();
 
@@ -359,7 +364,10 @@ impl<'a> Update<'a> {
         let grads: Vec<(Vec<Tensor>, Tensor)> = optimizers
             .iter()
             .map(|(_, optimizer)| {
-                let mut own: Vec<Tensor> = grads.by_ref().take(optimizer.params().len()).collect();
+                let mut own: Vec<Tensor> = grads
+                    .by_ref()
+                    .take(optimizer.group().tensors.len())
+                    .collect();
                 let norm = phase("optimiser", || optimizer.clip(&mut own));
                 (own, norm)
             })

@@ -67,6 +67,12 @@ impl Projections {
     }
 }
 
+/// What lies along dimension 2, apart: backwards one tensor is made of all.
+fn unbound<const N: usize>(x: &Tensor) -> [Tensor; N] {
+    let parts = x.unbind(2);
+    parts.try_into().expect("as many as there are projections")
+}
+
 /// Attention of queries over keys and values, each `[B, N, H, d]`; result `[B, N, H d]`. A mask `[B, 1, 1, N]` is true
 /// where a key is seen.
 pub(crate) fn attend(
@@ -150,13 +156,14 @@ impl Attention {
         let qkv = self
             .adapted(self.qkv.forward(x, call), call)
             .reshape([b, n, 3, self.heads, head_dim]);
-        let (q, mut k, mut v) = (qkv.select(2, 0), qkv.select(2, 1), qkv.select(2, 2)); // [B, N, H, d]
+        let [q, mut k, mut v] = unbound(&qkv); // [B, N, H, d]
         if let (Some(linear), Some(context)) = (&self.context_kv, context) {
             let kv = linear
                 .forward(context, call)
                 .reshape([b, -1, 2, self.heads, head_dim]);
-            k = Tensor::cat(&[k, kv.select(2, 0)], 1); // image tokens first, as in MMDiT
-            v = Tensor::cat(&[v, kv.select(2, 1)], 1);
+            let [more_k, more_v] = unbound(&kv);
+            k = Tensor::cat(&[k, more_k], 1); // image tokens first, as in MMDiT
+            v = Tensor::cat(&[v, more_v], 1);
         }
         let (q, k) = match &self.norm {
             Some(norm) => norm.forward(&q, &k),

@@ -1,6 +1,6 @@
 //! Layers shared by all networks.
 
-use dmdr_tensor::{Device, Init, Kind, Lora, Scope, Tensor, Weight};
+use dmdr_tensor::{Device, Init, Kind, Lora, Scope, Tensor, Weight, gelu_tanh};
 
 use crate::Call;
 
@@ -81,7 +81,7 @@ impl Linear {
             let base = self.weight.linear(&x, bias.as_ref(), self.compute);
             active.iter().fold(base, |y, (lora, scale)| {
                 let low = x.linear(&cast(&lora.a), none);
-                y + low.linear(&cast(&lora.b), none) * *scale
+                add_product(&y, &low, &cast(&lora.b), *scale)
             })
         } else {
             let merged = active
@@ -92,6 +92,13 @@ impl Linear {
             x.linear(&cast(&merged), bias.as_ref())
         }
     }
+}
+
+/// `y + scale * low B^T`, in one product: `y [.., out]`, `low [.., rank]`, `b [out, rank]`.
+fn add_product(y: &Tensor, low: &Tensor, b: &Tensor, scale: f64) -> Tensor {
+    let rows = |x: &Tensor| x.reshape([-1, x.size()[x.dim() - 1]]);
+    let sum = rows(y).addmm(&(rows(low) * scale), &b.tr());
+    sum.view_as(y)
 }
 
 /// The pairs that `call` activates, with the factors of their products.
@@ -196,7 +203,7 @@ impl Mlp {
     /// `x [.., dim]` -> same shape.
     pub(crate) fn forward(&self, x: &Tensor, call: &Call<'_>) -> Tensor {
         self.fc2
-            .forward(&self.fc1.forward(x, call).gelu("tanh"), call)
+            .forward(&gelu_tanh(&self.fc1.forward(x, call)), call)
     }
 }
 
@@ -252,7 +259,12 @@ impl PatchEmbed {
 
 /// `x (1 + scale) + shift`, with `shift, scale [B, 1, D]`.
 pub(crate) fn modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Tensor {
-    x * (scale + 1.0) + shift
+    shift.addcmul(x, &(scale + 1.0))
+}
+
+/// `x + gate y`, with `gate [B, 1, D]`.
+pub(crate) fn gated(x: &Tensor, gate: &Tensor, y: &Tensor) -> Tensor {
+    x.addcmul(gate, y)
 }
 
 /// `[cos, sin]` features of `t [B]` in `[0, 1]`, scaled to `[0, 1000]`; result `[B, dim]`, f32.

@@ -41,6 +41,19 @@ struct Piece {
   }
 };
 
+// How many passes within pieces this thread is in: what they give to a leaf is not all that it gets.
+thread_local int passes_within = 0;
+struct Within {
+  Within() { ++passes_within; }
+  ~Within() { --passes_within; }
+};
+
+// Somebody who is told of gradients on the way.
+struct Listener {
+  void *data;
+  void (*hear)(void *data, size_t index, at::Tensor *gradient);
+};
+
 // The node that stands for a piece in the graph: it keeps the piece's inputs, and runs it again for its gradients.
 struct Recompute : autograd::Node {
   Piece piece;
@@ -69,6 +82,7 @@ struct Recompute : autograd::Node {
     for (size_t i = 0; i < starts.size(); ++i)
       if (wanted[i]) targets.push_back(starts[i]);
     targets.insert(targets.end(), leaves.begin(), leaves.end());
+    const Within within;
     return autograd::grad({result}, targets, cotangents, std::nullopt, false, /*allow_unused=*/true);
   }
 
@@ -158,6 +172,30 @@ char *dmdr_recompute(at::Tensor *const *in, size_t n, at::Tensor **out, Piece pi
       autograd::set_history(result, node);
     }
     *out = new at::Tensor(std::move(result));
+  });
+}
+
+// Tells `listener` of the gradients of the leaves `in` as soon as each is whole, while those of others are on their way. It
+// keeps none of them.
+char *dmdr_gradients_heard(const at::Tensor *loss, at::Tensor *const *in, size_t n, Listener listener) {
+  return guarded([&] {
+    Tensors leaves;
+    for (size_t i = 0; i < n; ++i) leaves.push_back(*in[i]);
+    struct Hooks {
+      const Tensors &leaves;
+      std::vector<unsigned> hooks;
+      ~Hooks() {
+        for (size_t i = 0; i < hooks.size(); ++i) leaves[i].remove_hook(hooks[i]);
+      }
+    } hooks{leaves, {}};
+    for (size_t i = 0; i < n; ++i)
+      hooks.hooks.push_back(leaves[i].register_hook([i, listener](at::Tensor gradient) {
+        if (passes_within > 0 || !gradient.defined()) return gradient;
+        listener.hear(listener.data, i, &gradient);
+        // The pass gives what it captures in the end: of this shape, in no memory.
+        return gradient.new_zeros({}).expand_as(gradient);
+      }));
+    autograd::grad({*loss}, leaves, {}, std::nullopt, false, /*allow_unused=*/true);
   });
 }
 

@@ -1,6 +1,6 @@
 //! Gradients of a scalar, without accumulating them anywhere.
 
-use tch::{Tensor, no_grad_guard};
+use tch::Tensor;
 
 use crate::TensorError;
 
@@ -24,24 +24,6 @@ pub fn gradients(scalar: &Tensor, inputs: &[Tensor]) -> Result<Vec<Tensor>, Tens
         }
     };
     Ok(found.into_iter().zip(inputs).map(defined).collect())
-}
-
-/// Adds gradients of the same parameters.
-pub fn add_to(sum: &mut [Tensor], gradients: &[Tensor]) {
-    let _guard = no_grad_guard();
-    for (sum, gradient) in sum.iter_mut().zip(gradients) {
-        let _ = sum.g_add_(gradient);
-    }
-}
-
-/// Makes sums of `count` gradients their means.
-pub fn divide(sums: &mut [Tensor], count: usize) {
-    if count > 1 {
-        let _guard = no_grad_guard();
-        for sum in sums {
-            let _ = sum.g_div_scalar_(count as f64);
-        }
-    }
 }
 
 #[cfg(test)]

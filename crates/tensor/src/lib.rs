@@ -3,11 +3,13 @@
 //! `tch` is a thin binding; what it does not do well (silent renames, lenient loading, optimisers without state,
 //! gradients that leak between networks) is replaced here by small types with strict contracts.
 
+mod accumulation;
 mod adamw;
 mod cuda;
 mod error;
 mod folder;
 mod foreign;
+mod gelu;
 mod generators;
 mod gradients;
 mod header;
@@ -32,13 +34,15 @@ mod weight;
 mod weight_files;
 mod weights;
 
+pub use accumulation::Accumulation;
 pub use adamw::{AdamW, AdamWConfig};
 pub use cuda::{Cuda, CudaError, open_cuda};
 pub use error::TensorError;
 pub use folder::DIFFUSERS_WEIGHTS;
 pub use foreign::foreign_content;
+pub use gelu::gelu_tanh;
 pub use generators::Generators;
-pub use gradients::{add_to, divide, gradients};
+pub use gradients::gradients;
 pub use init::Init;
 pub use jvp::{has_tangent, jvp};
 pub use load_report::LoadReport;

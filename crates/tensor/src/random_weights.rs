@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn activations_keep_their_size() {
         reseed(&[1]);
-        let draw = |name, shape: &[i64]| draw(name, shape, Device::Cpu);
+        let draw = |name: &str, shape: &[i64]| draw(name, shape, Device::Cpu);
         let deviation = draw("linear.weight", &[64, 256]).std(false);
         let deviation = deviation.double_value(&[]);
         assert!((deviation - 1.0 / 16.0).abs() < 0.002, "{deviation}");

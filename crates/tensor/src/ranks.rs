@@ -19,9 +19,10 @@ use tch::{Tensor, no_grad_guard};
 pub use place::{Place, PlaceError};
 pub use serve::unless_lost;
 
+pub(crate) use crate::shim::ranks::{Exchange, Work};
 use crate::{
     TensorError,
-    shim::ranks::{Exchange, Group, Meeting, Work},
+    shim::ranks::{Group, Meeting},
 };
 
 /// A process tells the others that it lives so often.
@@ -31,7 +32,7 @@ const GONE: Duration = Duration::from_secs(4);
 /// So many buckets are on their way at a time.
 const AT_ONCE: usize = 4;
 /// Numbers of tensors that are reduced together: 25 MiB of f32, as in PyTorch's DDP.
-const BUCKET: usize = 25 << 18;
+pub(crate) const BUCKET: usize = 25 << 18;
 
 /// The processes that train together, as one of them sees them. Made once; all do the same with them in the same order.
 #[derive(Clone, Copy, Debug)]
@@ -200,17 +201,17 @@ impl Ranks {
     }
 
     /// Begins an exchange.
-    ///
-    /// # Panics
-    /// If there is one process.
-    fn begin(self, tensor: &Tensor, exchange: Exchange) -> Result<Work, TensorError> {
-        let shared = self.shared.expect("there are others");
+    pub(crate) fn begin(self, tensor: &Tensor, exchange: Exchange) -> Result<Work, TensorError> {
+        // Those who never meet are done at once.
+        let Some(shared) = self.shared else {
+            return Ok(Work::done());
+        };
         shared.begun.fetch_add(1, Ordering::Relaxed);
         let work = shared.group.begin(tensor, exchange);
         work.map_err(|error| self.lost(&error))
     }
 
-    fn wait(self, work: Work) -> Result<(), TensorError> {
+    pub(crate) fn wait(self, work: Work) -> Result<(), TensorError> {
         work.wait().map_err(|error| self.lost(&error))
     }
 

@@ -16,8 +16,8 @@ use crate::{
     attention::Attention,
     blocks::Blocks,
     layers::{
-        Embedder, LayerNorm, Linear, Mlp, modulate, patchify, sincos_positions, timestep_features,
-        unpatchify,
+        Embedder, LayerNorm, Linear, Mlp, gated, modulate, patchify, sincos_positions,
+        timestep_features, unpatchify,
     },
 };
 
@@ -210,10 +210,10 @@ impl Block {
             false,
             call,
         );
-        let x = x + &m[2] * attended;
+        let x = gated(x, &m[2], &attended);
         let mixed = self
             .mlp
             .forward(&modulate(&self.norm2.forward(&x), &m[3], &m[4]), call);
-        x + &m[5] * mixed
+        gated(&x, &m[5], &mixed)
     }
 }

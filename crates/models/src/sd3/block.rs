@@ -7,7 +7,7 @@ use super::Sd3Config;
 use crate::{
     Call,
     attention::{Projections, QkNorm, attend},
-    layers::{LayerNorm, Linear, Mlp, modulate},
+    layers::{LayerNorm, Linear, Mlp, gated, modulate},
 };
 
 const QK_NORM_EPS: f64 = 1e-6;
@@ -124,7 +124,7 @@ impl JointBlock {
             call,
         );
 
-        let image = x + &m[2] * self.out.forward(&attended, call);
+        let image = gated(x, &m[2], &self.out.forward(&attended, call));
         let image = match &self.image_attention {
             Some(ImageAttention { projections, out }) => {
                 let [q, k, v] = projections.forward(&modulate(&normed, &m[6], &m[7]), call);
@@ -133,12 +133,13 @@ impl JointBlock {
             None => image,
         };
         let mixed = modulate(&self.norm.forward(&image), &m[3], &m[4]);
-        let image = image + &m[5] * self.ff.forward(&mixed, call);
+        let image = gated(&image, &m[5], &self.ff.forward(&mixed, call));
 
         let text = self.text_update.as_ref().map(|update| {
-            let text = context + &text_m[2] * update.out.forward(&attended_context, call);
+            let attended = update.out.forward(&attended_context, call);
+            let text = gated(context, &text_m[2], &attended);
             let mixed = modulate(&self.norm.forward(&text), &text_m[3], &text_m[4]);
-            text + &text_m[5] * update.ff.forward(&mixed, call)
+            gated(&text, &text_m[5], &update.ff.forward(&mixed, call))
         });
         (image, text)
     }

@@ -14,7 +14,7 @@ use crate::{
     attention::Attention,
     blocks::Blocks,
     layers::{
-        Embedder, LayerNorm, Linear, Mlp, PatchEmbed, modulate, sincos_positions_mae,
+        Embedder, LayerNorm, Linear, Mlp, PatchEmbed, gated, modulate, sincos_positions_mae,
         sinusoid_features, unpatchify_channels_last,
     },
 };
@@ -238,8 +238,8 @@ impl Block {
     fn forward(&self, x: &Tensor, c: &Tensor, call: &Call<'_>) -> Tensor {
         let m = self.modulation.forward(c, call).unsqueeze(1).chunk(6, -1); // shift, scale, gate, twice
         let modulated = modulate(&self.norm.forward(x), &m[0], &m[1]);
-        let x = x + &m[2] * self.attn.forward(&modulated, None, false, call);
+        let x = gated(x, &m[2], &self.attn.forward(&modulated, None, false, call));
         let modulated = modulate(&self.norm.forward(&x), &m[3], &m[4]);
-        &x + &m[5] * self.mlp.forward(&modulated, call)
+        gated(&x, &m[5], &self.mlp.forward(&modulated, call))
     }
 }

@@ -48,10 +48,10 @@ impl Ranks {
         if self.count == 1 {
             return part.shallow_clone();
         }
-        let all = self.room_for(part);
         let Some(shared) = self.shared else {
-            return all;
+            return part.repeat([i64::from(self.count)]);
         };
+        let all = self.room_for(part);
         let fetch = || {
             if self.is_first() && shared.is_led.load(Ordering::Relaxed) {
                 self.say(shared, &index.to_string())?;

@@ -33,6 +33,13 @@ struct Piece {
     drop: unsafe extern "C" fn(*mut c_void),
 }
 
+/// A closure that is told of gradients.
+#[repr(C)]
+struct Listener {
+    data: *mut c_void,
+    hear: unsafe extern "C" fn(*mut c_void, usize, *mut c_void),
+}
+
 impl Piece {
     fn of<F: Fn(&[Tensor]) -> Tensor + 'static>(piece: F) -> Self {
         Self {
@@ -64,6 +71,13 @@ unsafe extern "C" {
         output: *mut *mut c_void,
         piece: Piece,
     ) -> *mut c_char;
+    fn dmdr_gradients_heard(
+        loss: *mut c_void,
+        inputs: *const *mut c_void,
+        n: usize,
+        listener: Listener,
+    ) -> *mut c_char;
+    fn dmdr_gelu(x: *mut c_void, output: *mut *mut c_void) -> *mut c_char;
     fn dmdr_linear(
         x: *mut c_void,
         bias: *mut c_void,
@@ -242,6 +256,50 @@ pub(crate) fn recompute<F: Fn(&[Tensor]) -> Tensor + 'static>(
     result("recomputation", message)?;
     // SAFETY: on success a new `at::Tensor`, ours.
     Ok(unsafe { Tensor::from_ptr(output.cast()) })
+}
+
+/// See [`crate::gelu_tanh`], for `x` on the CPU in f32.
+pub(crate) fn gelu(x: &Tensor) -> Result<Tensor, TensorError> {
+    let mut output = ptr::null_mut();
+    // SAFETY: a live tensor, and `output` outlives the call.
+    let message = unsafe { dmdr_gelu(x.as_ptr().cast_mut().cast(), &raw mut output) };
+    result("GELU", message)?;
+    // SAFETY: on success a new `at::Tensor`, ours.
+    Ok(unsafe { Tensor::from_ptr(output.cast()) })
+}
+
+/// Tells `hear` of the gradients of `loss`, which has a graph, for the leaves `inputs`, by index, each as soon as it is whole.
+pub(crate) fn gradients_heard<F: FnMut(usize, &Tensor)>(
+    loss: &Tensor,
+    inputs: &[Tensor],
+    mut hear: F,
+) -> Result<(), TensorError> {
+    let pointer = |tensor: &Tensor| tensor.as_ptr().cast_mut().cast();
+    let pointers: Vec<*mut c_void> = inputs.iter().map(pointer).collect();
+    let listener = Listener {
+        data: (&raw mut hear).cast(),
+        hear: hear_gradient::<F>,
+    };
+    // SAFETY: live tensors. The shim calls the closure only while this thread waits in here, though libtorch's engine may do so
+    // on a thread of its own; one call at a time, as leaves of one device have one thread.
+    let message =
+        unsafe { dmdr_gradients_heard(pointer(loss), pointers.as_ptr(), inputs.len(), listener) };
+    result("backward", message)
+}
+
+unsafe extern "C" fn hear_gradient<F: FnMut(usize, &Tensor)>(
+    data: *mut c_void,
+    index: usize,
+    gradient: *mut c_void,
+) {
+    // SAFETY: `data` is the closure of `gradients_heard`, which nobody else uses now; a live tensor, of which this makes a
+    // handle of our own.
+    let (hear, gradient) = unsafe {
+        let gradient = Tensor::clone_from_ptr(gradient.cast());
+        (&mut *data.cast::<F>(), gradient)
+    };
+    // A panic must not cross C++: it would be one of ours, and the gradient is missed in the end.
+    let _ = catch_unwind(AssertUnwindSafe(|| hear(index, &gradient)));
 }
 
 /// `x W^T + b` with the weight that `piece`, which is given nothing, makes for each use.
