@@ -24,7 +24,7 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         .files([
             "cpp/shim.cpp",
-            "cpp/gelu.cpp",
+            "cpp/kernels.cpp",
             "cpp/phantom.cpp",
             "cpp/cuda.cpp",
             "cpp/ranks.cpp",

@@ -1,6 +1,6 @@
 //! Layers shared by all networks.
 
-use dmdr_tensor::{Device, Init, Kind, Lora, Scope, Tensor, Weight, gelu_tanh};
+use dmdr_tensor::{Device, Init, Kind, Lora, Scope, Tensor, Weight, gelu_tanh, rms_norm};
 
 use crate::Call;
 
@@ -171,7 +171,7 @@ impl RmsNorm {
     /// Same shape and kind as `x [.., dim]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let weight = self.weight.to_kind(x.kind());
-        x.rms_norm(weight.size(), Some(&weight), self.eps)
+        rms_norm(x, &weight, self.eps)
     }
 }
 

@@ -78,6 +78,12 @@ unsafe extern "C" {
         listener: Listener,
     ) -> *mut c_char;
     fn dmdr_gelu(x: *mut c_void, output: *mut *mut c_void) -> *mut c_char;
+    fn dmdr_rms_norm(
+        x: *mut c_void,
+        weight: *mut c_void,
+        eps: f64,
+        output: *mut *mut c_void,
+    ) -> *mut c_char;
     fn dmdr_linear(
         x: *mut c_void,
         bias: *mut c_void,
@@ -264,6 +270,17 @@ pub(crate) fn gelu(x: &Tensor) -> Result<Tensor, TensorError> {
     // SAFETY: a live tensor, and `output` outlives the call.
     let message = unsafe { dmdr_gelu(x.as_ptr().cast_mut().cast(), &raw mut output) };
     result("GELU", message)?;
+    // SAFETY: on success a new `at::Tensor`, ours.
+    Ok(unsafe { Tensor::from_ptr(output.cast()) })
+}
+
+/// See [`crate::rms_norm`], for tensors on the CPU in f32.
+pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, TensorError> {
+    let mut output = ptr::null_mut();
+    let pointer = |tensor: &Tensor| tensor.as_ptr().cast_mut().cast();
+    // SAFETY: live tensors, and `output` outlives the call.
+    let message = unsafe { dmdr_rms_norm(pointer(x), pointer(weight), eps, &raw mut output) };
+    result("RMS norm", message)?;
     // SAFETY: on success a new `at::Tensor`, ours.
     Ok(unsafe { Tensor::from_ptr(output.cast()) })
 }
