@@ -299,8 +299,8 @@ def validate(args: argparse.Namespace) -> None:
         runs.measure(args.dmdr, records, args.updates, 60 * args.minutes)
     link = measured_link(records)
     print(f"\nThe exchange: {link.bandwidth / 1e6:.0f} MB/s, {link.latency * 1e3:.2f} ms a message.\n")
-    print("| run | MB an update | one process, s | predicted for two, s | measured, s | error | updates |")
-    print("|---|---|---|---|---|---|---|")
+    names = ["MB an update", "one process, s", "predicted for two, s", "measured, s", "error", "without exchange"]
+    print(f"| run | {' | '.join(names)} | updates |\n{'|---' * 8}|")
     worst = 0.0
     for case in runs.CASES:
         if not all(runs.load(records)[runs.key(case)].values()):
@@ -312,6 +312,7 @@ def validate(args: argparse.Namespace) -> None:
         worst = max(worst, abs(error) if found.updates else 0.0)
         size = sum(sum(stage.buckets) for stage in stages_of(case, found)) / 1e6
         row = f"{size:.1f} | {found.alone:.3f} | {guess:.3f} | {found.two:.3f} | {error:+.1%}"
+        row += f" | {predicted(case, found, NOTHING) / found.two - 1:+.1%}"
         print(f"| {runs.key(case)} | {row} | {found.updates or 'under load'} |")
     print(f"\nThe largest error where updates count is {worst:.1%}.")
 
