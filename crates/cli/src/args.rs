@@ -432,7 +432,10 @@ pub(crate) struct BenchArgs {
     /// Override a key; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Updates to measure, after two to warm up.
+    /// Updates before the clock runs.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=100))]
+    pub(crate) warm_up: u64,
+    /// Updates to measure; in one more, phases are.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) updates: u64,
     /// Draw all weights instead of reading them. A pipeline's folder then needs only its configs.

@@ -33,7 +33,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
             "warning      {complaint}: the figures are worse than alone"
         ));
     }
-    let bench = Bench::of(&Assembly::of(&experiment, runtime), args.updates as usize)?;
+    let assembly = Assembly::of(&experiment, runtime);
+    let bench = Bench::of(&assembly, args.warm_up as usize, args.updates as usize)?;
 
     let kind = format!("{:?}", runtime.compute);
     print_data(&format!("machine      {}", environment.machine()));

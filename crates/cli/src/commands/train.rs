@@ -42,34 +42,11 @@ fn lead(
     runtime: Runtime,
     quiet: bool,
 ) -> Result<ExitCode> {
-    let resumed = resumed(args, &experiment.name)?;
-    let begun = resumed.as_ref().map(begun_with).transpose()?;
-    if let (Some(run), Some(begun)) = (&resumed, &begun) {
-        go_on(&mut experiment, begun, quiet);
-        share_evenly(&mut experiment, run, runtime.ranks, quiet)?;
-    }
-    let pinned = pin(&mut experiment)?;
-    if let (Some(run), Some(begun)) = (&resumed, &begun) {
-        check_config(
-            run,
-            &begun.resumable().to_toml(),
-            &experiment.resumable().to_toml(),
-        )?;
-    }
-    for warning in pinned.into_iter().chain(experiment.warnings()) {
-        say_warning(Some(&warning));
-    }
-    say_warning(precision_warning(experiment.precision, runtime.device).as_deref());
-    check_files(&experiment.referenced_files())?;
-    check_output(args, &experiment.name, &experiment.referenced_files())?;
-    if let Some(run) = &resumed {
-        let warning = Inputs::of(&experiment, None)?.check(run)?;
-        say_warning(warning.as_deref());
-    }
-    let corpus = read_prompts(&experiment, resumed.as_ref(), quiet)?;
+    let ranks = runtime.ranks;
+    let (resumed, corpus) = ranks.lead(|| prepare(args, &mut experiment, runtime, quiet))??;
     // Everything is loaded before a folder is made: bad inputs leave nothing behind.
     let assembly = Assembly::of(&experiment, runtime).with_corpus(corpus);
-    let distillation = assembly.distillation()?;
+    let distillation = ranks.lead(|| assembly.distillation())??;
     for warning in distillation.warnings() {
         say_warning(Some(&warning));
     }
@@ -77,7 +54,7 @@ fn lead(
     let config = experiment.to_toml();
     let run = begin(resumed, args, &experiment.name, &config, &environment)?;
     // What is cached is written by now; the others load.
-    runtime.ranks.of_first(&[experiment.accumulate as f64])?;
+    ranks.of_first(&[experiment.accumulate as f64])?;
     let outcome = distill(distillation, &experiment, &run, args.resume, quiet)?;
     if outcome == Outcome::Finished {
         // Where no truth is known, a run is measured by what its config names.
@@ -93,8 +70,46 @@ fn lead(
     finish(outcome, &run, "student.safetensors", args, quiet)
 }
 
+/// Checks what can be checked before anything large is loaded, and reads the prompts; gives the run that goes on.
+fn prepare(
+    args: &RunArgs,
+    experiment: &mut Experiment,
+    runtime: Runtime,
+    quiet: bool,
+) -> Result<(Option<OwnedRun>, Option<Rc<Corpus>>)> {
+    let resumed = resumed(args, &experiment.name)?;
+    let begun = resumed.as_ref().map(begun_with).transpose()?;
+    if let (Some(run), Some(begun)) = (&resumed, &begun) {
+        go_on(experiment, begun, quiet);
+        share_evenly(experiment, run, runtime.ranks, quiet)?;
+    }
+    let pinned = pin(experiment)?;
+    if let (Some(run), Some(begun)) = (&resumed, &begun) {
+        check_config(
+            run,
+            &begun.resumable().to_toml(),
+            &experiment.resumable().to_toml(),
+        )?;
+    }
+    for warning in pinned.into_iter().chain(experiment.warnings()) {
+        say_warning(Some(&warning));
+    }
+    say_warning(precision_warning(experiment.precision, runtime.device).as_deref());
+    check_files(&experiment.referenced_files())?;
+    check_output(args, &experiment.name, &experiment.referenced_files())?;
+    if let Some(run) = &resumed {
+        let warning = Inputs::of(experiment, None)?.check(run)?;
+        say_warning(warning.as_deref());
+    }
+    let corpus = read_prompts(experiment, resumed.as_ref(), quiet)?;
+    Ok((resumed, corpus))
+}
+
 /// Trains in step with the first process.
 fn follow(args: &RunArgs, mut experiment: Experiment, runtime: Runtime) -> Result<ExitCode> {
+    // While it prepares, and while it loads, encodes and caches.
+    runtime.ranks.serve()?;
+    runtime.ranks.serve()?;
     experiment.accumulate = runtime.ranks.of_first(&[0.0])?[0] as usize;
     let run = RunDir::open(args.root.join(&experiment.name))?;
     let begun = Experiment::load(run.config(), &[]).context(damaged_config())?;

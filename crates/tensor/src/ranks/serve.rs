@@ -9,11 +9,13 @@ use std::{
 
 use tch::Tensor;
 
-use super::{GONE, News, Ranks, Shared, key};
+use super::{News, Ranks, Shared, key};
 use crate::TensorError;
 
 /// The first process tells that it needs no more.
 const DONE: &str = "done";
+/// Who says nothing for so long, not even that it lives, is gone; a pause of a machine may be shorter.
+const SILENCE: Duration = Duration::from_secs(30);
 /// How long one who waits sleeps at most.
 const NAP: Duration = Duration::from_millis(20);
 
@@ -128,7 +130,7 @@ impl Ranks {
             if let Some(word) = shared.group.ask(&next).map_err(|error| lost(&error))? {
                 return Ok(word);
             }
-            if nap == NAP && seen.1.elapsed() > GONE {
+            if nap == NAP && seen.1.elapsed() > SILENCE.min(shared.timeout) {
                 let news = News::read(shared.group.ask(&key(0)).map_err(|error| lost(&error))?);
                 if news == seen.0 {
                     return Err(lost(&TensorError::torch("processes", "process 0 is gone")));

@@ -8,8 +8,6 @@ use dmdr_tensor::{
 
 use crate::{Assembly, Rehearsal, TrainError, run::course::Course};
 
-/// Updates before the clock runs: kernels are chosen and memory is taken in them.
-const WARM_UP: usize = 2;
 /// How often a large product is measured.
 const PRODUCTS: usize = 8;
 
@@ -33,11 +31,12 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Measures `updates` times the last update of the run of `assembly`, which has all terms.
+    /// Measures `updates` times the last update of the run of `assembly`, which has all terms. Before the clock runs there are
+    /// `warm_up` more: kernels are chosen and memory is taken in them.
     ///
     /// # Errors
     /// Whatever ends the run itself.
-    pub fn of(assembly: &Assembly<'_>, updates: usize) -> Result<Self, TrainError> {
+    pub fn of(assembly: &Assembly<'_>, warm_up: usize, updates: usize) -> Result<Self, TrainError> {
         let rehearsal = Rehearsal::of(assembly)?;
         let runtime = assembly.runtime();
         let meter = Meter::start();
@@ -50,7 +49,7 @@ impl Bench {
             wait_for(runtime.device);
             Ok(started.elapsed().as_secs_f64())
         };
-        for _ in 0..WARM_UP {
+        for _ in 0..warm_up {
             update()?;
         }
         let seconds = (0..updates).map(|_| update()).collect::<Result<_, _>>()?;
