@@ -2,7 +2,7 @@
 
 mod tiny;
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use dmdr_batches::Prompts;
 use dmdr_config::{
@@ -15,7 +15,7 @@ use dmdr_methods::{
     Division, Dmd2, Dmdr, Lcm, Method, MethodError, Net, Network, Update, rl::RlTerm, term,
 };
 use dmdr_models::Discriminator;
-use dmdr_rewards::{RewardError, RewardMix, RewardModel};
+use dmdr_rewards::{RewardError, RewardMix, RewardModel, Scoring};
 use dmdr_tensor::{Device, Kind, ParamStore, Tensor, reseed};
 use tiny::{Tiny, dit, net, part, simulation};
 
@@ -47,6 +47,35 @@ impl RewardModel for Red {
         } else {
             score
         })
+    }
+}
+
+/// The same elsewhere: `told` is what it did.
+struct Elsewhere {
+    told: Rc<RefCell<Vec<&'static str>>>,
+}
+
+impl RewardModel for Elsewhere {
+    fn name(&self) -> &'static str {
+        "red"
+    }
+
+    fn is_differentiable(&self) -> bool {
+        false
+    }
+
+    fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {
+        self.begin(images, prompts)?()
+    }
+
+    fn begin(&self, images: &Tensor, prompts: &Prompts) -> Result<Scoring, RewardError> {
+        let told = Rc::clone(&self.told);
+        told.borrow_mut().push("asked");
+        let score = Red { has_holes: false }.score(images, prompts);
+        Ok(Box::new(move || {
+            told.borrow_mut().push("answered");
+            score
+        }))
     }
 }
 
@@ -241,6 +270,29 @@ fn a_batch_that_cannot_be_divided_fails() {
     let mut tiny = scene();
     let mut update = tiny.at(3, 0);
     drop(Small.update(&mut update));
+}
+
+#[test]
+fn a_judge_elsewhere_reads_one_part_while_the_next_is_sampled() {
+    let told = Rc::default();
+    let mut mix = RewardMix::default();
+    let judge = Elsewhere {
+        told: Rc::clone(&told),
+    };
+    mix.push(Curve::Constant(1.0), Box::new(judge));
+    let schedule = Schedule::RectifiedFlow;
+    let term = RlTerm::new(part(grpo()), mix, time_grid(3, 1.0), schedule).expect("fits");
+    let config = DmdrConfig {
+        ttur: 1,
+        ..DmdrConfig::default()
+    };
+    let method = |term| Box::new(Dmdr::new(config.clone(), 1.0, Some(term), simulation(3)));
+    let elsewhere = trained(method(term), 2);
+    assert_eq!(
+        *told.borrow(),
+        ["asked", "asked", "answered", "answered"].repeat(2)
+    );
+    assert_eq!(trained(method(rl(grpo(), false)), 2), elsewhere);
 }
 
 #[test]

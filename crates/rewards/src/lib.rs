@@ -35,7 +35,7 @@ pub use gaps::Complaints;
 pub use hps::Hps;
 pub use image_reward::ImageReward;
 pub use judge::JudgeReward;
-pub use mix::{Mixed, RewardMix, WeightedReward};
+pub use mix::{Begun, Mixed, RewardMix, WeightedReward};
 pub use pick_score::PickScore;
 pub use prefixed::Prefixed;
 pub use remote_reward::RemoteReward;
@@ -44,6 +44,9 @@ pub use world_clip_score::WorldClipScore;
 
 /// What a model computes with, by name: checkpoint, preprocessing, length of texts.
 pub type Settings = BTreeMap<&'static str, String>;
+
+/// Scores `[B]` that are made elsewhere, or are there already; it waits for them.
+pub type Scoring = Box<dyn FnOnce() -> Result<Tensor, RewardError>>;
 
 /// Scores images against their prompts.
 pub trait RewardModel {
@@ -68,6 +71,15 @@ pub trait RewardModel {
     /// # Errors
     /// If the model cannot score these prompts.
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError>;
+
+    /// Begins to score: a model that is elsewhere does so while the caller goes on.
+    ///
+    /// # Errors
+    /// As for [`Self::score`].
+    fn begin(&self, images: &Tensor, prompts: &Prompts) -> Result<Scoring, RewardError> {
+        let scores = self.score(images, prompts)?;
+        Ok(Box::new(move || Ok(scores)))
+    }
 }
 
 /// Errors of reward models.

@@ -7,7 +7,7 @@ use dmdr_config::Curve;
 use dmdr_models::{Decoder, Pixels};
 use dmdr_tensor::{Kind, Numbers, Tensor, phantom, phase};
 
-use crate::{RewardError, RewardModel};
+use crate::{RewardError, RewardModel, Scoring};
 
 /// A weighted sum of rewards on what clean predictions decode to.
 pub struct RewardMix {
@@ -67,6 +67,21 @@ pub struct Mixed {
     pub numbers: Numbers,
 }
 
+/// Scores that are being made.
+pub struct Begun {
+    /// `[B]`.
+    zeros: Tensor,
+    /// Of the rewards, in order.
+    scorings: Vec<Scoring>,
+    update: u64,
+}
+
+impl std::fmt::Debug for Begun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Begun").finish_non_exhaustive()
+    }
+}
+
 impl RewardMix {
     /// An empty mix on the images of `decoder`.
     pub fn new(decoder: Rc<dyn Decoder>) -> Self {
@@ -122,14 +137,38 @@ impl RewardMix {
     /// # Errors
     /// If a reward fails.
     pub fn score(&self, x0: &Tensor, prompts: &Prompts, update: u64) -> Result<Mixed, RewardError> {
+        self.finish(self.begin(x0, prompts, update)?)
+    }
+
+    /// Begins to: rewards that are elsewhere score while the caller goes on. [`Self::finish`] gives what [`Self::score`] would.
+    ///
+    /// # Errors
+    /// If a reward fails.
+    pub fn begin(&self, x0: &Tensor, prompts: &Prompts, update: u64) -> Result<Begun, RewardError> {
         let images = phase("decode", || self.decoder.decode(x0));
-        let mut total = Tensor::zeros([images.size()[0]], (Kind::Float, images.device()));
+        let begin = |reward: &WeightedReward| reward.model.begin(&images, prompts);
+        let scorings = phase("reward", || {
+            self.rewards.iter().map(begin).collect::<Result<_, _>>()
+        })?;
+        Ok(Begun {
+            zeros: Tensor::zeros([images.size()[0]], (Kind::Float, images.device())),
+            scorings,
+            update,
+        })
+    }
+
+    /// Waits for the scores of what was begun.
+    ///
+    /// # Errors
+    /// If a reward fails.
+    pub fn finish(&self, begun: Begun) -> Result<Mixed, RewardError> {
+        let mut total = begun.zeros;
         let mut numbers = Numbers::default();
         let mut parts = Vec::with_capacity(self.rewards.len());
         let mut present = None::<Tensor>;
-        for (place, reward) in self.rewards.iter().enumerate() {
-            let (weight, name) = (reward.weight.at(update), &self.label(place));
-            let score = phase("reward", || reward.model.score(&images, prompts))?;
+        for (place, (reward, scoring)) in self.rewards.iter().zip(begun.scorings).enumerate() {
+            let (weight, name) = (reward.weight.at(begun.update), &self.label(place));
+            let score = phase("reward", scoring)?;
             let mut counted = reward.counted(&score);
             let mut plain = score.detach();
             if let Some((there, num_missing)) = left_out(reward.model.as_ref(), &plain) {

@@ -4,7 +4,7 @@
 use dmdr_batches::Prompts;
 use dmdr_tensor::Tensor;
 
-use crate::{RewardError, RewardModel, Settings};
+use crate::{RewardError, RewardModel, Scoring, Settings};
 
 /// `inner` on prompts with `prefix` before them.
 pub struct Prefixed {
@@ -40,6 +40,10 @@ impl RewardModel for Prefixed {
 
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {
         self.inner.score(images, &prompts.prefixed(&self.prefix))
+    }
+
+    fn begin(&self, images: &Tensor, prompts: &Prompts) -> Result<Scoring, RewardError> {
+        self.inner.begin(images, &prompts.prefixed(&self.prefix))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An answer that cannot be used costs the pictures that it is about; a server that is gone ends the run.
 
-use std::{env, time::Duration};
+use std::{env, iter, rc::Rc, sync::Arc, thread, time::Duration};
 
 use dmdr_batches::{Prompts, images_from_tensor};
 use dmdr_config::RemoteReward as Config;
@@ -10,15 +10,15 @@ use dmdr_remote::{ApiKey, Client, Endpoint, JudgeError, RemoteReward as Server};
 use dmdr_tensor::{Kind, Tensor, phantom};
 
 use crate::gaps::{Complaints, Gaps};
-use crate::{RewardError, RewardModel, Settings};
+use crate::{RewardError, RewardModel, Scoring, Settings};
 
 /// The client of one server.
 #[derive(Debug)]
 pub struct RemoteReward {
     name: String,
     url: String,
-    server: Server,
-    gaps: Gaps,
+    server: Arc<Server>,
+    gaps: Rc<Gaps>,
 }
 
 impl RemoteReward {
@@ -35,8 +35,8 @@ impl RemoteReward {
         Ok(Self {
             name: config.name.clone(),
             url: config.url.clone(),
-            server: Server::new(client),
-            gaps: Gaps::new(&config.name, complaints),
+            server: Arc::new(Server::new(client)),
+            gaps: Rc::new(Gaps::new(&config.name, complaints)),
         })
     }
 }
@@ -71,14 +71,29 @@ pub(crate) fn client(
     endpoint.client().map_err(|error| failed(error.to_string()))
 }
 
-/// What a rehearsal gives `images`: nobody is asked.
-pub(crate) fn rehearsed(images: &Tensor) -> Option<Tensor> {
-    let ones = |device| Tensor::ones(&images.size()[..1], (Kind::Float, device));
-    phantom::is_phantom(images.device()).then(|| ones(images.device()))
+/// The scores of `images` by what `asked` brings from elsewhere, on a thread of its own. In a rehearsal nobody is asked.
+pub(crate) fn elsewhere(
+    images: &Tensor,
+    gaps: &Rc<Gaps>,
+    asked: impl FnOnce() -> Vec<Result<f32, JudgeError>> + Send + 'static,
+) -> Scoring {
+    let device = images.device();
+    if phantom::is_phantom(device) {
+        let ones = Tensor::ones(&images.size()[..1], (Kind::Float, device));
+        return Box::new(move || Ok(ones));
+    }
+    let (asked, gaps) = (thread::spawn(asked), Rc::clone(gaps));
+    Box::new(move || {
+        let scores = gaps.fill(asked.join().expect("asking does not panic"))?;
+        Ok(Tensor::from_slice(&scores).to_device(device))
+    })
 }
 
-/// `images [B, 3, H, W]` in `[0, 1]` as PNG files.
+/// `images [B, 3, H, W]` in `[0, 1]` as PNG files; of a rehearsal's, none.
 pub(crate) fn pngs(images: &Tensor) -> Vec<Vec<u8>> {
+    if phantom::is_phantom(images.device()) {
+        return Vec::new();
+    }
     let images = images_from_tensor(images);
     images.iter().map(|image| image.png(&[])).collect()
 }
@@ -101,23 +116,26 @@ impl RewardModel for RemoteReward {
     }
 
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {
-        if let Some(scores) = rehearsed(images) {
-            return Ok(scores);
-        }
-        let pngs = pngs(images);
-        let pngs: Vec<&[u8]> = pngs.iter().map(Vec::as_slice).collect();
-        let captions: Vec<&str> = prompts.captions.iter().map(String::as_str).collect();
-        let scores = match self.server.score(&captions, &pngs) {
-            Ok(scores) => scores
-                .into_iter()
-                .map(|score| score.ok_or(JudgeError::Unscored))
-                .collect(),
-            // All of its pictures are without a score, for one reason.
-            Err(error) => std::iter::once(Err(error))
-                .chain((1..pngs.len()).map(|_| Err(JudgeError::Unscored)))
-                .collect(),
+        self.begin(images, prompts)?()
+    }
+
+    fn begin(&self, images: &Tensor, prompts: &Prompts) -> Result<Scoring, RewardError> {
+        let (server, pngs) = (Arc::clone(&self.server), pngs(images));
+        let captions = prompts.captions.clone();
+        let asked = move || {
+            let pngs: Vec<&[u8]> = pngs.iter().map(Vec::as_slice).collect();
+            let captions: Vec<&str> = captions.iter().map(String::as_str).collect();
+            match server.score(&captions, &pngs) {
+                Ok(scores) => scores
+                    .into_iter()
+                    .map(|score| score.ok_or(JudgeError::Unscored))
+                    .collect(),
+                // All of its pictures are without a score, for one reason.
+                Err(error) => iter::once(Err(error))
+                    .chain((1..pngs.len()).map(|_| Err(JudgeError::Unscored)))
+                    .collect(),
+            }
         };
-        let scores = self.gaps.fill(scores)?;
-        Ok(Tensor::from_slice(&scores).to_device(images.device()))
+        Ok(elsewhere(images, &self.gaps, asked))
     }
 }

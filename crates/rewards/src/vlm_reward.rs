@@ -2,7 +2,7 @@
 //!
 //! An answer that cannot be used costs its picture; a judge that is gone ends the run.
 
-use std::{ops::RangeInclusive, thread, time::Duration};
+use std::{ops::RangeInclusive, rc::Rc, sync::Arc, thread, time::Duration};
 
 use dmdr_batches::Prompts;
 use dmdr_config::VlmReward as Config;
@@ -10,8 +10,8 @@ use dmdr_remote::{Cache, Endpoint, JudgeError, Parameters, Retry, VlmJudge};
 use dmdr_tensor::Tensor;
 
 use crate::gaps::{Complaints, Gaps};
-use crate::remote_reward::{client, pngs, rehearsed};
-use crate::{RewardError, RewardModel, Settings};
+use crate::remote_reward::{client, elsewhere, pngs};
+use crate::{RewardError, RewardModel, Scoring, Settings};
 
 /// Questions asked at a time.
 const JOBS: usize = 8;
@@ -21,9 +21,9 @@ const JOBS: usize = 8;
 pub struct VlmReward {
     name: String,
     told: Settings,
-    judge: VlmJudge,
+    judge: Arc<VlmJudge>,
     range: RangeInclusive<f64>,
-    gaps: Gaps,
+    gaps: Rc<Gaps>,
 }
 
 impl VlmReward {
@@ -60,12 +60,12 @@ impl VlmReward {
         Ok(Self {
             name: config.name.clone(),
             told,
-            judge: match &config.cache {
+            judge: Arc::new(match &config.cache {
                 Some(folder) => judge.with_cache(Cache::new(folder)),
                 None => judge,
-            },
+            }),
             range: low..=high,
-            gaps,
+            gaps: Rc::new(gaps),
         })
     }
 }
@@ -88,11 +88,11 @@ impl RewardModel for VlmReward {
     }
 
     fn score(&self, images: &Tensor, prompts: &Prompts) -> Result<Tensor, RewardError> {
-        if let Some(scores) = rehearsed(images) {
-            return Ok(scores);
-        }
-        let pngs = pngs(images);
-        let (expected, found) = (pngs.len() as i64, prompts.len());
+        self.begin(images, prompts)?()
+    }
+
+    fn begin(&self, images: &Tensor, prompts: &Prompts) -> Result<Scoring, RewardError> {
+        let (expected, found) = (images.size()[0], prompts.len());
         if expected != found as i64 {
             let name = self.name.clone();
             return Err(RewardError::Captions {
@@ -101,31 +101,42 @@ impl RewardModel for VlmReward {
                 found,
             });
         }
-        let pairs: Vec<_> = pngs.iter().zip(&prompts.captions).collect();
-        let (judge, range) = (&self.judge, &self.range);
-        let mut scores = Vec::with_capacity(pairs.len());
-        for some in pairs.chunks(JOBS) {
-            thread::scope(|scope| {
-                let asked: Vec<_> = some
-                    .iter()
-                    .map(|&(png, caption)| scope.spawn(move || judge.number(png, caption, range)))
-                    .collect();
-                for thread in asked {
-                    let number = thread.join().expect("asking does not panic");
-                    scores.push(number.map(|number| number as f32));
-                }
-            });
-            // One that is gone is not asked about the next pictures.
-            let is_gone = |score: &Result<f32, JudgeError>| {
-                score.as_ref().is_err_and(|error| !error.is_of_one_answer())
-            };
-            if scores.iter().any(is_gone) {
-                break;
-            }
-        }
-        let scores = self.gaps.fill(scores)?;
-        Ok(Tensor::from_slice(&scores).to_device(images.device()))
+        let (judge, range, pngs) = (Arc::clone(&self.judge), self.range.clone(), pngs(images));
+        let captions = prompts.captions.clone();
+        let asked = move || numbers(&judge, &range, &pngs, &captions);
+        Ok(elsewhere(images, &self.gaps, asked))
     }
+}
+
+/// What `judge` says of each picture, some at a time.
+fn numbers(
+    judge: &VlmJudge,
+    range: &RangeInclusive<f64>,
+    pngs: &[Vec<u8>],
+    captions: &[String],
+) -> Vec<Result<f32, JudgeError>> {
+    let pairs: Vec<_> = pngs.iter().zip(captions).collect();
+    let mut scores = Vec::with_capacity(pairs.len());
+    for some in pairs.chunks(JOBS) {
+        thread::scope(|scope| {
+            let asked: Vec<_> = some
+                .iter()
+                .map(|&(png, caption)| scope.spawn(move || judge.number(png, caption, range)))
+                .collect();
+            for thread in asked {
+                let number = thread.join().expect("asking does not panic");
+                scores.push(number.map(|number| number as f32));
+            }
+        });
+        // One that is gone is not asked about the next pictures.
+        let is_gone = |score: &Result<f32, JudgeError>| {
+            score.as_ref().is_err_and(|error| !error.is_of_one_answer())
+        };
+        if scores.iter().any(is_gone) {
+            break;
+        }
+    }
+    scores
 }
 
 /// What every request says besides model and question.

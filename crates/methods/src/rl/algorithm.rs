@@ -2,7 +2,7 @@
 
 use dmdr_tensor::{Numbers, Tensor};
 
-use super::{Context, Group};
+use super::{Context, Group, Sampled};
 use crate::MethodError;
 
 /// A loss and what is worth logging beside it.
@@ -16,11 +16,11 @@ pub struct RlLoss {
 
 /// How rewards become a loss.
 pub trait Algorithm {
-    /// Samples that are compared with each other, if the algorithm compares some.
+    /// Samples that are compared with each other, if the algorithm compares some, while their scores are being made.
     ///
     /// # Errors
     /// If a reward cannot be computed.
-    fn group(&self, context: &Context<'_>) -> Result<Option<Group>, MethodError> {
+    fn sample(&self, context: &Context<'_>) -> Result<Option<Sampled>, MethodError> {
         let _ = context;
         Ok(None)
     }
@@ -31,7 +31,7 @@ pub trait Algorithm {
     }
 
     /// The loss. `x0 [B, C, H, W]` is the student's prediction for the rollout, with gradient; `group` is what
-    /// [`Self::group`] gave.
+    /// [`Self::sample`] gave, with its scores.
     ///
     /// # Errors
     /// If a reward cannot be computed.

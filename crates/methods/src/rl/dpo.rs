@@ -7,12 +7,12 @@ use dmdr_diffusion::loss::{self, PairErrors};
 use dmdr_models::View;
 use dmdr_tensor::{Kind, Numbers, Tensor, no_grad_guard, phase};
 
-use super::{Algorithm, Context, Group, Pairs, RlLoss, pairs, sample_group};
+use super::{Algorithm, Context, Group, Pairs, RlLoss, Sampled, pairs, sample_group};
 use crate::MethodError;
 
 impl Algorithm for Dpo {
     /// It compares what the student's own sampler makes, each from noise of its own.
-    fn group(&self, context: &Context<'_>) -> Result<Option<Group>, MethodError> {
+    fn sample(&self, context: &Context<'_>) -> Result<Option<Sampled>, MethodError> {
         let transition = Transition::CoefficientPreserving(1.0);
         sample_group(context, transition, self.groups, false).map(Some)
     }
@@ -23,7 +23,7 @@ impl Algorithm for Dpo {
         _: &Tensor,
         group: Option<&Group>,
     ) -> Result<RlLoss, MethodError> {
-        let group = group.expect("`group` sampled one");
+        let group = group.expect("`sample` gave one");
         let (student, reference) = (&context.student, context.reference.as_ref());
         Ok(dpo(student, reference, context.times, group, self.beta))
     }

@@ -9,11 +9,11 @@ use dmdr_diffusion::{
 use dmdr_models::View;
 use dmdr_tensor::{Kind, Numbers, Tensor, no_grad_guard, phase};
 
-use super::{Algorithm, Context, Group, RlLoss, sample_group};
+use super::{Algorithm, Context, Group, RlLoss, Sampled, sample_group};
 use crate::MethodError;
 
 impl Algorithm for Grpo {
-    fn group(&self, context: &Context<'_>) -> Result<Option<Group>, MethodError> {
+    fn sample(&self, context: &Context<'_>) -> Result<Option<Sampled>, MethodError> {
         let (transition, is_shared) = (self.transition, self.shared_noise);
         sample_group(context, transition, self.groups, is_shared).map(Some)
     }
@@ -28,7 +28,7 @@ impl Algorithm for Grpo {
         _: &Tensor,
         group: Option<&Group>,
     ) -> Result<RlLoss, MethodError> {
-        let group = group.expect("`group` sampled one");
+        let group = group.expect("`sample` gave one");
         let (student, reference) = (&context.student, context.reference.as_ref());
         let (times, transition) = (context.times, self.transition);
         Ok(grpo(student, reference, times, transition, group, self))

@@ -5,7 +5,7 @@ use dmdr_diffusion::Schedule;
 use dmdr_rewards::RewardMix;
 use dmdr_tensor::Tensor;
 
-use super::{Algorithm, Context, Group, Refl, RlLoss};
+use super::{Algorithm, Context, Group, Refl, RlLoss, Sampled};
 use crate::{MethodError, Rollout, Share, Update};
 
 /// An algorithm with its rewards.
@@ -81,8 +81,13 @@ impl RlTerm {
         update: &mut Update<'_>,
         r: &Rollout,
     ) -> Result<Option<Group>, MethodError> {
-        let parts = update.in_parts(|part| self.algorithm.group(&self.context(update, r, part)))?;
-        let parts: Option<Vec<Group>> = parts.into_iter().collect();
+        let parts =
+            update.in_parts(|part| self.algorithm.sample(&self.context(update, r, part)))?;
+        // Those of the first part may be there by now.
+        let scored =
+            |part: Option<Sampled>| part.map(|part| part.scored(&self.rewards)).transpose();
+        let parts = parts.into_iter().map(scored);
+        let parts: Option<Vec<Group>> = parts.collect::<Result<_, MethodError>>()?;
         let mut group = parts.map(Group::of_parts);
         if let Some(group) = &mut group {
             let size = group.advantages.numel() as i64;
