@@ -34,10 +34,10 @@ impl Checkpointing {
 
 impl Serialize for Checkpointing {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0 == 0.0 || self.0 == 1.0 {
-            serializer.serialize_bool(self.0 == 1.0)
-        } else {
-            serializer.serialize_f64(self.0)
+        match self.0 {
+            share if share <= 0.0 => serializer.serialize_bool(false),
+            share if share >= 1.0 => serializer.serialize_bool(true),
+            share => serializer.serialize_f64(share),
         }
     }
 }

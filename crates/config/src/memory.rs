@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 /// `[memory]`. All but the key on bits change where numbers lie, not the numbers.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of a file, each by itself"
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Memory {

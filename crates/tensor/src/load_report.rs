@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{Weight, header::Header};
+use tch::Kind;
+
+use crate::header::Header;
 
 /// How a file's tensors compare with what a network asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub struct LoadReport {
 
 impl LoadReport {
     pub(crate) fn compare(
-        expected: &BTreeMap<String, Weight>,
+        expected: &BTreeMap<String, (Vec<i64>, Kind)>,
         found: &BTreeMap<String, Header>,
     ) -> Self {
         let mut report = Self {
@@ -30,14 +32,14 @@ impl LoadReport {
                 .collect(),
             ..Self::default()
         };
-        for (name, param) in expected {
+        for (name, (shape, kind)) in expected {
             match found.get(name) {
                 None => report.missing.push(name.clone()),
-                Some(header) if header.shape != param.size() => {
+                Some(header) if header.shape != *shape => {
                     let found = header.shape.clone();
-                    report.reshaped.push((name.clone(), param.size(), found));
+                    report.reshaped.push((name.clone(), shape.clone(), found));
                 }
-                Some(header) if header.kind != param.kind() => report.cast.push(name.clone()),
+                Some(header) if header.kind != *kind => report.cast.push(name.clone()),
                 Some(_) => {}
             }
         }

@@ -187,47 +187,29 @@ impl ParamStore {
         inner.insert(name, tensor)
     }
 
-    /// [`Self::create`] for the kernel of a convolution, which only enters products in the compute kind. It is never kept in 8
-    /// bits: kernels are few where layers are many.
+    /// [`Self::create`] for the weight of a layer, `[out, in]` or `[out, in, k, k]`, that only enters products in `compute`.
+    /// Kernels are never kept in 8 bits: they are few where layers are many.
     ///
     /// # Panics
     /// If the name exists.
-    pub(crate) fn create_kernel(&self, name: &str, shape: &[i64], init: Init) -> Weight {
-        let compute = self.compute();
-        self.create_layer(name, shape, init, compute, |keeping| Keeping {
-            in_8_bits: false,
-            ..keeping
-        })
-    }
-
-    /// [`Self::create`] for the weight of a linear layer, `[out, in]`, that only enters products in `compute`.
-    ///
-    /// # Panics
-    /// If the name exists.
-    pub(crate) fn create_matrix(
-        &self,
-        name: &str,
-        shape: [i64; 2],
-        init: Init,
-        compute: Kind,
-    ) -> Weight {
-        self.create_layer(name, &shape, init, compute, |keeping| keeping)
-    }
-
-    fn create_layer(
+    pub(crate) fn create_layer(
         &self,
         name: &str,
         shape: &[i64],
         init: Init,
         compute: Kind,
-        kept: impl Fn(Keeping) -> Keeping,
     ) -> Weight {
         let mut inner = self.inner.borrow_mut();
         let Purpose::CompactInference(keeping) = inner.purpose else {
             drop(inner);
             return self.create(name, shape, init).into();
         };
-        let weight = Weight::zeros(shape, compute, inner.device, kept(keeping));
+        let in_8_bits = keeping.in_8_bits && shape.len() == 2;
+        let keeping = Keeping {
+            in_8_bits,
+            ..keeping
+        };
+        let weight = Weight::zeros(shape, compute, inner.device, keeping);
         inner.define(name, weight.shallow_clone());
         weight
     }
@@ -441,7 +423,9 @@ impl Inner {
             Purpose::Shapes,
             "a store of shapes has no memory to load into"
         );
-        let report = LoadReport::compare(&self.params, found);
+        let expected = self.params.iter();
+        let expected = expected.map(|(name, param)| (name.clone(), (param.size(), param.kind())));
+        let report = LoadReport::compare(&expected.collect(), found);
         if report.fits() {
             return Ok(report);
         }

@@ -1,7 +1,7 @@
 //! The processes that train together, on libtorch's own store and process group (Gloo).
 
 mod place;
-mod serve;
+pub(crate) mod serve;
 
 use std::{
     collections::VecDeque,
@@ -17,7 +17,6 @@ use std::{
 use tch::{Tensor, no_grad_guard};
 
 pub use place::{Place, PlaceError};
-pub use serve::unless_lost;
 
 pub(crate) use crate::shim::ranks::{Exchange, Work};
 use crate::{

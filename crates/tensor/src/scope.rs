@@ -216,12 +216,13 @@ impl<'a> Scope<'a> {
     /// Creates the weight of a linear layer here, `[out, in]`, which is only read as a factor of products in `compute`.
     pub fn weight(&self, shape: [i64; 2], init: Init, compute: tch::Kind) -> Weight {
         let name = self.name("weight");
-        self.store.create_matrix(&name, shape, init, compute)
+        self.store.create_layer(&name, &shape, init, compute)
     }
 
     /// Creates the kernel of a convolution here, `[out, in, k, k]`, which is only read as a factor of products in [`Self::compute`].
     pub fn kernel(&self, shape: [i64; 4], init: Init) -> Weight {
-        self.store.create_kernel(&self.name("weight"), &shape, init)
+        let name = self.name("weight");
+        self.store.create_layer(&name, &shape, init, self.compute())
     }
 
     /// Creates buffer `name` here, which is saved and loaded like a parameter but never trained; `value` is asked for

@@ -64,35 +64,18 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     for warning in &rehearsal.warnings {
         print_data(&format!("warning    {warning}"));
     }
-    print_data("memory");
-    for (name, bytes) in &rehearsal.resident {
-        print_line(name, *bytes, "");
-    }
-    let kept = if experiment.gradient_checkpointing == Checkpointing::default() {
-        "kept"
-    } else {
-        "computed again (gradient_checkpointing)"
-    };
-    let note = format!("activations, {kept}, and gradients");
-    print_line("an update", rehearsal.update, &note);
-    if corpus.is_some() {
-        print_line(
-            "text encoders",
-            rehearsal.encoding,
-            "before the training, unless all prompts are cached",
-        );
-    }
     let of = capacity.map_or(String::new(), |bytes| {
         format!("of {} on {name}", in_words(bytes))
     });
-    print_line("at most", rehearsal.peak(), &of);
+    print_memory(&rehearsal, &experiment, corpus.is_some(), &of);
 
     let peak_of = |changed: &Experiment| {
         let assembly = Assembly::of(changed, runtime).with_corpus(corpus.clone());
         Ok(Rehearsal::of(&assembly)?.peak())
     };
     if let Some(gib) = args.fit {
-        return print_fitted(fit(&experiment, gibibytes(gib), &peak_of)?, gib);
+        let fitted = fit(&experiment, gibibytes(gib), &peak_of)?;
+        return Ok(print_fitted(fitted, gib));
     }
     let fits = |peak: u64| capacity.is_none_or(|capacity| peak <= capacity);
     print_data("switches");
@@ -110,13 +93,36 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
+/// What takes how much; `of` says what of.
+fn print_memory(rehearsal: &Rehearsal, experiment: &Experiment, encodes: bool, of: &str) {
+    print_data("memory");
+    for (name, bytes) in &rehearsal.resident {
+        print_line(name, *bytes, "");
+    }
+    let kept = if experiment.gradient_checkpointing == Checkpointing::default() {
+        "kept"
+    } else {
+        "computed again (gradient_checkpointing)"
+    };
+    let note = format!("activations, {kept}, and gradients");
+    print_line("an update", rehearsal.update, &note);
+    if encodes {
+        print_line(
+            "text encoders",
+            rehearsal.encoding,
+            "before the training, unless all prompts are cached",
+        );
+    }
+    print_line("at most", rehearsal.peak(), of);
+}
+
 /// What to set so that a run takes `gib` at most.
-fn print_fitted(fitted: Option<Fitted>, gib: f64) -> Result<ExitCode> {
+fn print_fitted(fitted: Option<Fitted>, gib: f64) -> ExitCode {
     let Some(Fitted { sets, peak }) = fitted else {
         print_data(&format!(
             "does not fit into {gib} GiB, whatever is set: take a smaller student, or fewer rewards"
         ));
-        return Ok(ExitCode::FAILURE);
+        return ExitCode::FAILURE;
     };
     print_data(&format!("fits into {gib} GiB with {}", in_words(peak)));
     for set in &sets {
@@ -125,7 +131,7 @@ fn print_fitted(fitted: Option<Fitted>, gib: f64) -> Result<ExitCode> {
     if sets.is_empty() {
         print_data("  as it is");
     }
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
 /// What is there of CUDA, where the run is on it.
