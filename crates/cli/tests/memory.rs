@@ -207,6 +207,7 @@ fn the_doctor_finds_what_fits() {
     let fitted = |mebibytes: f64| {
         let gib = format!("{}", mebibytes / 1024.0);
         let mut arguments = vec!["doctor", "run.toml", "--random-weights", "--fit", &gib];
+        arguments.extend(["--set", "device=cuda"]);
         arguments.extend(["--set", "precision=bf16"]);
         arguments.extend(["--set", "rewards.0.model.clip.weights=\"none.safetensors\""]);
         let output = dmdr(here, &arguments).output().expect("it starts");

@@ -41,7 +41,7 @@ pub struct Experiment {
     /// the student's steps grow with it, activations do not.
     #[serde(
         default = "one",
-        deserialize_with = "range::count",
+        deserialize_with = "range::accumulate",
         skip_serializing_if = "is_one"
     )]
     pub accumulate: usize,

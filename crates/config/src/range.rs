@@ -205,6 +205,10 @@ pub(crate) fn group<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> 
     integer(d, "at least 2 samples to compare", |n| n >= 2).map(|n| n as usize)
 }
 
+pub(crate) fn accumulate<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    integer(d, "1 to 65536 batches", |n| (1..=65_536).contains(&n)).map(|n| n as usize)
+}
+
 pub(crate) fn few_steps<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
     integer(d, "1 to 8 steps", |n| (1..=8).contains(&n)).map(|n| n as usize)
 }

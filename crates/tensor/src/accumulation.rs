@@ -286,6 +286,18 @@ mod tests {
     }
 
     #[test]
+    fn who_fails_while_it_hears_fails_the_pass() {
+        let group = group(&NAMES);
+        let failed = std::panic::catch_unwind(|| {
+            shim::gradients_heard(&loss(&group, 1.0), &group.tensors, |_, _| {
+                std::panic::resume_unwind(Box::new("want of memory"))
+            })
+        });
+        let panic = failed.expect_err("it failed");
+        assert_eq!(panic.downcast_ref(), Some(&"want of memory"));
+    }
+
+    #[test]
     fn a_pass_that_is_repeated_sends_the_rest() {
         let group = group(&NAMES);
         let expected = group.grads(&loss(&group, 1.0)).expect("a graph");

@@ -1,6 +1,10 @@
 //! A device without memory, on which an update of any size can be rehearsed to see what it would take.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use tch::{Device, Kind, Tensor};
 
@@ -38,6 +42,7 @@ impl Count {
     pub fn start() -> Self {
         static ONLY: Mutex<()> = Mutex::new(());
         let only = ONLY.lock().unwrap_or_else(PoisonError::into_inner);
+        settle();
         shim::phantom_peak();
         shim::phantom_operations();
         Self {
@@ -54,6 +59,18 @@ impl Count {
     /// The most there were at once since the last call or the start.
     pub fn peak_bytes(&self) -> u64 {
         shim::phantom_peak().saturating_sub(self.before)
+    }
+}
+
+/// Waits until libtorch's thread of the device has let go of what was before: nothing is left, or nothing has changed for a while.
+fn settle() {
+    const READINGS: u32 = 40;
+    let (mut live, mut same) = (shim::phantom_live(), 0);
+    while live > 0 && same < READINGS {
+        thread::sleep(Duration::from_millis(5));
+        let now = shim::phantom_live();
+        same = if now == live { same + 1 } else { 0 };
+        live = now;
     }
 }
 

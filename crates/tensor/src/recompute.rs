@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::{has_tangent, shim};
+use crate::{has_tangent, ranks::serve::fail, shim};
 
 /// `piece(inputs)`, whose gradient costs a second run instead of memory: of what the piece computes only `inputs` are kept,
 /// and going backwards it is run again. Gradients reach `inputs` and every trained tensor that `piece` reads.
@@ -17,7 +17,7 @@ pub fn recompute(inputs: &[&Tensor], piece: impl Fn(&[Tensor]) -> Tensor + 'stat
         let inputs: Vec<Tensor> = inputs.iter().map(|input| input.shallow_clone()).collect();
         return piece(&inputs);
     }
-    shim::recompute(inputs, piece).unwrap_or_else(|error| panic!("{error}"))
+    shim::recompute(inputs, piece).unwrap_or_else(|error| fail(&error))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor, no_grad_guard};
 
-use crate::{Ranks, has_tangent, phantom, shim};
+use crate::{Ranks, has_tangent, phantom, ranks::serve::fail, shim};
 
 /// How a store keeps the frozen weights of layers between their uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +163,7 @@ impl Weight {
         }
         let again = Rc::clone(kept);
         let made = shim::linear(x, bias, move |_| again.read());
-        made.unwrap_or_else(|error| panic!("{error}"))
+        made.unwrap_or_else(|error| fail(&error))
     }
 }
 

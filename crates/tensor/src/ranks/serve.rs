@@ -2,7 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -19,18 +19,33 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// How long one who waits sleeps at most.
 const NAP: Duration = Duration::from_millis(20);
 
-/// A process that was lost in the middle of a network.
-struct Lost(TensorError);
+/// Which process was lost in the middle of a network: C++ may lie between there and whoever is to be told.
+static LOST: Mutex<Option<TensorError>> = Mutex::new(None);
 
 /// What `compute` gives, or which process was lost while a network fetched what others keep.
 ///
 /// # Errors
 /// That process, by name.
 pub fn unless_lost<T>(compute: impl FnOnce() -> T) -> Result<T, TensorError> {
-    catch_unwind(AssertUnwindSafe(compute)).or_else(|panic| match panic.downcast::<Lost>() {
-        Ok(lost) => Err(lost.0),
-        Err(other) => resume_unwind(other),
-    })
+    let done = catch_unwind(AssertUnwindSafe(compute));
+    let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (lost, done) {
+        (Some(lost), _) => Err(lost),
+        (None, Ok(done)) => Ok(done),
+        (None, Err(panic)) => resume_unwind(panic),
+    }
+}
+
+/// Ends a computation that failed by `error`: in silence if a process was lost, which whoever waits for it tells.
+pub(crate) fn fail(error: &TensorError) -> ! {
+    let is_lost = LOST
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .is_some();
+    if is_lost {
+        resume_unwind(Box::new("a process was lost"));
+    }
+    panic!("{error}")
 }
 
 impl Ranks {
@@ -60,7 +75,10 @@ impl Ranks {
             }
             self.fetch(shared, part, &all)
         };
-        fetch().unwrap_or_else(|error| resume_unwind(Box::new(Lost(error))));
+        if let Err(error) = fetch() {
+            *LOST.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            resume_unwind(Box::new("a process was lost"));
+        }
         all
     }
 

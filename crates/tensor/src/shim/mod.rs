@@ -8,9 +8,10 @@
 pub(crate) mod ranks;
 
 use std::{
+    any::Any,
     ffi::{CStr, CString, c_char, c_int, c_void},
     mem,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
     ptr, slice,
 };
@@ -290,19 +291,29 @@ pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, 
 pub(crate) fn gradients_heard<F: FnMut(usize, &Tensor)>(
     loss: &Tensor,
     inputs: &[Tensor],
-    mut hear: F,
+    hear: F,
 ) -> Result<(), TensorError> {
+    let mut ear = Ear { hear, panic: None };
     let pointer = |tensor: &Tensor| tensor.as_ptr().cast_mut().cast();
     let pointers: Vec<*mut c_void> = inputs.iter().map(pointer).collect();
     let listener = Listener {
-        data: (&raw mut hear).cast(),
+        data: (&raw mut ear).cast(),
         hear: hear_gradient::<F>,
     };
     // SAFETY: live tensors. The shim calls the closure only while this thread waits in here, though libtorch's engine may do so
     // on a thread of its own; one call at a time, as leaves of one device have one thread.
     let message =
         unsafe { dmdr_gradients_heard(pointer(loss), pointers.as_ptr(), inputs.len(), listener) };
+    if let Some(panic) = ear.panic {
+        resume_unwind(panic);
+    }
     result("backward", message)
+}
+
+/// A closure that is told of gradients, and why it failed, if it did.
+struct Ear<F> {
+    hear: F,
+    panic: Option<Box<dyn Any + Send>>,
 }
 
 unsafe extern "C" fn hear_gradient<F: FnMut(usize, &Tensor)>(
@@ -312,12 +323,15 @@ unsafe extern "C" fn hear_gradient<F: FnMut(usize, &Tensor)>(
 ) {
     // SAFETY: `data` is the closure of `gradients_heard`, which nobody else uses now; a live tensor, of which this makes a
     // handle of our own.
-    let (hear, gradient) = unsafe {
+    let (ear, gradient) = unsafe {
         let gradient = Tensor::clone_from_ptr(gradient.cast());
-        (&mut *data.cast::<F>(), gradient)
+        (&mut *data.cast::<Ear<F>>(), gradient)
     };
-    // A panic must not cross C++: it would be one of ours, and the gradient is missed in the end.
-    let _ = catch_unwind(AssertUnwindSafe(|| hear(index, &gradient)));
+    // A panic must not cross C++: it goes on behind it.
+    if ear.panic.is_none() {
+        let heard = catch_unwind(AssertUnwindSafe(|| (ear.hear)(index, &gradient)));
+        ear.panic = heard.err();
+    }
 }
 
 /// `x W^T + b` with the weight that `piece`, which is given nothing, makes for each use.

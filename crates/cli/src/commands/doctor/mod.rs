@@ -120,7 +120,7 @@ fn print_memory(rehearsal: &Rehearsal, experiment: &Experiment, encodes: bool, o
 fn print_fitted(fitted: Option<Fitted>, gib: f64) -> ExitCode {
     let Some(Fitted { sets, peak }) = fitted else {
         print_data(&format!(
-            "does not fit into {gib} GiB, whatever is set: take a smaller student, or fewer rewards"
+            "does not fit into {gib} GiB with checkpointing, a smaller batch and `[memory]`: take an adapter as the student, or fewer rewards"
         ));
         return ExitCode::FAILURE;
     };
