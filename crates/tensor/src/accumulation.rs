@@ -139,9 +139,9 @@ impl Accumulation {
         let count = self.ranks.count() as f64;
         let mut flats = Vec::new();
         for bucket in self.buckets {
-            let (flat, work) = bucket.flat.zip(bucket.work).expect("all were sent");
+            let (mut flat, work) = bucket.flat.zip(bucket.work).expect("all were sent");
             self.ranks.wait(work)?;
-            flats.push(flat / count);
+            flats.push(flat.g_div_scalar_(count));
         }
         let means = self.params.iter().zip(&self.places);
         let means = means.map(|(param, (bucket, place))| view(&flats[*bucket], place, param));
