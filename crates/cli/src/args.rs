@@ -86,8 +86,8 @@ pub(crate) struct RunArgs {
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
-    /// Of several processes: seconds to wait for one of them before all end.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Of several processes: seconds to wait for one of them before all end, a week at most.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..=604_800))]
     pub(crate) timeout: u64,
 }
 

@@ -2,9 +2,13 @@
 
 mod common;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
-use common::{dmdr, pipeline, succeed};
+use common::{
+    dmdr,
+    metrics::{Numbers, numbers},
+    pipeline, succeed,
+};
 use tempfile::TempDir;
 
 const REWARD: &str = r#"
@@ -28,23 +32,7 @@ fn run() -> TempDir {
     dir
 }
 
-/// What an update logs, but for time.
-fn numbers(run: &Path) -> BTreeMap<(u64, String), f64> {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).expect("records");
-    let mut found = BTreeMap::new();
-    for line in text.lines() {
-        let record: serde_json::Value = serde_json::from_str(line).expect("whole lines");
-        let update = record["update"].as_u64().expect("a number");
-        for (name, value) in record["values"].as_object().expect("values") {
-            if !name.starts_with("time/") {
-                found.insert((update, name.clone()), value.as_f64().expect("a number"));
-            }
-        }
-    }
-    found
-}
-
-fn trained(here: &Path, name: &str, sets: &[&str]) -> BTreeMap<(u64, String), f64> {
+fn trained(here: &Path, name: &str, sets: &[&str]) -> Numbers {
     let name = format!("name={name}");
     let mut arguments = vec![
         "train",

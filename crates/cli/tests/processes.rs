@@ -1,13 +1,16 @@
 //! Several processes train as one would on all their batches: two on this machine, over Gloo.
 
+mod common;
+
 use std::{
-    collections::BTreeMap,
     fs,
     net::TcpListener,
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
+
+use common::metrics::numbers;
 
 /// With the models of the emoji world: rewards of networks that know nothing hardly differ, and GRPO divides by how much.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -79,23 +82,6 @@ fn train(root: &Path, ranks: usize, sets: &[&str], more: &[&str]) {
         let output = ended(child);
         assert!(output.status.success(), "{}", words(&output));
     }
-}
-
-/// All numbers of a run's updates that are not about time.
-fn numbers(run: &Path) -> BTreeMap<(u64, String), f64> {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).expect("records");
-    let mut found = BTreeMap::new();
-    for line in text.lines() {
-        let record: serde_json::Value = serde_json::from_str(line).expect("whole lines");
-        let update = record["update"].as_u64().expect("a number");
-        for (name, value) in record["values"].as_object().expect("values") {
-            if !name.starts_with("time/") && name != "parts" {
-                let value = value.as_f64().expect("a number");
-                found.insert((update, name.clone()), value);
-            }
-        }
-    }
-    found
 }
 
 /// That both runs logged the same but for rounding.
@@ -271,6 +257,31 @@ fn who_is_lost_is_named_and_ends_the_others() {
         "{told}"
     );
     assert!(told.contains("is gone"), "{told}");
+}
+
+#[test]
+fn who_does_not_come_to_the_start_is_waited_for_and_told() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let port = port();
+    let alone = start(
+        dir.path(),
+        &["name=apart"],
+        &["--timeout", "2"],
+        (0, 2, port),
+    );
+    let told = words(&ended(alone));
+    let expected = format!("the 2 processes did not meet at 127.0.0.1:{port} within 2 s");
+    assert!(told.contains(&expected), "{told}");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let late = start(
+        dir.path(),
+        &["name=late"],
+        &["--timeout", "2"],
+        (0, 2, port),
+    );
+    let told = words(&ended(late));
+    assert!(told.contains("set another `MASTER_PORT`"), "{told}");
 }
 
 #[test]

@@ -136,6 +136,21 @@ impl Experiment {
         same
     }
 
+    /// The same, computed as `first` is: processes that train together divide a batch, compute blocks again and keep weights
+    /// alike, though no number hangs on it.
+    #[must_use]
+    pub fn computed_like(&self, first: &Self) -> Self {
+        Self {
+            accumulate: first.accumulate,
+            gradient_checkpointing: first.gradient_checkpointing,
+            memory: Memory {
+                base_in_8_bits: self.memory.base_in_8_bits,
+                ..first.memory
+            },
+            ..self.clone()
+        }
+    }
+
     /// Keys of reward models elsewhere that are asked otherwise than in `begun`, though they are the same models.
     pub fn moved_judges(&self, begun: &Self) -> Vec<String> {
         let rewards = self.rewards.iter().map(|reward| &reward.model);

@@ -34,37 +34,6 @@ impl Memory {
         *self == Self::default()
     }
 
-    /// Its switches, as processes tell each other: 1 for on.
-    pub fn to_numbers(self) -> [f64; 5] {
-        [
-            self.base_in_8_bits,
-            self.base_on_host,
-            self.rewards_on_host,
-            self.shard_base,
-            self.shard_moments,
-        ]
-        .map(f64::from)
-    }
-
-    /// The same from there.
-    #[must_use]
-    pub fn from_numbers(numbers: [f64; 5]) -> Self {
-        let [
-            base_in_8_bits,
-            base_on_host,
-            rewards_on_host,
-            shard_base,
-            shard_moments,
-        ] = numbers.map(|number| number > 0.0);
-        Self {
-            base_in_8_bits,
-            base_on_host,
-            rewards_on_host,
-            shard_base,
-            shard_moments,
-        }
-    }
-
     /// What of it changes numbers.
     #[must_use]
     pub(crate) fn of_bits(self) -> Self {

@@ -86,6 +86,7 @@ struct Gelu : torch::autograd::Function<Gelu> {
     return {out};
   }
 };
+
 // Rows of a tensor of four dimensions whose last one lies in a row, as of queries within a joint projection.
 struct Rows {
   const float *data;
@@ -156,7 +157,7 @@ void normalise_back(float *out, const float *scales, const Rows &x, const Rows &
   }
 }
 
-// Runs `body` on ranges of `scales`, one number a row, by libtorch's threads.
+// Runs `body` on ranges of rows, of which each has a number in `scales`, by libtorch's threads.
 template <class Body> void each_row(at::Tensor &scales, int64_t width, Body body) {
   auto *start = scales.data_ptr<float>();
   const auto grain = std::max<int64_t>(1, at::internal::GRAIN_SIZE / std::max<int64_t>(1, width));
@@ -193,9 +194,8 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     if (context->needs_input_grad(0)) {
       of_x = at::empty(x.sizes(), x.options());
       const Rows rows(x), given(grad);
-      auto unused = at::empty_like(scales);
-      each_row(unused, x.size(3), [&](int64_t from, int64_t to) {
-        normalise_back(of_x.data_ptr<float>(), scales.const_data_ptr<float>(), rows, given, weight.const_data_ptr<float>(), from, to);
+      each_row(scales, x.size(3), [&](int64_t from, int64_t to) {
+        normalise_back(of_x.data_ptr<float>(), scales.data_ptr<float>(), rows, given, weight.const_data_ptr<float>(), from, to);
       });
       of_x = of_x.view(saved[0].sizes());
     }

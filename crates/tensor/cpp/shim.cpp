@@ -6,7 +6,6 @@
 #include <c10/core/GradMode.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -14,9 +13,6 @@
 #include <torch/csrc/autograd/forward_grad.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/csrc/autograd/functions/utils.h>
-#ifdef __linux__
-#include <sys/prctl.h>
-#endif
 #include <unordered_set>
 #include <vector>
 
@@ -224,15 +220,6 @@ char *dmdr_open_tangents() {
     static const auto level = autograd::ForwardADLevel::get_next_idx();
     TORCH_CHECK(level == 0, "another level of forward differentiation is open");
   });
-}
-
-// Lets tensors of 2 MiB and more have huge pages, which mimalloc has forbidden to all of the process: what libtorch keeps of its
-// operators is small and scattered, and would take 60 MiB more. To be called before the first tensor is made.
-void dmdr_allow_huge_tensors() {
-#ifdef PR_SET_THP_DISABLE
-  prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
-  setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0); // read by c10's allocator
-#endif
 }
 
 bool dmdr_has_tangent(const at::Tensor *tensor) { return tensor->_fw_grad(0).defined(); }

@@ -50,7 +50,13 @@ impl Accumulation {
 
     fn with_buckets(group: &ParamGroup, ranks: Ranks, size: usize) -> Self {
         let params: Vec<Tensor> = group.tensors.iter().map(Tensor::shallow_clone).collect();
-        let mut order: Vec<usize> = (0..params.len()).collect();
+        // One process sends nothing.
+        let num_sent = if ranks == Ranks::ALONE {
+            0
+        } else {
+            params.len()
+        };
+        let mut order: Vec<usize> = (0..num_sent).collect();
         // Backwards, the last layers come first.
         order.sort_by_cached_key(|&index| Reverse(natural(&group.names[index])));
         let mut buckets: Vec<Bucket> = Vec::new();

@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor, no_grad_guard};
 
 use crate::{
     LoadReport, ParamGroup, Ranks, TensorError,
+    memory::num_bytes,
     shim::{self, Hyper, Moments},
     weights,
 };
@@ -108,8 +109,7 @@ impl AdamW {
 
     /// Bytes of the moments that are its own.
     pub fn num_bytes(&self) -> usize {
-        let bytes = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
-        self.state().values().map(bytes).sum()
+        self.state().values().map(num_bytes).sum()
     }
 
     /// Scales `grads` so that their global L2 norm is at most `max_norm`; returns the norm before clipping, a scalar on their

@@ -1,8 +1,13 @@
 //! How much memory there is, how much of it was taken, and how freed memory is kept.
 
-use tch::Device;
+use tch::{Device, Tensor};
 
 use crate::{TensorError, shim};
+
+/// Bytes of a tensor's numbers.
+pub(crate) fn num_bytes(tensor: &Tensor) -> usize {
+    tensor.numel() * tensor.kind().elt_size_in_bytes()
+}
 
 /// Peak bytes of this process on `device`: resident memory on the CPU, allocator peak on CUDA.
 ///

@@ -76,7 +76,8 @@ impl Ranks {
     /// # Errors
     /// If they do not meet within `timeout`.
     pub fn join(place: &Place, timeout: Duration) -> Result<Self, TensorError> {
-        let group = Group::join(&meeting(place, timeout))?;
+        let group = Group::join(&meeting(place, timeout));
+        let group = group.map_err(|error| apart(place, timeout, &error))?;
         let shared: &'static Shared = Box::leak(Box::new(Shared {
             group,
             timeout,
@@ -281,6 +282,29 @@ impl Ranks {
             ranks: self.count(),
             reason,
         }
+    }
+}
+
+/// That the processes did not meet, and what to do.
+fn apart(place: &Place, timeout: Duration, error: &TensorError) -> TensorError {
+    let (host, port) = (&place.host, place.port);
+    let told = error.to_string();
+    let reason = if told.contains("EADDRINUSE") {
+        format!(
+            "port {port} of {host} is taken: set another `MASTER_PORT` for all processes of this run"
+        )
+    } else {
+        format!(
+            "the {} processes did not meet at {host}:{port} within {} s: start all of them, with the same `MASTER_ADDR` and \
+             `MASTER_PORT` ({told})",
+            place.ranks,
+            timeout.as_secs()
+        )
+    };
+    TensorError::Rank {
+        rank: u64::from(place.rank),
+        ranks: u64::from(place.ranks),
+        reason,
     }
 }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor, no_grad_guard};
 
-use crate::{Ranks, has_tangent, phantom, ranks::serve::fail, shim};
+use crate::{Ranks, has_tangent, memory::num_bytes, phantom, ranks::serve::fail, shim};
 
 /// How a store keeps the frozen weights of layers between their uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,11 +127,10 @@ impl Weight {
 
     /// Bytes that are kept on the device where it is used.
     pub(crate) fn num_bytes(&self) -> usize {
-        let bytes = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
         match &self.0 {
-            Form::Plain(tensor) => bytes(tensor),
+            Form::Plain(tensor) => num_bytes(tensor),
             Form::Kept(kept) if kept.part.device() != kept.device => 0,
-            Form::Kept(kept) => bytes(&kept.part) + kept.units.as_ref().map_or(0, bytes),
+            Form::Kept(kept) => num_bytes(&kept.part) + kept.units.as_ref().map_or(0, num_bytes),
         }
     }
 

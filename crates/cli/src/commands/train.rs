@@ -1,9 +1,9 @@
 //! `dmdr train`.
 
-use std::{process::ExitCode, rc::Rc, time::Duration};
+use std::{path::Path, process::ExitCode, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use dmdr_config::{Checkpointing, Experiment, Memory, World};
+use dmdr_config::{Experiment, World};
 use dmdr_console::{
     environment, interrupt,
     progress::{Progress, say},
@@ -54,7 +54,7 @@ fn lead(
     let config = experiment.to_toml();
     let run = begin(resumed, args, &experiment.name, &config, &environment)?;
     // What is cached is written by now; the others load.
-    ranks.of_first(&agreed(&experiment))?;
+    ranks.words(&config)?;
     let outcome = distill(distillation, &experiment, &run, args.resume, quiet)?;
     if outcome == Outcome::Finished {
         // Where no truth is known, a run is measured by what its config names.
@@ -105,26 +105,14 @@ fn prepare(
     Ok((resumed, corpus))
 }
 
-/// What all processes have as the first one has it, though no number hangs on it: they compute and exchange together.
-fn agreed(experiment: &Experiment) -> Vec<f64> {
-    let of = [
-        experiment.accumulate as f64,
-        experiment.gradient_checkpointing.share(),
-    ];
-    of.into_iter()
-        .chain(experiment.memory.to_numbers())
-        .collect()
-}
-
 /// Trains in step with the first process.
 fn follow(args: &RunArgs, mut experiment: Experiment, runtime: Runtime) -> Result<ExitCode> {
     // While it prepares, and while it loads, encodes and caches.
     runtime.ranks.serve()?;
     runtime.ranks.serve()?;
-    let agreed = runtime.ranks.of_first(&agreed(&experiment))?;
-    experiment.accumulate = agreed[0] as usize;
-    experiment.gradient_checkpointing = Checkpointing::of(agreed[1]);
-    experiment.memory = Memory::from_numbers(std::array::from_fn(|index| agreed[2 + index]));
+    let first = runtime.ranks.words("")?;
+    let first = Experiment::parse(Path::new("the config of process 0"), &first, &[])?;
+    experiment = experiment.computed_like(&first);
     let run = RunDir::open(args.root.join(&experiment.name))?;
     let begun = Experiment::load(run.config(), &[]).context(damaged_config())?;
     keep_revision(&mut experiment, &begun);

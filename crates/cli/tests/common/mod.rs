@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test program uses its own part")]
 
 pub(crate) mod hub;
+pub(crate) mod metrics;
 pub(crate) mod pipeline;
 pub(crate) mod server;
 

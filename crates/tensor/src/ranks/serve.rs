@@ -107,7 +107,30 @@ impl Ranks {
         shared.is_led.store(false, Ordering::Relaxed);
         let done = done?;
         self.say(shared, DONE)?;
+        self.all_have_heard()?;
         Ok(done)
+    }
+
+    /// The words of the first process; nobody looks at the others'.
+    ///
+    /// # Errors
+    /// A process that is gone, by name.
+    pub fn words(self, words: &str) -> Result<String, TensorError> {
+        let Some(shared) = self.shared else {
+            return Ok(words.to_owned());
+        };
+        let said = if self.is_first() {
+            self.say(shared, words).map(|()| words.to_owned())?
+        } else {
+            self.hear(shared)?
+        };
+        self.all_have_heard()?;
+        Ok(said)
+    }
+
+    /// Comes back when all processes have come to it.
+    fn all_have_heard(self) -> Result<(), TensorError> {
+        self.sum(&[0.0]).map(drop)
     }
 
     /// Gives the first process what it asks for until it is done with what it does by itself.
@@ -123,7 +146,7 @@ impl Ranks {
             let all = self.room_for(&part);
             self.fetch(shared, &part, &all)?;
         }
-        Ok(())
+        self.all_have_heard()
     }
 
     /// Tells the others the next thing.
@@ -131,8 +154,8 @@ impl Ranks {
         let asked = shared.asked.fetch_add(1, Ordering::Relaxed);
         let said = shared.group.tell(&asking(asked), word);
         said.map_err(|error| self.lost(&error))?;
-        // All have heard the one before the last: they came to what it asked for, or are beyond it.
-        match asked.checked_sub(2) {
+        // All have heard the one before: they came to what it asked for, or to where all have heard.
+        match asked.checked_sub(1) {
             Some(old) => shared.group.forget(&asking(old)),
             None => Ok(()),
         }

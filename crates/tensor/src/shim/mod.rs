@@ -94,7 +94,6 @@ unsafe extern "C" {
     fn dmdr_generator_state(index: c_int, state: *mut *mut c_void) -> *mut c_char;
     fn dmdr_set_generator_state(index: c_int, state: *const c_void) -> *mut c_char;
     fn dmdr_open_tangents() -> *mut c_char;
-    fn dmdr_allow_huge_tensors();
     fn dmdr_has_tangent(tensor: *const c_void) -> bool;
     fn dmdr_cuda_peak_bytes(index: c_int, bytes: *mut i64) -> *mut c_char;
     fn dmdr_cuda_total_bytes(index: c_int, bytes: *mut i64) -> *mut c_char;
@@ -492,6 +491,4 @@ pub(crate) fn keep_freed_memory() {
     const PURGE_DELAY: c_int = 15; // mi_option_purge_delay in mimalloc.h; the crate does not name it
     // SAFETY: the option exists, and -1 is documented as "never".
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    // SAFETY: at the start of the program, before there are threads that read the environment.
-    unsafe { dmdr_allow_huge_tensors() };
 }

@@ -51,47 +51,59 @@ pub(super) fn switches(experiment: &Experiment) -> Vec<Switch> {
     switches
 }
 
+/// What an experiment takes, in bytes.
+type Peak<'a> = &'a dyn Fn(&Experiment) -> Result<u64>;
+
 /// What `experiment` needs to take `capacity` bytes at most, where `peak` says what one takes: what costs least time goes
 /// first. None if all of it is not enough.
 pub(super) fn fit(
     experiment: &Experiment,
     capacity: u64,
-    peak: &dyn Fn(&Experiment) -> Result<u64>,
+    peak: Peak<'_>,
 ) -> Result<Option<Fitted>> {
     let mut current = experiment.clone();
     let mut fitted = Fitted {
         sets: Vec::new(),
         peak: peak(&current)?,
     };
-    let again = SHARES.map(|share| move |current: &Experiment| more_checkpointed(current, share));
-    let memory = MEMORY.map(|switch| move |current: &Experiment| kept_otherwise(current, switch));
-    // A batch is halved until it has one prompt: at most as often as a number has bits.
-    let halves = iter::repeat_n(halved, 64);
-    let steps = again.into_iter().map(boxed);
-    let steps = steps.chain(halves.map(boxed));
-    for step in steps.chain(memory.into_iter().map(boxed)) {
-        if fitted.peak <= capacity {
+    let mut saves = |current: &mut Experiment, switch: Option<Switch>| match switch {
+        Some(switch) if fitted.peak > capacity => fitted.take(current, switch, peak),
+        _ => Ok(false),
+    };
+    for share in SHARES {
+        let more = more_checkpointed(&current, share);
+        saves(&mut current, more)?;
+    }
+    loop {
+        let half = halved(&current);
+        if !saves(&mut current, half)? {
             break;
         }
-        let Some(switch) = step(&current) else {
-            continue;
-        };
-        let found = peak(&switch.changed)?;
-        if switch.changed.check().is_ok() && found < fitted.peak {
-            let key = |set: &str| set.split('=').next().map(str::to_owned);
-            let set_again: Vec<_> = switch.sets.iter().map(|set| key(set)).collect();
-            fitted.sets.retain(|set| !set_again.contains(&key(set)));
-            fitted.sets.extend(switch.sets);
-            (current, fitted.peak) = (switch.changed, found);
-        }
+    }
+    for switch in MEMORY {
+        let kept = kept_otherwise(&current, switch);
+        saves(&mut current, kept)?;
     }
     Ok((fitted.peak <= capacity).then_some(fitted))
 }
 
-type Step = Box<dyn Fn(&Experiment) -> Option<Switch>>;
-
-fn boxed(step: impl Fn(&Experiment) -> Option<Switch> + 'static) -> Step {
-    Box::new(step)
+impl Fitted {
+    /// Changes `current` by `switch`, if that is allowed and saves something; whether it did.
+    fn take(&mut self, current: &mut Experiment, switch: Switch, peak: Peak<'_>) -> Result<bool> {
+        if switch.changed.check().is_err() {
+            return Ok(false);
+        }
+        let found = peak(&switch.changed)?;
+        if found >= self.peak {
+            return Ok(false);
+        }
+        let key = |set: &str| set.split('=').next().map(str::to_owned);
+        let set_again: Vec<_> = switch.sets.iter().map(|set| key(set)).collect();
+        self.sets.retain(|set| !set_again.contains(&key(set)));
+        self.sets.extend(switch.sets);
+        (*current, self.peak) = (switch.changed, found);
+        Ok(true)
+    }
 }
 
 fn more_checkpointed(experiment: &Experiment, share: f64) -> Option<Switch> {
