@@ -65,7 +65,7 @@ fn plan(here: &Path, more: &[&str]) -> String {
     }
     fs::write(path, config.to_string()).expect("writable");
     let mut arguments = vec!["doctor", "run.toml", "--random-weights", "--memory", "24"];
-    arguments.extend(["--set", "precision=bf16"]);
+    arguments.extend(["--set", "device=cuda", "--set", "precision=bf16"]);
     arguments.extend(["--set", "rewards.0.model.clip.weights=\"none.safetensors\""]);
     arguments.extend(["--set", "student.tuning.lora.rank=64"]);
     arguments.extend(more);
@@ -173,6 +173,10 @@ fn the_doctor_counts_what_waits_elsewhere() {
     let of_four = teacher(&shared) - on_host;
     let all = plain - on_host;
     assert!((of_four / all - 0.25).abs() < 0.02, "{of_four} of {all}");
+
+    // Where the host computes, there is no other place.
+    let on_cpu = ["--set", "device=cpu", "--set", "memory.base_on_host=true"];
+    assert!(teacher(&on_cpu) >= plain, "{plain}");
 
     let rewards = |more: &[&str]| of("rewards and metrics", more);
     let (here, moved) = (

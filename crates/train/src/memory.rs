@@ -1,7 +1,7 @@
 //! How weights wait between their uses, as `[memory]` says.
 
-use dmdr_config::Experiment;
-use dmdr_tensor::{Keeping, Ranks, Runtime};
+use dmdr_config::{Device, Experiment};
+use dmdr_tensor::{Keeping, Ranks, Runtime, phantom};
 
 /// The processes of `runtime`, if they share something.
 pub(crate) fn shared(is_shared: bool, runtime: Runtime) -> Ranks {
@@ -17,15 +17,20 @@ pub(crate) fn base(experiment: &Experiment, runtime: Runtime) -> Keeping {
     let memory = experiment.memory;
     Keeping {
         in_8_bits: memory.base_in_8_bits,
-        on_host: memory.base_on_host,
+        on_host: memory.base_on_host && is_elsewhere(experiment, runtime),
         among: shared(memory.shard_base, runtime),
     }
 }
 
 /// Those of rewards, and of the autoencoder that makes images for them.
-pub(crate) fn rewards(experiment: &Experiment) -> Keeping {
+pub(crate) fn rewards(experiment: &Experiment, runtime: Runtime) -> Keeping {
     Keeping {
-        on_host: experiment.memory.rewards_on_host,
+        on_host: experiment.memory.rewards_on_host && is_elsewhere(experiment, runtime),
         ..Keeping::PLAIN
     }
+}
+
+/// Whether the host is another place than the device: not where a run on the CPU is rehearsed.
+fn is_elsewhere(experiment: &Experiment, runtime: Runtime) -> bool {
+    !(phantom::is_phantom(runtime.device) && experiment.device == Device::Cpu)
 }

@@ -8,7 +8,7 @@ use super::{ZImageConfig, rope::Rotation};
 use crate::{
     Call,
     attention::{Projections, QkNorm, attend},
-    layers::{Linear, RmsNorm},
+    layers::{Linear, RmsNorm, gated},
 };
 
 /// RMS norm of queries and keys has an eps of its own in diffusers, equal to the default of `norm_eps`.
@@ -151,8 +151,10 @@ impl Block {
         let mix = |x: &Tensor| after_ff.forward(&self.feed_forward.forward(x, call));
         if let (Some(modulation), Some(c)) = (&self.modulation, c) {
             let m = modulation.forward(c, call).unsqueeze(1).chunk(4, -1); // scale, gate, twice
-            let x = x + m[1].tanh() * attend(&(before.forward(x) * (&m[0] + 1.0)));
-            &x + m[3].tanh() * mix(&(before_ff.forward(&x) * (&m[2] + 1.0)))
+            let attended = attend(&(before.forward(x) * (&m[0] + 1.0)));
+            let x = gated(x, &m[1].tanh(), &attended);
+            let mixed = mix(&(before_ff.forward(&x) * (&m[2] + 1.0)));
+            gated(&x, &m[3].tanh(), &mixed)
         } else {
             let x = x + attend(&before.forward(x));
             &x + mix(&before_ff.forward(&x))

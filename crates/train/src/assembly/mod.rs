@@ -140,7 +140,7 @@ impl<'a> Assembly<'a> {
         let rl = match recipe.rl() {
             Some(part) => {
                 let runtime = Runtime {
-                    keeping: memory::rewards(experiment),
+                    keeping: memory::rewards(experiment, self.runtime),
                     ..self.runtime
                 };
                 let rewards = rewards(experiment, &*source, runtime, &complaints)?;

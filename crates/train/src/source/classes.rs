@@ -8,7 +8,7 @@ use dmdr_models::{
     AutoencoderKl, ClassConditional, Conditioning, Decoder, ignored_keys, load_diffusers_config,
     open_class_conditional,
 };
-use dmdr_tensor::{Device, ParamStore, Ranks, Tensor, mix};
+use dmdr_tensor::{Device, ParamStore, Ranks, Runtime, Tensor, mix};
 
 use super::Source;
 use crate::{Backbone, TrainError, memory};
@@ -34,7 +34,8 @@ impl Classes {
     ///
     /// # Errors
     /// An autoencoder that is not named, unreadable or does not fit.
-    pub fn load(experiment: &Experiment, device: Device) -> Result<Self, TrainError> {
+    pub fn load(experiment: &Experiment, runtime: Runtime) -> Result<Self, TrainError> {
+        let device = runtime.device;
         let network = open_class_conditional(&experiment.teacher.weights)?;
         let count = network.num_classes();
         let folder = experiment
@@ -46,7 +47,7 @@ impl Classes {
                 reason: "a class-conditional teacher predicts latents; name its autoencoder"
                     .to_owned(),
             })?;
-        let store = ParamStore::frozen(device).keeping(memory::rewards(experiment));
+        let store = ParamStore::frozen(device).keeping(memory::rewards(experiment, runtime));
         let vae = AutoencoderKl::new(&store, load_diffusers_config::<AutoencoderKl>(folder)?)?;
         AutoencoderKl::load(&store, folder)?;
         Ok(Self {

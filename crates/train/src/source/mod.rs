@@ -147,6 +147,6 @@ pub(crate) fn source_with(
             let source = Published::load(experiment, files, corpus, &folder, runtime)?;
             Box::new(source)
         }
-        World::Classes(_) => Box::new(Classes::load(experiment, runtime.device)?),
+        World::Classes(_) => Box::new(Classes::load(experiment, runtime)?),
     })
 }

@@ -67,7 +67,7 @@ impl Published {
         let max_sequence_length = sequence_length(family, &experiment.teacher)?;
         let rule = rule(&*pipeline, max_sequence_length)?;
         let vae_folder = folder.join("vae");
-        let keeping = memory::rewards(experiment);
+        let keeping = memory::rewards(experiment, runtime);
         let store = ParamStore::frozen(runtime.device).keeping(keeping);
         let config = load_diffusers_config::<AutoencoderKl>(&vae_folder)?;
         check_shift_factor(family, &vae_folder, config.shift_factor)?;
